@@ -1,0 +1,80 @@
+"""What goes wrong, by whose fault it is. OSError, TimeoutError and EOFError pass unwrapped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class BywayError(Exception):
+    """The root of Byway's own errors: what happened, and a hint what to do about it."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a config, with its exact place (lines and columns count from 1)."""
+
+    file: str
+    line: int
+    column: int
+    key: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}"
+        text = f"{where}: {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
+        return f"{text}\n  hint: {self.hint}" if self.hint else text
+
+
+class ConfigError(BywayError):
+    """The config is wrong: every problem in it at once, each with its place."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class PeerError(BywayError):
+    """The other side broke its protocol; this flow alone ends."""
+
+
+class Reason(Enum):
+    """Why somebody said no, in words that each inbound can translate into its own protocol."""
+
+    RULES = "not allowed by rules"
+    CREDENTIALS = "wrong or missing credentials"
+    CONNECTION_REFUSED = "connection refused"
+    NETWORK_UNREACHABLE = "network unreachable"
+    HOST_UNREACHABLE = "host unreachable"
+    NAME_UNKNOWN = "name not found"
+    TIMED_OUT = "timed out"
+    NOT_SUPPORTED = "not supported"
+    LIMIT = "a limit was reached"
+    FAILURE = "general failure"
+
+
+class Refused(BywayError):
+    """Somebody said no: a rule, an upstream proxy, a limit."""
+
+    def __init__(self, message: str, reason: Reason = Reason.FAILURE, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.reason = reason
+
+
+class Unreachable(BywayError):
+    """A hop could not be reached. `hop` names it (an outbound's name, or the target)."""
+
+    def __init__(self, message: str, hop: str, reason: Reason = Reason.HOST_UNREACHABLE) -> None:
+        super().__init__(message)
+        self.hop = hop
+        self.reason = reason
+
+
+class EngineError(BywayError):
+    """The engine failed or was misused; a Rust panic arrives as this, for its flow alone."""

@@ -1,0 +1,108 @@
+"""DESCRIBE: what a flow is. Frozen facts, no sockets; made once per flow, so kept cheap."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass, replace
+from enum import Enum
+
+
+class Network(Enum):
+    """The layer-4 network of a flow."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A host and a port. `packed` is the address in 4 or 16 bytes, or None when `host` is a name.
+
+    Names are kept in lower case without a trailing dot, addresses in their canonical text without
+    brackets; build one with `of` or `from_packed`, which see to that.
+    """
+
+    host: str
+    port: int
+    packed: bytes | None = None
+
+    @classmethod
+    def of(cls, host: str, port: int) -> Target:
+        """Make a target of a name or an address literal. Raises ValueError for what is neither."""
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port {port} is not in 0..65535")
+        packed = packed_address(host)
+        if packed is not None:
+            return cls.from_packed(packed, port)
+        name = host.lower().removesuffix(".")
+        if not name or len(name) > 253 or not name.isascii():
+            raise ValueError(f"not a host name: {host[:80]!r}")
+        if any(c <= " " or c in "\x7f/\\[]@:#?%\"<>^`{|}" for c in name):
+            raise ValueError(f"not a host name: {host[:80]!r}")
+        return cls(name, port)
+
+    @classmethod
+    def from_packed(cls, packed: bytes, port: int) -> Target:
+        """Make a target of 4 or 16 address bytes; a v4-mapped IPv6 address becomes IPv4."""
+        if len(packed) == 4:
+            return cls(socket.inet_ntoa(packed), port, packed)
+        if packed[:12] == _MAPPED:
+            return cls(socket.inet_ntoa(packed[12:]), port, packed[12:])
+        return cls(socket.inet_ntop(socket.AF_INET6, packed), port, packed)
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Read `host:port` or `[v6]:port`. Raises ValueError with the reason."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not (port.isascii() and port.isdigit()):
+            raise ValueError(f"{text[:80]!r} is not host:port")
+        if host.startswith("[") and host.endswith("]"):
+            if packed_address(host[1:-1]) is None or ":" not in host:
+                raise ValueError(f"{host[:80]!r} is not an IPv6 address in brackets")
+            host = host[1:-1]
+        elif ":" in host:
+            raise ValueError(f"{text[:80]!r}: an IPv6 address needs brackets before its port")
+        return cls.of(host, int(port))
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the host is a name, to be resolved by someone."""
+        return self.packed is None
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One connection, or one (UDP session, target) pair, as it arrived."""
+
+    id: int
+    network: Network
+    inbound: str
+    source: Target | None  # None for a unix socket
+    target: Target
+    user: str | None = None
+    guarded: bool = False  # came from beyond this host: must not reach its own loopback and so on
+
+    def toward(self, target: Target) -> Flow:
+        """The same flow with another target."""
+        return replace(self, target=target)
+
+
+def packed_address(host: str) -> bytes | None:
+    """The 4 or 16 bytes of an address literal, or None when `host` is not one."""
+    if host and host[-1] in "0123456789abcdefABCDEF:.":
+        if ":" in host:
+            try:
+                return socket.inet_pton(socket.AF_INET6, host)
+            except (OSError, ValueError):
+                return None
+        try:
+            return socket.inet_pton(socket.AF_INET, host)
+        except (OSError, ValueError):
+            return None
+    return None
+
+
+_MAPPED = bytes(10) + b"\xff\xff"

@@ -1,0 +1,161 @@
+"""The nouns of the road, on one screen. Stations know these, and not each other.
+
+A handle is linear: a layer, or a relay, that takes a stream consumes it. A handle that is dropped
+closes. End of stream is an exception (EOFError), never an empty read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from byway.flow import Flow, Network, Target
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """Where a stream runs. `local` and `remote` are None for unix and memory streams."""
+
+    local: Target | None = None
+    remote: Target | None = None
+
+
+class Stream(Protocol):
+    """Bytes both ways. One reader and one writer at a time. Cancelling a read loses nothing."""
+
+    @property
+    def info(self) -> StreamInfo: ...
+    async def read(self, limit: int = 65536) -> bytes:
+        """1..limit bytes, as soon as there are any. Raises EOFError at the end."""
+    async def read_exactly(self, n: int) -> bytes:
+        """Just n bytes. Raises EOFError when the end comes first (what came stays readable)."""
+    async def read_until(self, mark: bytes, limit: int) -> bytes:
+        """Up to and including `mark`. Raises EOFError, or ValueError past `limit` bytes."""
+    async def peek(self, limit: int, within: float) -> bytes:
+        """What comes within so many seconds (may be b""), left in place to be read again."""
+    def unread(self, data: bytes) -> None:
+        """Put bytes back in front of what is to be read."""
+    async def write(self, data: bytes) -> None:
+        """Send all of it (what was held goes first). A cancelled write may have sent a part."""
+    def hold(self, data: bytes) -> None:
+        """Send with the first relayed chunk or next write, or alone after a few milliseconds."""
+    async def end(self) -> None:
+        """Half-close: what was written arrives, then the other side reads the end."""
+    def close(self) -> None:
+        """Close both ways, at once and for good. Idempotent."""
+
+
+class Datagrams(Protocol):
+    """A way out for the packets of one session: many targets, one mapping."""
+
+    async def locate(self, target: Target) -> Target:
+        """The target in a form this way can carry (a direct way resolves names)."""
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a relay ended: the reason in a few words, and the bytes moved. `up` is near to far."""
+
+    reason: str
+    up: int
+    down: int
+
+
+class Relay(Protocol):
+    """Two ends being joined. Counters can be read at any time, also after the end."""
+
+    @property
+    def up(self) -> int: ...
+    @property
+    def down(self) -> int: ...
+    async def wait(self) -> Ending:
+        """Wait for the end. Cancelling closes both sides."""
+    def cut(self, reason: str) -> None:
+        """End it now; `wait` then returns with this reason."""
+
+
+class Listener(Protocol):
+    """A bound address. `accept` gives what arrived since last asked, at least one."""
+
+    @property
+    def address(self) -> Target | None: ...
+    async def accept(self) -> Sequence[Stream]: ...
+    def close(self) -> None: ...
+
+
+class Binding(Protocol):
+    """A port lent by an outbound for one connection from outside (SOCKS BIND)."""
+
+    @property
+    def address(self) -> Target: ...
+    async def accept(self) -> tuple[Stream, Target]:
+        """Wait for the one peer; the listener is closed then. Returns stream and peer."""
+    def close(self) -> None: ...
+
+
+class Dialer(Protocol):
+    """Whoever can open a stream to a target: an outbound, or a chain of them."""
+
+    async def connect(self, target: Target) -> Stream:
+        """Raises Unreachable, Refused, PeerError, OSError, TimeoutError or EOFError."""
+
+
+class Outbound(Dialer, Protocol):
+    """LEAVE at layer 4. `guarded` is the same way, closed to this host's own addresses."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The names of the hops in the order they are travelled, this one last."""
+    @property
+    def networks(self) -> frozenset[Network]: ...
+    def guarded(self) -> Outbound: ...
+    async def associate(self) -> Datagrams:
+        """Raises Refused with NOT_SUPPORTED where the way carries no packets."""
+    async def bind(self, target: Target) -> Binding:
+        """Lend a port for one connection from `target` (0.0.0.0: from anyone)."""
+
+
+class Arrival(Protocol):
+    """A flow that knocks, still unanswered. The router dials, then relays or refuses."""
+
+    @property
+    def flow(self) -> Flow: ...
+    async def dial(self, outbound: Outbound) -> Stream | Datagrams: ...
+    async def relay(self, far: Stream | Datagrams) -> Relay:
+        """Tell the near side yes and join it to `far`. Consumes both."""
+    async def refuse(self, why: BaseException | None) -> None:
+        """Tell the near side no, in its own protocol; None drops it without an answer."""
+
+
+Carry = Callable[[Arrival], Awaitable[None]]
+
+
+class Inbound(Protocol):
+    """ENTER: listens, speaks the near side's protocol, hands arrivals to the road."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def addresses(self) -> Sequence[str]: ...
+    async def open(self) -> None:
+        """Bind. Raises OSError with the address in it."""
+    async def serve(self, carry: Carry) -> None:
+        """Accept until cancelled; owns the tasks of its flows."""
+    def close(self) -> None: ...
+
+
+class Resolver(Protocol):
+    """Names to addresses, best first. Raises Unreachable with NAME_UNKNOWN."""
+
+    async def resolve(self, name: str) -> Sequence[bytes]: ...
+
+
+class Endpoint(Protocol):
+    """A VPN: it enters and leaves at layer 3. (Nothing implements it yet.)"""
+
+    @property
+    def name(self) -> str: ...
