@@ -1,0 +1,142 @@
+//! Opening connections: happy eyeballs (RFC 8305) over addresses that somebody else resolved.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::time::{sleep, timeout};
+
+use crate::failure::{Failure, Outcome};
+use crate::io::Io;
+use crate::stream::Stream;
+
+/// How a connection is to be opened.
+#[derive(Debug, Clone)]
+pub struct DialOptions {
+    /// The limit of the whole dial.
+    pub timeout: Duration,
+    /// How long one attempt runs alone before the next begins.
+    pub stagger: Duration,
+    /// The local address to leave from.
+    pub bind: Option<IpAddr>,
+    /// The device to leave by (`SO_BINDTODEVICE`).
+    pub interface: Option<String>,
+    /// The firewall mark (`SO_MARK`).
+    pub mark: Option<u32>,
+}
+
+impl Default for DialOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(10),
+            stagger: Duration::from_millis(250),
+            bind: None,
+            interface: None,
+            mark: None,
+        }
+    }
+}
+
+impl DialOptions {
+    /// Put the options that hold for TCP and UDP alike on a fresh socket.
+    pub fn mark_socket(&self, socket: &Socket) -> io::Result<()> {
+        if let Some(interface) = &self.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        if let Some(mark) = self.mark {
+            socket.set_mark(mark)?;
+        }
+        Ok(())
+    }
+}
+
+/// Connect to the first of `addresses` that answers. They are tried in the order given, the next one
+/// as soon as an attempt fails or has run for `stagger`. Fails with the first attempt's error.
+pub async fn connect(addresses: &[SocketAddr], options: &DialOptions, home: usize) -> Outcome<Stream> {
+    let dialled = match addresses {
+        [] => return Err(Failure::Misuse("no address to connect to")),
+        [only] => timeout(options.timeout, attempt(*only, options)).await,
+        several => timeout(options.timeout, race(several, options)).await,
+    };
+    let (socket, remote) = dialled.map_err(|_| Failure::TimedOut)??;
+    Ok(Stream::new(Io::Tcp(socket), home, Some(remote)))
+}
+
+async fn race(addresses: &[SocketAddr], options: &DialOptions) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut waiting = addresses.iter().copied();
+    let mut running = FuturesUnordered::new();
+    let mut first_error = None;
+    loop {
+        let Some(next) = waiting.next() else { break };
+        running.push(attempt(next, options));
+        tokio::select! {
+            biased;
+            Some(result) = running.next() => match result {
+                Ok(won) => return Ok(won),
+                Err(error) => first_error = first_error.or(Some(error)),
+            },
+            () = sleep(options.stagger) => {}
+        }
+    }
+    while let Some(result) = running.next().await {
+        match result {
+            Ok(won) => return Ok(won),
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    Err(first_error.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+}
+
+async fn attempt(address: SocketAddr, options: &DialOptions) -> io::Result<(TcpStream, SocketAddr)> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    options.mark_socket(&socket)?;
+    if let Some(bind) = options.bind {
+        if bind.is_ipv4() != address.is_ipv4() {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        // The port is chosen at connect, so that many flows can share one local port.
+        bind_without_port(&socket);
+        socket.bind(&SocketAddr::new(bind, 0).into())?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    let stream = tokio_socket(socket).connect(address).await?;
+    Ok((stream, address))
+}
+
+#[expect(unsafe_code, reason = "IP_BIND_ADDRESS_NO_PORT has no safe form")]
+fn bind_without_port(socket: &Socket) {
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open, and the kernel reads just the four bytes of `on`.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        );
+    }
+}
+
+#[expect(unsafe_code, reason = "TcpSocket takes a socket2 socket only by its descriptor")]
+fn tokio_socket(socket: Socket) -> TcpSocket {
+    // SAFETY: the descriptor is owned, open and passed on exactly once.
+    unsafe { TcpSocket::from_raw_fd(socket.into_raw_fd()) }
+}
+
+/// Connect to a unix socket.
+pub async fn connect_unix(path: &Path, home: usize) -> Outcome<Stream> {
+    let socket = UnixStream::connect(path).await?;
+    Ok(Stream::new(Io::Unix(socket), home, None))
+}
+
+/// What every accepted TCP socket gets: no Nagle delay.
+pub fn tune(socket: &TcpStream) {
+    let socket = SockRef::from(socket);
+    let _ = socket.set_tcp_nodelay(true);
+}

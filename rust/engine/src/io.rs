@@ -1,0 +1,165 @@
+//! The bottom of every stream: a socket, or a layer over another stream.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A framing or cipher over a stream (TLS, AEAD, WebSocket, ...), polled like a socket.
+pub trait Layer: Send {
+    /// Read some bytes; 0 at the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>>;
+    /// Write some bytes.
+    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>>;
+    /// Pass on what is buffered.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Half-close.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Close so that the other side sees a reset where that can be told.
+    fn abort(&mut self);
+}
+
+/// What a stream stands on.
+pub enum Io {
+    /// A TCP socket.
+    Tcp(TcpStream),
+    /// A unix socket.
+    Unix(UnixStream),
+    /// A layer over another stream.
+    Layer(Box<dyn Layer>),
+}
+
+impl Io {
+    /// Read some bytes into `into`; 0 at the end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(into);
+        let polled = match self {
+            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, &mut buffer),
+            Self::Unix(socket) => Pin::new(socket).poll_read(cx, &mut buffer),
+            Self::Layer(layer) => return layer.poll_read(cx, into),
+        };
+        polled.map_ok(|()| buffer.filled().len())
+    }
+
+    /// Write some bytes.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, data),
+            Self::Unix(socket) => Pin::new(socket).poll_write(cx, data),
+            Self::Layer(layer) => layer.poll_write(cx, data),
+        }
+    }
+
+    /// Pass on what a layer has buffered (sockets buffer nothing).
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Layer(layer) => layer.poll_flush(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Half-close. A socket that the other side has already left counts as closed.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = match self {
+            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Layer(layer) => layer.poll_shutdown(cx),
+        };
+        match polled {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
+            other => other,
+        }
+    }
+
+    /// Make the coming close a reset, so that the other side cannot take a torn stream for a whole one.
+    pub fn abort(&mut self) {
+        match self {
+            Self::Tcp(socket) => {
+                let _ = socket2::SockRef::from(&*socket).set_linger(Some(std::time::Duration::ZERO));
+            }
+            Self::Unix(_) => {}
+            Self::Layer(layer) => layer.abort(),
+        }
+    }
+
+    /// The bare socket, where there is one: what splice needs.
+    pub fn bare(&self) -> Option<Bare<'_>> {
+        match self {
+            Self::Tcp(socket) => Some(Bare::Tcp(socket)),
+            Self::Unix(socket) => Some(Bare::Unix(socket)),
+            Self::Layer(_) => None,
+        }
+    }
+
+    /// Register a bare socket with the event loop of the calling thread; a layer stays where it is.
+    pub fn rehome(self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(socket) => Self::Tcp(TcpStream::from_std(socket.into_std()?)?),
+            Self::Unix(socket) => Self::Unix(UnixStream::from_std(socket.into_std()?)?),
+            layer @ Self::Layer(_) => layer,
+        })
+    }
+}
+
+/// A borrowed bare socket.
+#[derive(Clone, Copy)]
+pub enum Bare<'a> {
+    /// TCP.
+    Tcp(&'a TcpStream),
+    /// Unix.
+    Unix(&'a UnixStream),
+}
+
+impl Bare<'_> {
+    /// Run a non-blocking system call on the socket once it is ready to be read.
+    pub fn poll_in(
+        self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let ready = match self {
+                Self::Tcp(socket) => socket.poll_read_ready(cx),
+                Self::Unix(socket) => socket.poll_read_ready(cx),
+            };
+            std::task::ready!(ready)?;
+            match self.try_io(Interest::READABLE, &mut call) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    /// Run a non-blocking system call on the socket once it is ready to be written.
+    pub fn poll_out(
+        self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let ready = match self {
+                Self::Tcp(socket) => socket.poll_write_ready(cx),
+                Self::Unix(socket) => socket.poll_write_ready(cx),
+            };
+            std::task::ready!(ready)?;
+            match self.try_io(Interest::WRITABLE, &mut call) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+
+    fn try_io(
+        self,
+        interest: Interest,
+        call: &mut impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.try_io(interest, || call(socket.as_fd())),
+            Self::Unix(socket) => socket.try_io(interest, || call(socket.as_fd())),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Listening: accepted connections wait here until they have said something, and are handed over in
+//! batches. A silent one never costs more than a socket and a timer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+use crate::dial::tune;
+use crate::io::Io;
+use crate::limits::{Permit, Turnstile};
+use crate::reactor::Reactors;
+use crate::stream::Stream;
+
+/// How long accepting pauses when descriptors or memory have run out.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that may wait for their owner to take them; past that the kernel's backlog holds them.
+const WAITING: usize = 4096;
+
+/// How a listener treats what it accepts.
+#[derive(Debug, Clone)]
+pub struct ListenOptions {
+    /// The kernel's queue.
+    pub backlog: i32,
+    /// How long a connection may stay silent before it is dropped; zero hands it over at once.
+    pub first: Duration,
+    /// Open connections from one source.
+    pub per_source: usize,
+    /// Open connections in all.
+    pub total: usize,
+}
+
+/// Arrivals that wait for their owner.
+pub struct Arrivals {
+    waiting: Mutex<Vec<Stream>>,
+    taken: Notify,
+    signal: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Arrivals {
+    /// `signal` is called when the first of a batch has come.
+    pub fn new(signal: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self { waiting: Mutex::default(), taken: Notify::new(), signal: Box::new(signal) })
+    }
+
+    /// Take all that have come.
+    pub fn take(&self) -> Vec<Stream> {
+        let taken = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        self.taken.notify_waiters();
+        taken
+    }
+
+    fn add(&self, stream: Stream) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push(stream);
+        let first = waiting.len() == 1;
+        drop(waiting);
+        if first {
+            (self.signal)();
+        }
+    }
+
+    async fn room(&self) {
+        loop {
+            let taken = self.taken.notified();
+            if self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len() < WAITING {
+                return;
+            }
+            taken.await;
+        }
+    }
+}
+
+/// A bound listener. Dropping it stops accepting; connections already handed over live on.
+pub struct Listener {
+    /// Where it listens (TCP).
+    pub address: Option<SocketAddr>,
+    /// Who is in.
+    pub turnstile: Turnstile,
+    task: tokio::task::AbortHandle,
+    path: Option<PathBuf>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Listen on a TCP address.
+pub fn listen_tcp(
+    address: SocketAddr,
+    options: &ListenOptions,
+    reactors: &Arc<Reactors>,
+    arrivals: Arc<Arrivals>,
+) -> io::Result<Listener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `::` means IPv6 alone, so that a config says what it opens.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    let bound = socket.local_addr()?.as_socket();
+    let _entered = reactors.home(0).enter();
+    let door = Door::Tcp(TcpListener::from_std(socket.into())?);
+    Ok(open(door, bound, None, options, reactors, arrivals))
+}
+
+/// Listen on a unix socket. A socket file that nobody listens on any more is replaced; a live one is
+/// an error (`AddrInUse`), and so is a file of another kind.
+pub fn listen_unix(
+    path: &Path,
+    mode: u32,
+    options: &ListenOptions,
+    reactors: &Arc<Reactors>,
+    arrivals: Arc<Arrivals>,
+) -> io::Result<Listener> {
+    if let Ok(found) = std::fs::symlink_metadata(path) {
+        let live = !found.file_type().is_socket() || std::os::unix::net::UnixStream::connect(path).is_ok();
+        if live {
+            return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
+        }
+        std::fs::remove_file(path)?;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+    socket.listen(options.backlog)?;
+    let _entered = reactors.home(0).enter();
+    let door = Door::Unix(UnixListener::from_std(socket.into())?);
+    Ok(open(door, None, Some(path.to_owned()), options, reactors, arrivals))
+}
+
+fn open(
+    door: Door,
+    address: Option<SocketAddr>,
+    path: Option<PathBuf>,
+    options: &ListenOptions,
+    reactors: &Arc<Reactors>,
+    arrivals: Arc<Arrivals>,
+) -> Listener {
+    let turnstile = Turnstile::new(options.total, options.per_source);
+    let porter = Porter { turnstile: turnstile.clone(), arrivals, first: options.first };
+    let task = reactors.home(0).spawn(accept(door, porter, Arc::downgrade(reactors)));
+    Listener { address, turnstile, task: task.abort_handle(), path }
+}
+
+enum Door {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+enum Caller {
+    Tcp(std::net::TcpStream, SocketAddr),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Door {
+    async fn next(&self) -> io::Result<Caller> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (socket, remote) = listener.accept().await?;
+                tune(&socket);
+                Caller::Tcp(socket.into_std()?, remote)
+            }
+            Self::Unix(listener) => Caller::Unix(listener.accept().await?.0.into_std()?),
+        })
+    }
+}
+
+#[derive(Clone)]
+struct Porter {
+    turnstile: Turnstile,
+    arrivals: Arc<Arrivals>,
+    first: Duration,
+}
+
+async fn accept(door: Door, porter: Porter, reactors: std::sync::Weak<Reactors>) {
+    loop {
+        porter.arrivals.room().await;
+        let caller = match door.next().await {
+            Ok(caller) => caller,
+            Err(error) if exhausted(&error) => {
+                sleep(PAUSE).await;
+                continue;
+            }
+            // The caller was gone before we answered; that says nothing of the next one.
+            Err(_) => continue,
+        };
+        let source = match &caller {
+            Caller::Tcp(_, remote) => Some(remote.ip()),
+            Caller::Unix(_) => None,
+        };
+        let (Some(permit), Some(reactors)) = (porter.turnstile.enter(source), reactors.upgrade()) else {
+            continue;
+        };
+        let home = reactors.next_home();
+        reactors.home(home).spawn(welcome(caller, permit, home, porter.clone()));
+    }
+}
+
+/// Wait, on the reactor where the flow will live, until the caller has said something.
+async fn welcome(caller: Caller, permit: Permit, home: usize, porter: Porter) {
+    let Ok((io, remote)) = settle(caller, porter.first).await else { return };
+    let mut stream = Stream::new(io, home, remote);
+    stream.permit = Some(permit);
+    porter.arrivals.add(stream);
+}
+
+async fn settle(caller: Caller, first: Duration) -> io::Result<(Io, Option<SocketAddr>)> {
+    Ok(match caller {
+        Caller::Tcp(socket, remote) => {
+            let socket = TcpStream::from_std(socket)?;
+            spoken(first, socket.readable()).await?;
+            (Io::Tcp(socket), Some(remote))
+        }
+        Caller::Unix(socket) => {
+            let socket = UnixStream::from_std(socket)?;
+            spoken(first, socket.readable()).await?;
+            (Io::Unix(socket), None)
+        }
+    })
+}
+
+async fn spoken(first: Duration, readable: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    if first.is_zero() { Ok(()) } else { timeout(first, readable).await? }
+}
+
+fn exhausted(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}

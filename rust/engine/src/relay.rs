@@ -1,0 +1,389 @@
+//! Two streams joined: where a flow spends its life, without the interpreter.
+//!
+//! One task polls both directions. Small exchanges go through the thread's scratch buffer; a
+//! direction that keeps filling it turns to splice where both ends are bare sockets. An idle flow
+//! owns no buffer and no pipe.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use futures_util::task::AtomicWaker;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::io::Io;
+use crate::limits::Permit;
+use crate::pipe::Pipe;
+use crate::stream::{SCRATCH, Stream, with_scratch};
+
+/// How long held bytes wait for company before they go out alone.
+const HOLD: Duration = Duration::from_millis(5);
+
+/// A splice that moves less than this is dearer than a copy.
+const WORTH_SPLICING: usize = 16 * 1024;
+
+/// Why a relay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Both sides said all they had.
+    Closed,
+    /// Nothing moved for too long.
+    Idle,
+    /// The near side failed.
+    Near(io::ErrorKind),
+    /// The far side failed.
+    Far(io::ErrorKind),
+    /// Cut from outside.
+    Cut,
+}
+
+/// What can be seen of a relay, and done to it, from outside. Shared with the owner.
+#[derive(Default)]
+pub struct Gauge {
+    /// Bytes from near to far.
+    pub up: AtomicU64,
+    /// Bytes from far to near.
+    pub down: AtomicU64,
+    cut: AtomicU8,
+    waker: AtomicWaker,
+    reason: Mutex<Option<String>>,
+}
+
+impl Gauge {
+    /// End the relay; its owner will learn `reason`.
+    pub fn cut(&self, reason: &str) {
+        let mut kept = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.get_or_insert_with(|| reason.to_owned());
+        drop(kept);
+        self.cut.store(1, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Why it was cut, if it was.
+    pub fn reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a cut was asked for; the task is woken by the next one.
+    pub fn poll_cut(&self, cx: &Context<'_>) -> bool {
+        self.waker.register(cx.waker());
+        self.cut.load(Ordering::Acquire) != 0
+    }
+}
+
+/// One direction's state.
+struct Way {
+    /// To be written before anything is read.
+    ahead: BytesMut,
+    /// How much in front of that is a protocol's, not the flow's.
+    overhead: usize,
+    /// Goes with the first bytes read.
+    held: Vec<u8>,
+    pipe: Option<Pipe>,
+    splicing: bool,
+    read_out: bool,
+    over: bool,
+}
+
+enum Fault {
+    Source(io::Error),
+    Sink(io::Error),
+}
+
+impl Way {
+    /// `outgoing` is an unfinished write, `said` what the other side had sent before the relay began.
+    fn new(outgoing: BytesMut, mut held: Vec<u8>, said: &[u8]) -> Self {
+        let mut ahead = outgoing;
+        if !said.is_empty() {
+            ahead.extend_from_slice(&std::mem::take(&mut held));
+        }
+        let overhead = ahead.len();
+        ahead.extend_from_slice(said);
+        Self { ahead, overhead, held, pipe: None, splicing: false, read_out: false, over: false }
+    }
+
+    /// Take what was held in front of what goes next; it is not payload, so it is not counted.
+    fn release_held(&mut self) {
+        self.overhead += self.held.len();
+        self.ahead.extend_from_slice(&std::mem::take(&mut self.held));
+    }
+
+    fn written(&mut self, n: usize, count: &AtomicU64) {
+        let overhead = n.min(self.overhead);
+        self.overhead -= overhead;
+        count.fetch_add((n - overhead) as u64, Ordering::Relaxed);
+    }
+
+    /// Move what can be moved. Ready when this direction has been closed through.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Io,
+        sink: &mut Io,
+        count: &AtomicU64,
+        moved: &mut bool,
+    ) -> Poll<Result<(), Fault>> {
+        if self.over {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            while !self.ahead.is_empty() {
+                let n = ready!(sink.poll_write(cx, &self.ahead)).map_err(Fault::Sink)?;
+                if n == 0 {
+                    return Poll::Ready(Err(Fault::Sink(io::ErrorKind::WriteZero.into())));
+                }
+                self.written(n, count);
+                self.ahead.advance(n);
+                *moved = true;
+                if self.ahead.is_empty() {
+                    self.ahead = BytesMut::new();
+                }
+            }
+            if self.pipe.is_some() {
+                ready!(self.poll_unpipe(cx, sink, count, moved))?;
+            }
+            if self.read_out {
+                if !self.held.is_empty() {
+                    self.release_held();
+                    continue;
+                }
+                ready!(sink.poll_shutdown(cx)).map_err(Fault::Sink)?;
+                self.over = true;
+                return Poll::Ready(Ok(()));
+            }
+            if self.splicing {
+                ready!(self.poll_splice(cx, source))?;
+            } else {
+                ready!(self.poll_copy(cx, source, sink, count, moved))?;
+            }
+        }
+    }
+
+    fn poll_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Io,
+        sink: &mut Io,
+        count: &AtomicU64,
+        moved: &mut bool,
+    ) -> Poll<Result<(), Fault>> {
+        with_scratch(|scratch| {
+            let polled = source.poll_read(cx, scratch);
+            if polled.is_pending() {
+                // What a layer has buffered must not wait for more to come.
+                let _ = sink.poll_flush(cx).map_err(Fault::Sink)?;
+                return Poll::Pending;
+            }
+            let n = ready!(polled).map_err(Fault::Source)?;
+            if n == 0 {
+                self.read_out = true;
+                return Poll::Ready(Ok(()));
+            }
+            if n == SCRATCH && source.bare().is_some() && sink.bare().is_some() {
+                self.splicing = true;
+            }
+            if !self.held.is_empty() {
+                self.release_held();
+                self.ahead.extend_from_slice(&scratch[..n]);
+                return Poll::Ready(Ok(()));
+            }
+            let mut sent = 0;
+            while sent < n {
+                match sink.poll_write(cx, &scratch[sent..n]) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(Fault::Sink(io::ErrorKind::WriteZero.into()))),
+                    Poll::Ready(Ok(m)) => sent += m,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(Fault::Sink(error))),
+                    Poll::Pending => {
+                        self.ahead.extend_from_slice(&scratch[sent..n]);
+                        break;
+                    }
+                }
+            }
+            count.fetch_add(sent as u64, Ordering::Relaxed);
+            *moved = true;
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    fn poll_splice(&mut self, cx: &mut Context<'_>, source: &mut Io) -> Poll<Result<(), Fault>> {
+        let Some(bare) = source.bare() else {
+            self.splicing = false;
+            return Poll::Ready(Ok(()));
+        };
+        let mut pipe = match self.pipe.take().map_or_else(Pipe::take, Ok) {
+            Ok(pipe) => pipe,
+            Err(_) => {
+                // Out of descriptors: copying needs none.
+                self.splicing = false;
+                return Poll::Ready(Ok(()));
+            }
+        };
+        match bare.poll_in(cx, |fd| pipe.fill(fd)) {
+            Poll::Pending => {
+                pipe.give_back();
+                Poll::Pending
+            }
+            Poll::Ready(Ok(n)) => {
+                self.read_out = n == 0;
+                self.splicing = n >= WORTH_SPLICING;
+                if n == 0 {
+                    pipe.give_back();
+                } else {
+                    self.pipe = Some(pipe);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) if error.raw_os_error() == Some(libc::EINVAL) => {
+                self.splicing = false;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Fault::Source(error))),
+        }
+    }
+
+    fn poll_unpipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut Io,
+        count: &AtomicU64,
+        moved: &mut bool,
+    ) -> Poll<Result<(), Fault>> {
+        let (Some(pipe), Some(bare)) = (self.pipe.as_mut(), sink.bare()) else {
+            return Poll::Ready(Err(Fault::Sink(io::ErrorKind::InvalidInput.into())));
+        };
+        while pipe.held() > 0 {
+            let n = ready!(bare.poll_out(cx, |fd| pipe.drain(fd))).map_err(Fault::Sink)?;
+            count.fetch_add(n as u64, Ordering::Relaxed);
+            *moved = true;
+        }
+        if !self.splicing
+            && let Some(pipe) = self.pipe.take()
+        {
+            pipe.give_back();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The joined pair; resolves to why it ended, with both sides closed.
+pub struct Relay {
+    near: Io,
+    far: Io,
+    up: Way,
+    down: Way,
+    gauge: Arc<Gauge>,
+    idle: Duration,
+    last: Instant,
+    timer: Pin<Box<Sleep>>,
+    _permits: (Option<Permit>, Option<Permit>),
+}
+
+impl Relay {
+    /// Join two streams. Must be called on the reactor thread that will poll it, which takes over
+    /// sockets that were registered elsewhere. Unfinished writes, held and unread bytes go first.
+    pub fn new(near: Stream, far: Stream, home: usize, idle: Duration, gauge: Arc<Gauge>) -> io::Result<Self> {
+        let (up, near) = Half::of(near, home)?;
+        let (down, far) = Half::of(far, home)?;
+        let now = Instant::now();
+        let holding = !near.held.is_empty() || !far.held.is_empty();
+        let first = if holding { HOLD } else { idle };
+        Ok(Self {
+            near: near.io,
+            far: far.io,
+            up: Way::new(far.outgoing, far.held, &up),
+            down: Way::new(near.outgoing, near.held, &down),
+            gauge,
+            idle,
+            last: now,
+            timer: Box::pin(sleep_until(now + first)),
+            _permits: (near.permit, far.permit),
+        })
+    }
+
+    fn poll_ways(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let mut moved = false;
+        let up = self.up.poll(cx, &mut self.near, &mut self.far, &self.gauge.up, &mut moved);
+        if let Poll::Ready(Err(fault)) = up {
+            return Poll::Ready(self.fail(fault, true));
+        }
+        let down = self.down.poll(cx, &mut self.far, &mut self.near, &self.gauge.down, &mut moved);
+        if let Poll::Ready(Err(fault)) = down {
+            return Poll::Ready(self.fail(fault, false));
+        }
+        if moved {
+            self.last = Instant::now();
+        }
+        if up.is_ready() && down.is_ready() { Poll::Ready(End::Closed) } else { Poll::Pending }
+    }
+
+    /// A failure on one side is passed on to the other as a reset: a torn stream must not look whole.
+    fn fail(&mut self, fault: Fault, going_up: bool) -> End {
+        let (near_failed, error) = match fault {
+            Fault::Source(error) => (going_up, error),
+            Fault::Sink(error) => (!going_up, error),
+        };
+        if near_failed {
+            self.far.abort();
+            End::Near(error.kind())
+        } else {
+            self.near.abort();
+            End::Far(error.kind())
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if !self.up.held.is_empty() || !self.down.held.is_empty() {
+                self.up.release_held();
+                self.down.release_held();
+                cx.waker().wake_by_ref();
+            }
+            let due = self.last + self.idle;
+            if due <= Instant::now() {
+                self.near.abort();
+                self.far.abort();
+                return Poll::Ready(End::Idle);
+            }
+            self.timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    }
+}
+
+impl Future for Relay {
+    type Output = End;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        let this = &mut *self;
+        if this.gauge.poll_cut(cx) {
+            this.near.abort();
+            this.far.abort();
+            return Poll::Ready(End::Cut);
+        }
+        if let Poll::Ready(end) = this.poll_ways(cx) {
+            return Poll::Ready(end);
+        }
+        this.poll_timer(cx)
+    }
+}
+
+struct Half {
+    io: Io,
+    outgoing: BytesMut,
+    held: Vec<u8>,
+    permit: Option<Permit>,
+}
+
+impl Half {
+    /// What was read but not taken, and the rest of the stream, at home on this thread.
+    fn of(mut stream: Stream, home: usize) -> io::Result<(BytesMut, Self)> {
+        let (outgoing, held) = stream.take_outgoing();
+        let io = if stream.home == home { stream.io } else { stream.io.rehome()? };
+        Ok((stream.unread, Self { io, outgoing, held, permit: stream.permit }))
+    }
+}
