@@ -1,0 +1,289 @@
+"""What a person may write: the sections of the one YAML file, their defaults and bounds.
+
+Every model is frozen and refuses unknown keys. The values inside are the parsed ones (seconds,
+bytes, targets, prefixes); the texts a person writes for them are read by `values.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+
+from byway.config.values import (
+    AutoFlag,
+    AutoNumber,
+    Domain,
+    FilePath,
+    HostAddress,
+    HostPort,
+    InboundName,
+    Interface,
+    ListenAddress,
+    Many,
+    NetworkName,
+    OneOrMany,
+    Password,
+    Ports,
+    PrefixText,
+    SocksVersion,
+    Suffix,
+    UnixPath,
+    UserName,
+    Way,
+    duration,
+    size,
+)
+from byway.config.wrong import Wrong
+from byway.flow import Target
+from byway.rules import RuleRef
+
+RESERVED = ("reject", "drop", "otherwise")
+
+
+class Section(BaseModel):
+    """A mapping of the config: frozen, strict, no unknown keys, no input in its errors."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class Log(Section):
+    """What is logged, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least grave line that is written."""
+    format: Literal["human", "json"] = "human"
+    """Lines for people, or one JSON object a line."""
+    flows: bool = True
+    """One line per flow, when it ends."""
+    file: FilePath | None = None
+    """Where the lines go; null: standard error. A relative path counts from the config's folder."""
+
+
+class Limits(Section):
+    """The bounds of every wait and table."""
+
+    handshake: Annotated[float, duration("100ms", "10m")] = Field(
+        default="10s", validate_default=True
+    )
+    """How long a client may take to say what it wants."""
+    dial: Annotated[float, duration("100ms", "10m")] = Field(default="10s", validate_default=True)
+    """How long reaching the target may take, the chain's handshakes included."""
+    idle: Annotated[float, duration("1s", "30d")] = Field(default="5m", validate_default=True)
+    """How long a connection may move nothing before it is cut."""
+    udp_idle: Annotated[float, duration("1s", "1d")] = Field(default="1m", validate_default=True)
+    """How long a UDP session may move nothing before it is forgotten."""
+    head: Annotated[int, size("1KiB", "1MiB")] = Field(default="64KiB", validate_default=True)
+    """The largest HTTP head that is read."""
+    flows: AutoNumber = Field(default="auto", validate_default=True)
+    """Open connections in all; auto (None): from the limit on open files."""
+    flows_per_source: int = Field(default=4096, ge=1, le=10_000_000)
+    """Open connections of one source address (of one /64 with IPv6)."""
+    udp_sessions: int = Field(default=4096, ge=1, le=1_000_000)
+    """UDP sessions of one inbound."""
+    udp_targets: int = Field(default=1024, ge=1, le=65_536)
+    """Targets of one UDP session."""
+    drain: Annotated[float, duration("0s", "10m")] = Field(default="5s", validate_default=True)
+    """How long flows may go on after Ctrl-C or SIGTERM."""
+
+
+class User(Section):
+    """Who may use an inbound."""
+
+    name: UserName
+    """What the client calls itself: 1 to 255 bytes."""
+    password: Password
+    """1 to 255 bytes."""
+
+
+class _Listening(Section):
+    listen: Annotated[tuple[ListenAddress, ...], Many]
+    """Where to listen: `address:port`, `[v6]:port` or `unix:path`; one, or a list."""
+    open: bool = False
+    """Allow anyone who can reach a listener beyond loopback, without users."""
+    allow_local: AutoFlag = Field(default="auto", validate_default=True)
+    """May flows reach this host's loopback, link-local and metadata addresses?
+    auto (None): only if every listener is loopback or unix."""
+
+    @property
+    def beyond_loopback(self) -> tuple[Target, ...]:
+        """The listen addresses that other hosts may reach."""
+        return tuple(a for a in self.listen if isinstance(a, Target) and not is_loopback(a))
+
+    @property
+    def guarded(self) -> bool:
+        """Whether its flows are kept from this host's own addresses (`allow_local` decided)."""
+        return bool(self.beyond_loopback) if self.allow_local is None else not self.allow_local
+
+
+class _WithUsers(_Listening):
+    users: Annotated[tuple[User, ...], OneOrMany(empty=True)] = ()
+    """Who may use it. Nobody listed: everybody, which beyond loopback needs `open: true`."""
+
+
+class MixedInbound(_WithUsers):
+    """HTTP, SOCKS4, SOCKS4a and SOCKS5 on one port."""
+
+    type: Literal["mixed"]
+
+
+class HttpInbound(_WithUsers):
+    """An HTTP proxy."""
+
+    type: Literal["http"]
+
+
+class SocksInbound(_WithUsers):
+    """A SOCKS proxy: 4, 4a and 5."""
+
+    type: Literal["socks"]
+
+
+class ForwardInbound(_Listening):
+    """A plain forwarder: what comes in goes to one target."""
+
+    type: Literal["forward"]
+    target: HostPort
+    """Where everything goes: `host:port`."""
+    network: Annotated[tuple[NetworkName, ...], Many] = Field(default="tcp", validate_default=True)
+    """tcp, udp or both."""
+
+
+InboundConfig = Annotated[
+    MixedInbound | HttpInbound | SocksInbound | ForwardInbound, Field(discriminator="type")
+]
+
+
+class DirectOutbound(Section):
+    """Leave from this host itself."""
+
+    type: Literal["direct"]
+    bind: HostAddress | None = None
+    """The local address to leave from."""
+    interface: Interface | None = None
+    """The network interface to leave by."""
+    mark: int | None = Field(default=None, ge=0, le=0xFFFF_FFFF)
+    """The firewall mark of its packets (needs CAP_NET_ADMIN)."""
+
+
+class _Proxied(Section):
+    server: HostPort
+    """The proxy: `host:port`."""
+    username: UserName | None = None
+    """Who to be there: 1 to 255 bytes."""
+    password: Password | None = None
+    """1 to 255 bytes."""
+    via: Way | None = None
+    """The outbound (a name or a link) by which the proxy is reached; none: from this host."""
+
+    @model_validator(mode="after")
+    def _password_has_its_user(self) -> _Proxied:
+        if self.password is not None and self.username is None:
+            raise Wrong("a password without a username", "add username", ("password",))
+        return self
+
+
+class HttpOutbound(_Proxied):
+    """Leave by an HTTP proxy (CONNECT)."""
+
+    type: Literal["http"]
+
+    @model_validator(mode="after")
+    def _name_without_colon(self) -> HttpOutbound:
+        if self.username is not None and ":" in self.username:
+            raise Wrong("HTTP proxies cannot take a user name with ':'", key=("username",))
+        return self
+
+
+class SocksOutbound(_Proxied):
+    """Leave by a SOCKS proxy."""
+
+    type: Literal["socks"]
+    version: SocksVersion = "5"
+    """5, 4a or 4 (4 carries IPv4 addresses only: names are resolved here)."""
+
+    @model_validator(mode="after")
+    def _socks4_has_no_password(self) -> SocksOutbound:
+        if self.version != "5" and self.password is not None:
+            raise Wrong(
+                f"SOCKS{self.version} has no password",
+                "leave it out, or use version 5",
+                ("password",),
+            )
+        return self
+
+
+OutboundConfig = Annotated[
+    DirectOutbound | HttpOutbound | SocksOutbound, Field(discriminator="type")
+]
+
+
+class RuleEntry(Section):
+    """One rule: every condition must hold, and a list in a condition means any of it."""
+
+    domain: Annotated[tuple[Domain, ...], Many] | None = None
+    """The target's name is just this."""
+    domain_suffix: Annotated[tuple[Suffix, ...], Many] | None = None
+    """The target's name is this or below it."""
+    ip: Annotated[tuple[PrefixText, ...], Many] | None = None
+    """The target's address is in this prefix; a name is resolved first."""
+    port: Annotated[tuple[Ports, ...], Many] | None = None
+    """The target's port: a number, or a range `8000-8100` (parsed: first and last)."""
+    network: Annotated[tuple[NetworkName, ...], Many] | None = None
+    """tcp or udp."""
+    inbound: Annotated[tuple[InboundName, ...], Many] | None = None
+    """The inbound by which it came."""
+    user: Annotated[tuple[UserName, ...], Many] | None = None
+    """The user whom it belongs to."""
+    source: Annotated[tuple[PrefixText, ...], Many] | None = None
+    """The address it came from is in this prefix."""
+    to: Way | None = None
+    """Where it goes then: an outbound (a name or a link), `reject` or `drop`."""
+    otherwise: Way | None = None
+    """Where everything else goes; the last rule, alone in it."""
+
+    _ref: RuleRef = PrivateAttr(default=RuleRef("", 0, ""))
+
+    @property
+    def ref(self) -> RuleRef:
+        """Its file, its line, and itself in one line."""
+        return self._ref
+
+    @property
+    def way(self) -> str:
+        """The outbound's name, `reject` or `drop`."""
+        return self.to or self.otherwise or "direct"
+
+
+class Config(Section):
+    """The whole file, checked. `outbounds` holds `direct` and the ones made of links, too."""
+
+    log: Log = Log()
+    limits: Limits = Limits()
+    inbounds: dict[str, InboundConfig] = {}
+    """The ways in, by name; none: a mixed proxy on 127.0.0.1:1080."""
+    outbounds: dict[str, OutboundConfig] = {}
+    """The ways out, by name; `direct` always exists. A link may stand in place of a mapping."""
+    rules: tuple[RuleEntry, ...] = ()
+    """First match wins; none: everything direct."""
+
+    _file: str = PrivateAttr(default="")
+
+    @property
+    def file(self) -> str:
+        """The file it was read from, or what stands in its place."""
+        return self._file
+
+
+def is_loopback(address: Target) -> bool:
+    """Whether only this host can reach an address (127.0.0.0/8 or ::1)."""
+    packed = address.packed
+    if packed is None:
+        return False
+    return packed[0] == 127 if len(packed) == 4 else packed == bytes(15) + b"\x01"

@@ -1,0 +1,369 @@
+"""The small texts of a config (durations, sizes, addresses, names): what each may be.
+
+Each alias here is a type for the model: a reader that turns what a person wrote into a value, and
+the JSON Schema of what may be written. A reader raises `Wrong`, whose message never repeats a
+secret: what is shown of the input goes through `shown`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, ValidationInfo
+from pydantic_core import CoreSchema, core_schema
+
+from byway.config import hosts
+from byway.config.wrong import Wrong, kind_of, shown
+from byway.flow import Network, Target
+from byway.rules import Prefix
+
+JsonSchema = dict[str, object]
+
+NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
+
+
+@dataclass(frozen=True, slots=True)
+class UnixPath:
+    """A unix socket to listen on."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reads:
+    """Metadata for a type: read by this function, described by this JSON Schema."""
+
+    read: Callable[[object], object]
+    schema: JsonSchema
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchema:
+        return dict(self.schema)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadsPath:
+    """Like `Reads`, for texts with a path in them: relative ones count from the config's folder,
+    which comes in the validation context as `folder`."""
+
+    read: Callable[[object, str | None], object]
+    schema: JsonSchema
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        def read(value: object, info: ValidationInfo) -> object:
+            return self.read(value, (info.context or {}).get("folder"))
+
+        return core_schema.with_info_plain_validator_function(read)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchema:
+        return dict(self.schema)
+
+
+@dataclass(frozen=True, slots=True)
+class OneOrMany:
+    """Metadata for a tuple: one thing may be written in place of a list of one."""
+
+    empty: bool = False
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._listed, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchema:
+        array: JsonSchema = dict(handler(schema))
+        if not self.empty:
+            array["minItems"] = 1
+        return {"anyOf": [array["items"], array]}
+
+    def _listed(self, value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return (value,)
+        if not value and not self.empty:
+            raise Wrong("the list is empty", "name at least one, or leave the key out")
+        return tuple(value)
+
+
+def text_of(value: object) -> str:
+    """The value when it is text, else Wrong (YAML reads 12 as a number, true as a flag)."""
+    if isinstance(value, str):
+        return value
+    hint = "write it in quotes" if isinstance(value, bool | int | float) else ""
+    raise Wrong(f"expected text, got {kind_of(value)}", hint)
+
+
+def _address(text: str) -> str:
+    return hosts.address(text).host
+
+
+def _domain(value: object) -> str:
+    text = text_of(value)
+    if text.startswith(("*.", ".", "+.")):
+        name = text.lstrip("*+.")
+        raise Wrong(
+            f"{shown(text)} is not a name",
+            f"domain_suffix: {name} matches {name} and every name below it",
+        )
+    return hosts.name(text)
+
+
+def _suffix(value: object) -> str:
+    text = text_of(value)
+    if text.startswith(("*.", ".", "+.")):
+        name = text.lstrip("*+.")
+        raise Wrong(
+            f"{shown(text)} is not a name",
+            f"write {name}: it matches {name} itself and every name below it",
+        )
+    return hosts.name(text)
+
+
+def _ports(value: object) -> tuple[int, int]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        first = last = value
+    else:
+        text = value if isinstance(value, str) else ""
+        found = re.fullmatch(r"([0-9]{1,9})(?:\s*-\s*([0-9]{1,9}))?", text, re.ASCII)
+        if not found:
+            what = shown(text) if text else kind_of(value)
+            raise Wrong(f"expected a port or a range, got {what}", "for example 443 or 8000-8100")
+        first = int(found[1])
+        last = int(found[2] or first)
+    if not (0 <= first <= 65535 and 0 <= last <= 65535):
+        raise Wrong(f"port {first if not 0 <= first <= 65535 else last} is not in 0..65535")
+    if first > last:
+        raise Wrong(f"the range {first}-{last} runs backwards", f"write {last}-{first}")
+    return first, last
+
+
+def _user_name(value: object) -> str:
+    text = text_of(value)
+    if not text:
+        raise Wrong("the name is empty")
+    if len(text.encode()) > 255:
+        raise Wrong("the name is longer than 255 bytes")
+    if any(c < " " or c == "\x7f" for c in text):
+        raise Wrong("the name has a control character in it")
+    return text
+
+
+def _password(value: object) -> SecretStr:
+    text = text_of(value)
+    if not text:
+        raise Wrong("the password is empty")
+    if len(text.encode()) > 255:
+        raise Wrong("the password is longer than 255 bytes")
+    if any(c in text for c in "\0\r\n"):
+        raise Wrong("the password has a line break or a zero character in it")
+    return SecretStr(text)
+
+
+def _listen(value: object, folder: str | None) -> Target | UnixPath:
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise Wrong("expected address:port, got a number", f"for example 127.0.0.1:{value}")
+    text = text_of(value)
+    if not text.startswith("unix:"):
+        return hosts.listen(text)
+    path = text.removeprefix("unix:")
+    if not path or path.endswith("/"):
+        raise Wrong(f"{shown(text)} names no socket file", "for example unix:/run/byway.sock")
+    if path.startswith("@") or "\0" in path:
+        raise Wrong(f"{shown(text)}: abstract sockets are not supported", "give a path")
+    path = hosts.placed(path, folder)
+    if len(path.encode()) > 107:
+        raise Wrong(f"the path of a unix socket has {len(path.encode())} bytes", "at most 107")
+    return UnixPath(path)
+
+
+def _file(value: object, folder: str | None) -> str:
+    text = text_of(value)
+    if not text or "\0" in text:
+        raise Wrong("expected the path of a file")
+    return hosts.placed(text, folder)
+
+
+def _interface(value: object) -> str:
+    text = text_of(value)
+    if not 1 <= len(text.encode()) <= 15 or any(c <= " " or c in "/:" for c in text):
+        raise Wrong(f"{shown(text)} is not the name of a network interface", "for example eth0")
+    return text
+
+
+def _prefix(value: object) -> Prefix:
+    return hosts.prefix(text_of(value))
+
+
+def _network(value: object) -> Network:
+    text = text_of(value)
+    try:
+        return Network(text)
+    except ValueError:
+        raise Wrong(
+            f"unknown network {shown(text)}", "tcp or udp", choices=("tcp", "udp")
+        ) from None
+
+
+def _socks_version(value: object) -> str:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if text not in ("5", "4a", "4"):
+        what = shown(text) if text else kind_of(value)
+        raise Wrong(f"unknown SOCKS version {what}", "5, 4a or 4")
+    return text
+
+
+def _way(value: object) -> str:
+    text = text_of(value)
+    if not text:
+        raise Wrong("expected the name of an outbound, got nothing")
+    return text
+
+
+def _auto_flag(value: object) -> bool | None:
+    if value == "auto":
+        return None
+    if isinstance(value, bool):
+        return value
+    raise Wrong(f"expected auto, true or false, got {shown_value(value)}")
+
+
+def _auto_number(value: object) -> int | None:
+    if value == "auto":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        if 1 <= value <= 10_000_000:
+            return value
+        raise Wrong(f"{value} is out of bounds", "auto, or 1 to 10000000")
+    raise Wrong(f"expected auto or a number, got {shown_value(value)}")
+
+
+def shown_value(value: object) -> str:
+    """What was written, when it is a short scalar, else its kind."""
+    return shown(value) if isinstance(value, str) else kind_of(value)
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(text: str) -> float:
+    """Read `500ms`, `10s`, `1.5m`, `1h`, `1d`. Raises ValueError."""
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)", text, re.ASCII)
+    if not found:
+        raise ValueError(text)
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def duration(low: str, high: str) -> Reads:
+    """Metadata for a float of seconds within bounds."""
+
+    def read(value: object) -> float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise Wrong("a duration needs its unit", f"for example {value}s, or {value}ms")
+        text = text_of(value)
+        try:
+            found = seconds(text)
+        except ValueError:
+            raise Wrong(
+                f"{shown(text)} is not a duration", "for example 500ms, 10s, 5m, 1h"
+            ) from None
+        if not seconds(low) <= found <= seconds(high):
+            raise Wrong(f"{shown(text)} is out of bounds", f"{low} to {high}")
+        return found
+
+    schema: JsonSchema = {
+        "type": "string",
+        "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)$",
+        "examples": [low, high],
+    }
+    return Reads(read, schema)
+
+
+_SIZES = {"B": 1, "KB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GiB": 1024**3}
+
+
+def size(low: str, high: str) -> Reads:
+    """Metadata for an int of bytes within bounds."""
+
+    def count(text: str) -> int:
+        found = re.fullmatch(r"([0-9]{1,12})(B|KB|KiB|MB|MiB|GiB)", text, re.ASCII)
+        if not found:
+            raise ValueError(text)
+        return int(found[1]) * _SIZES[found[2]]
+
+    def read(value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            raise Wrong("a size needs its unit", f"for example {value}B")
+        text = text_of(value)
+        try:
+            found = count(text)
+        except ValueError:
+            raise Wrong(f"{shown(text)} is not a size", "for example 512B, 64KiB, 1MiB") from None
+        if not count(low) <= found <= count(high):
+            raise Wrong(f"{shown(text)} is out of bounds", f"{low} to {high}")
+        return found
+
+    schema: JsonSchema = {
+        "type": "string",
+        "pattern": "^[0-9]{1,12}(B|KB|KiB|MB|MiB|GiB)$",
+        "examples": [low, high],
+    }
+    return Reads(read, schema)
+
+
+def _text(example: str, **more: object) -> JsonSchema:
+    return {"type": "string", "minLength": 1, "examples": [example], **more}
+
+
+_PORT_SCHEMA: JsonSchema = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": 65535},
+        {"type": "string", "pattern": "^[0-9]+( *- *[0-9]+)?$", "examples": ["8000-8100"]},
+    ]
+}
+_VERSION_SCHEMA: JsonSchema = {"enum": [5, 4, "5", "4", "4a"]}
+_AUTO_NUMBER: JsonSchema = {
+    "anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 10_000_000}]
+}
+
+Many = OneOrMany()
+Domain = Annotated[str, Reads(_domain, _text("www.example.com"))]
+Suffix = Annotated[str, Reads(_suffix, _text("example.com"))]
+PrefixText = Annotated[Prefix, Reads(_prefix, _text("10.0.0.0/8"))]
+Ports = Annotated[tuple[int, int], Reads(_ports, _PORT_SCHEMA)]
+NetworkName = Annotated[Network, Reads(_network, {"enum": ["tcp", "udp"]})]
+UserName = Annotated[str, Reads(_user_name, _text("ann", maxLength=255))]
+Password = Annotated[
+    SecretStr,
+    Reads(_password, {"type": "string", "minLength": 1, "maxLength": 255, "format": "password"}),
+]
+InboundName = Annotated[str, Reads(_way, _text("home"))]
+Way = Annotated[str, Reads(_way, _text("direct"))]
+ListenAddress = Annotated[Target | UnixPath, ReadsPath(_listen, _text("127.0.0.1:1080"))]
+HostPort = Annotated[
+    Target, Reads(lambda value: hosts.host_port(text_of(value)), _text("proxy.example:1080"))
+]
+HostAddress = Annotated[str, Reads(lambda value: _address(text_of(value)), _text("192.0.2.5"))]
+Interface = Annotated[str, Reads(_interface, _text("eth0", maxLength=15))]
+FilePath = Annotated[str, ReadsPath(_file, _text("byway.log"))]
+SocksVersion = Annotated[Literal["5", "4a", "4"], Reads(_socks_version, _VERSION_SCHEMA)]
+AutoFlag = Annotated[
+    bool | None, Reads(_auto_flag, {"anyOf": [{"const": "auto"}, {"type": "boolean"}]})
+]
+AutoNumber = Annotated[int | None, Reads(_auto_number, _AUTO_NUMBER)]

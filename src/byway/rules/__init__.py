@@ -1,0 +1,35 @@
+"""JUDGE: says by which way a flow leaves, or names the fact it needs to say so.
+
+Comes in: a `Flow` and the `Facts` known about it. Goes out: a verdict (`Via`, `Reject`, `Drop`) or
+`Lacks(fact)`. Pure and synchronous, on flow time: no sockets, no waiting, no state.
+"""
+
+from byway.rules.judge import DEFAULT, Judge, Rule
+from byway.rules.prefix import Prefix
+from byway.rules.verdicts import (
+    NO_FACTS,
+    Drop,
+    Fact,
+    Facts,
+    Lacks,
+    Reject,
+    RuleRef,
+    Verdict,
+    Via,
+)
+
+__all__ = [
+    "DEFAULT",
+    "NO_FACTS",
+    "Drop",
+    "Fact",
+    "Facts",
+    "Judge",
+    "Lacks",
+    "Prefix",
+    "Reject",
+    "Rule",
+    "RuleRef",
+    "Verdict",
+    "Via",
+]
