@@ -1,0 +1,7 @@
+"""SPEAK: the dialects, one file each: their options, the client's end and the server's end.
+
+In comes a Stream and a Target (or the other way round), out goes the same Stream past its
+handshake. Every handshake is a coroutine over a stream: no socket, clock, task or event loop in
+here, so a test can play one from a list of bytes. Runs on flow time: once per flow, never per
+chunk.
+"""
