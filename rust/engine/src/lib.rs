@@ -15,3 +15,18 @@ pub mod pipe;
 pub mod reactor;
 pub mod relay;
 pub mod stream;
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+pub use tokio::net::UnixStream;
+pub use tokio::task::AbortHandle;
+
+/// Run a future; a panic in it becomes the failure of this one operation.
+pub async fn catching<T>(work: impl Future<Output = failure::Outcome<T>>) -> failure::Outcome<T> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(payload) => Err(failure::Failure::Panicked(failure::panic_text(&*payload))),
+    }
+}

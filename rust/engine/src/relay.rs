@@ -16,6 +16,7 @@ use bytes::{Buf, BytesMut};
 use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::failure::Outcome;
 use crate::io::Io;
 use crate::limits::Permit;
 use crate::pipe::Pipe;
@@ -303,6 +304,11 @@ impl Relay {
             timer: Box::pin(sleep_until(now + first)),
             _permits: (near.permit, far.permit),
         })
+    }
+
+    /// Until the end.
+    pub async fn run(self) -> Outcome<End> {
+        Ok(self.await)
     }
 
     fn poll_ways(&mut self, cx: &mut Context<'_>) -> Poll<End> {

@@ -1,1 +1,24 @@
-//! binding
+//! The binding: hands the engine to Python. Only this crate knows pyo3, and it holds no logic of its
+//! own beyond turning tokens into futures.
+
+mod engine;
+mod failure;
+mod listener;
+mod ops;
+mod relay;
+mod slots;
+mod stream;
+
+use pyo3::prelude::*;
+
+/// The extension module `byway._engine`; `byway.engine` is its typed face.
+#[pymodule]
+#[pyo3(name = "_engine")]
+fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<stream::Stream>()?;
+    module.add_class::<listener::Listener>()?;
+    module.add_class::<relay::Relay>()?;
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! The engine in Python's hands.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use byway_engine::body::{BodyMove, Framing};
+use byway_engine::completion::{Completions, Event, Token};
+use byway_engine::dial::{self, DialOptions};
+use byway_engine::failure::{Failure, Outcome};
+use byway_engine::io::Io;
+use byway_engine::listen::{self, Arrivals, ListenOptions};
+use byway_engine::reactor::Reactors;
+use byway_engine::relay::Relay as CoreRelay;
+use byway_engine::stream::Stream as CoreStream;
+use byway_engine::{UnixStream, catching};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::failure::to_python;
+use crate::listener::Listener;
+use crate::ops::{Done, Hub, Polled, Slot, fail, tokio_abort};
+use crate::relay::Relay;
+use crate::slots::Slots;
+use crate::stream::{READ, Stream};
+
+/// (timeout, stagger, bind, interface, mark)
+pub type DialArgs = (f64, f64, Option<String>, Option<String>, Option<u32>);
+
+/// A dial under way.
+type Dialling = (Token, Py<PyAny>);
+
+/// (backlog, first, `per_source`, total)
+type ListenArgs = (i32, f64, usize, usize);
+
+/// One engine: its threads, its queue, its waiting operations.
+#[pyclass(frozen, module = "byway._engine")]
+pub struct Engine {
+    pub hub: Arc<Hub>,
+}
+
+#[pymethods]
+impl Engine {
+    /// `create_future` is the bound method of the loop that will drain this engine.
+    #[new]
+    fn new(threads: usize, create_future: Py<PyAny>) -> PyResult<Self> {
+        let hub = Hub {
+            reactors: Arc::new(Reactors::start(threads)?),
+            completions: Completions::new()?,
+            slots: Slots::new(),
+            create_future,
+        };
+        Ok(Self { hub: Arc::new(hub) })
+    }
+
+    /// The descriptor to watch.
+    fn fileno(&self) -> i32 {
+        self.hub.completions.fd()
+    }
+
+    /// Resolve the futures of everything that has completed.
+    fn drain(&self, py: Python<'_>) -> PyResult<()> {
+        self.hub.drain(py)
+    }
+
+    /// The token and the future of a stream to the first address that answers.
+    fn connect(&self, py: Python<'_>, addresses: Vec<(String, u16)>, options: DialArgs) -> PyResult<Dialling> {
+        let addresses = addresses.iter().map(socket_address).collect::<PyResult<Vec<_>>>()?;
+        let options = dial_options(options)?;
+        let home = self.hub.reactors.next_home();
+        self.dial(py, home, async move { dial::connect(&addresses, &options, home).await })
+    }
+
+    /// The token and the future of a stream to a unix socket.
+    fn connect_unix(&self, py: Python<'_>, path: PathBuf) -> PyResult<Dialling> {
+        let home = self.hub.reactors.next_home();
+        self.dial(py, home, async move { dial::connect_unix(&path, home).await })
+    }
+
+    /// Give up a dial that nobody waits for any more.
+    fn forget(&self, token: Token) {
+        self.hub.slots.free(token);
+    }
+
+    fn listen(&self, py: Python<'_>, address: (String, u16), options: ListenArgs) -> PyResult<Listener> {
+        let address = socket_address(&address)?;
+        let options = listen_options(options);
+        self.open(py, |reactors, arrivals| listen::listen_tcp(address, &options, reactors, arrivals))
+    }
+
+    fn listen_unix(&self, py: Python<'_>, path: PathBuf, mode: u32, options: ListenArgs) -> PyResult<Listener> {
+        let options = listen_options(options);
+        self.open(py, |reactors, arrivals| listen::listen_unix(&path, mode, &options, reactors, arrivals))
+    }
+
+    /// Two streams joined by a unix socket pair.
+    fn pair(&self, py: Python<'_>) -> PyResult<(Stream, Stream)> {
+        self.hub.check(py)?;
+        let home = self.hub.reactors.next_home();
+        let _entered = self.hub.reactors.home(home).enter();
+        let (one, other) = UnixStream::pair().map_err(|error| to_python(py, error.into()))?;
+        let wrap = |socket| Stream::new(CoreStream::new(Io::Unix(socket), home, None), &self.hub);
+        Ok((wrap(one), wrap(other)))
+    }
+
+    /// Join two streams; runs at once.
+    fn relay(&self, py: Python<'_>, near: &Bound<'_, Stream>, far: &Bound<'_, Stream>, idle: f64) -> PyResult<Relay> {
+        self.hub.check(py)?;
+        let far = far.get().consume(py)?;
+        let near = near.get().consume(py)?;
+        let home = near.home;
+        let idle = seconds(idle);
+        let (token, gauge) = Relay::place(&self.hub);
+        let running = Arc::clone(&gauge);
+        let completions = Arc::clone(&self.hub.completions);
+        let task = self.hub.reactors.home(home).spawn(async move {
+            let relay = async move { CoreRelay::new(near, far, home, idle, running)?.run().await };
+            let outcome = catching(relay).await;
+            completions.push(Event::Done(token, Done::Relayed(outcome)));
+        });
+        Ok(Relay::new(&self.hub, token, gauge, Some(task.abort_handle())))
+    }
+
+    /// Move one body; the count of its payload at once, or a future of it.
+    fn send_body(
+        &self,
+        py: Python<'_>,
+        source: &Bound<'_, Stream>,
+        sink: &Bound<'_, Stream>,
+        length: Option<u64>,
+        chunked: bool,
+        dechunk: bool,
+    ) -> PyResult<Py<PyAny>> {
+        if Arc::ptr_eq(&source.get().cell, &sink.get().cell) {
+            return Err(PyValueError::new_err("source and sink are the same stream"));
+        }
+        let framing = match (length, chunked) {
+            (Some(length), false) => Framing::Length(length),
+            (None, true) => Framing::Chunked(dechunk),
+            (None, false) => Framing::UntilEnd,
+            _ => return Err(PyValueError::new_err("a body has a length or is chunked, not both")),
+        };
+        let cells = (Arc::clone(&source.get().cell), Arc::clone(&sink.get().cell));
+        source.get().wait(py, READ, Polled::Body(cells.0, cells.1, BodyMove::new(framing)))
+    }
+
+    /// Live operations, crossings since the start, threads.
+    fn stats(&self) -> (usize, u64, usize) {
+        (self.hub.slots.len(), self.hub.completions.crossings(), self.hub.reactors.count())
+    }
+
+    /// End the threads and fail whatever still waits. Idempotent.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.hub.reactors.stop());
+        for slot in self.hub.slots.clear() {
+            match slot {
+                Slot::Polled { future, .. } | Slot::Dial { future, .. } => fail(py, &future, CLOSED)?,
+                Slot::Listener { future, .. } | Slot::Relay { future, .. } => {
+                    if let Some(future) = future {
+                        fail(py, &future, CLOSED)?;
+                    }
+                }
+            }
+        }
+        while self.hub.completions.pop().is_some() {}
+        Ok(())
+    }
+}
+
+const CLOSED: &str = "the engine was closed";
+
+impl Engine {
+    fn dial(
+        &self,
+        py: Python<'_>,
+        home: usize,
+        dialling: impl Future<Output = Outcome<CoreStream>> + Send + 'static,
+    ) -> PyResult<Dialling> {
+        self.hub.check(py)?;
+        let future = self.hub.future(py)?;
+        let token = self.hub.slots.reserve();
+        let completions = Arc::clone(&self.hub.completions);
+        let task = self.hub.reactors.home(home).spawn(async move {
+            let outcome = catching(dialling).await;
+            completions.push(Event::Done(token, Done::Dialled(outcome)));
+        });
+        let abort = tokio_abort::Abort(task.abort_handle());
+        self.hub.slots.put(token, Slot::Dial { future: future.clone_ref(py), abort });
+        Ok((token, future))
+    }
+
+    fn open(
+        &self,
+        py: Python<'_>,
+        bind: impl FnOnce(&Arc<Reactors>, Arc<Arrivals>) -> std::io::Result<listen::Listener>,
+    ) -> PyResult<Listener> {
+        self.hub.check(py)?;
+        let token = self.hub.slots.reserve();
+        let completions = Arc::clone(&self.hub.completions);
+        let arrivals = Arrivals::new(move || completions.push(Event::Woken(token)));
+        match bind(&self.hub.reactors, Arc::clone(&arrivals)) {
+            Ok(core) => Ok(Listener::new(core, arrivals, token, Arc::clone(&self.hub))),
+            Err(error) => {
+                self.hub.slots.free(token);
+                Err(to_python(py, Failure::Os(error)))
+            }
+        }
+    }
+}
+
+/// An address literal and a port, as the engine wants it.
+pub fn socket_address((host, port): &(String, u16)) -> PyResult<SocketAddr> {
+    let ip = host.parse::<IpAddr>().map_err(|_| PyValueError::new_err(format!("{host:?} is not an address")))?;
+    Ok(SocketAddr::new(ip, *port))
+}
+
+/// The engine's form of `byway.engine.DialOptions`.
+pub fn dial_options((timeout, stagger, bind, interface, mark): DialArgs) -> PyResult<DialOptions> {
+    let bind = bind.map(|host| socket_address(&(host, 0)).map(|address| address.ip())).transpose()?;
+    Ok(DialOptions { timeout: seconds(timeout), stagger: seconds(stagger), bind, interface, mark })
+}
+
+fn listen_options((backlog, first, per_source, total): ListenArgs) -> ListenOptions {
+    ListenOptions { backlog, first: seconds(first), per_source, total }
+}
+
+/// Seconds as a duration; what is not a sane number of them becomes a year.
+pub fn seconds(seconds: f64) -> Duration {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    Duration::try_from_secs_f64(seconds).unwrap_or(YEAR).min(YEAR)
+}

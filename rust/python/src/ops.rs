@@ -1,0 +1,267 @@
+//! Operations that wait, what they yield, and the hub that joins tokens to futures.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use byway_engine::body::BodyMove;
+use byway_engine::completion::{Completions, Event, Token};
+use byway_engine::failure::{Failure, Outcome, panic_text};
+use byway_engine::listen::Arrivals;
+use byway_engine::reactor::Reactors;
+use byway_engine::relay::End;
+use byway_engine::stream::{Stream as Core, Want};
+use bytes::Bytes;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::failure::to_python;
+use crate::slots::Slots;
+use crate::stream::Stream;
+
+/// A stream that Python owns; empty once it was consumed or closed.
+pub type Cell = Arc<Mutex<Option<Core>>>;
+
+/// What a spawned operation hands over.
+pub enum Done {
+    /// A dial.
+    Dialled(Outcome<Core>),
+    /// A relay.
+    Relayed(Outcome<End>),
+}
+
+/// What an operation polled here yields.
+pub enum Yield {
+    Bytes(Bytes),
+    Count(u64),
+    Nothing,
+}
+
+/// How an operation began.
+pub enum Started {
+    /// It had its value at once.
+    Over(Py<PyAny>),
+    /// It waits at this place, with this future.
+    Waiting(Token, Py<PyAny>),
+}
+
+/// An operation polled by the thread that drains.
+pub enum Polled {
+    Read(Cell, Want),
+    Write(Cell),
+    End(Cell),
+    Body(Cell, Cell, BodyMove),
+}
+
+/// Who waits at a place.
+pub enum Slot {
+    Polled { op: Polled, waker: Waker, future: Py<PyAny> },
+    Dial { future: Py<PyAny>, abort: tokio_abort::Abort },
+    Listener { arrivals: Arc<Arrivals>, future: Option<Py<PyAny>> },
+    Relay { ended: Arc<Mutex<Option<Outcome<End>>>>, future: Option<Py<PyAny>> },
+}
+
+/// Ending a spawned task when its place is dropped.
+pub mod tokio_abort {
+    /// Aborts on drop; aborting what has ended does nothing.
+    pub struct Abort(pub byway_engine::AbortHandle);
+
+    impl Drop for Abort {
+        fn drop(&mut self) {
+            self.0.abort();
+        }
+    }
+}
+
+/// What all handles of one engine share.
+pub struct Hub {
+    pub reactors: Arc<Reactors>,
+    pub completions: Arc<Completions<Done>>,
+    pub slots: Slots<Slot>,
+    pub create_future: Py<PyAny>,
+}
+
+impl Hub {
+    /// A future of the loop that owns this engine.
+    pub fn future(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.create_future.call0(py)
+    }
+
+    /// Refuse to work after a fork or after `close`.
+    pub fn check(&self, py: Python<'_>) -> PyResult<()> {
+        if self.reactors.alive() {
+            return Ok(());
+        }
+        Err(to_python(py, Failure::Misuse("the engine is closed, or this process is a fork of its owner")))
+    }
+
+    /// Run an operation: its value at once where it can be had, else a future.
+    pub fn run(&self, py: Python<'_>, mut op: Polled) -> PyResult<Started> {
+        if let Poll::Ready(outcome) = poll_guarded(&mut op, &mut Context::from_waker(Waker::noop())) {
+            let value = outcome.map_err(|failure| to_python(py, failure))?;
+            return to_object(py, value).map(Started::Over);
+        }
+        let token = self.slots.reserve();
+        let waker = self.completions.waker(token);
+        match poll_guarded(&mut op, &mut Context::from_waker(&waker)) {
+            Poll::Ready(outcome) => {
+                self.slots.free(token);
+                let value = outcome.map_err(|failure| to_python(py, failure))?;
+                to_object(py, value).map(Started::Over)
+            }
+            Poll::Pending => {
+                let future = self.future(py)?;
+                self.slots.put(token, Slot::Polled { op, waker, future: future.clone_ref(py) });
+                Ok(Started::Waiting(token, future))
+            }
+        }
+    }
+
+    /// Hand out everything that has completed.
+    pub fn drain(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
+        self.completions.begin();
+        while let Some(event) = self.completions.pop() {
+            match event {
+                Event::Woken(token) => self.woken(py, token)?,
+                Event::Done(token, done) => self.done(py, token, done)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn woken(self: &Arc<Self>, py: Python<'_>, token: Token) -> PyResult<()> {
+        match self.slots.take(token) {
+            Some(Slot::Polled { mut op, waker, future }) => {
+                if is_done(py, &future)? {
+                    self.slots.free(token);
+                    return Ok(());
+                }
+                match poll_guarded(&mut op, &mut Context::from_waker(&waker)) {
+                    Poll::Pending => self.slots.put(token, Slot::Polled { op, waker, future }),
+                    Poll::Ready(outcome) => {
+                        self.slots.free(token);
+                        let outcome = outcome.map_err(|failure| to_python(py, failure));
+                        resolve(py, &future, outcome.and_then(|value| to_object(py, value)))?;
+                    }
+                }
+            }
+            Some(Slot::Listener { arrivals, future }) => {
+                let waiting = match future {
+                    Some(future) if !is_done(py, &future)? => Some(future),
+                    _ => None,
+                };
+                self.slots.put(token, Slot::Listener { arrivals: Arc::clone(&arrivals), future: None });
+                if let Some(future) = waiting {
+                    let streams = arrivals.take();
+                    if streams.is_empty() {
+                        self.slots.put(token, Slot::Listener { arrivals, future: Some(future) });
+                    } else {
+                        resolve(py, &future, self.wrap_all(py, streams))?;
+                    }
+                }
+            }
+            Some(other) => self.slots.put(token, other),
+            None => {}
+        }
+        Ok(())
+    }
+
+    fn done(self: &Arc<Self>, py: Python<'_>, token: Token, done: Done) -> PyResult<()> {
+        match (self.slots.free(token), done) {
+            (Some(Slot::Dial { future, abort: _ }), Done::Dialled(outcome)) if !is_done(py, &future)? => {
+                let outcome = outcome.map_err(|failure| to_python(py, failure));
+                resolve(py, &future, outcome.and_then(|stream| self.wrap(py, stream)))
+            }
+            (Some(Slot::Relay { ended, future }), Done::Relayed(outcome)) => {
+                *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+                match future {
+                    Some(future) if !is_done(py, &future)? => resolve(py, &future, Ok(py.None())),
+                    _ => Ok(()),
+                }
+            }
+            // Given up meanwhile: what came is dropped, and a stream dropped is a stream closed.
+            _ => Ok(()),
+        }
+    }
+
+    /// A Python handle for a stream.
+    pub fn wrap(self: &Arc<Self>, py: Python<'_>, stream: Core) -> PyResult<Py<PyAny>> {
+        Ok(Py::new(py, Stream::new(stream, self))?.into_any())
+    }
+
+    /// Python handles for a batch of streams.
+    pub fn wrap_all(self: &Arc<Self>, py: Python<'_>, streams: Vec<Core>) -> PyResult<Py<PyAny>> {
+        let list = PyList::empty(py);
+        for stream in streams {
+            list.append(self.wrap(py, stream)?)?;
+        }
+        Ok(list.into_any().unbind())
+    }
+}
+
+/// Whether nobody waits for this future any more.
+pub fn is_done(py: Python<'_>, future: &Py<PyAny>) -> PyResult<bool> {
+    future.call_method0(py, intern!(py, "done"))?.extract(py)
+}
+
+fn resolve(py: Python<'_>, future: &Py<PyAny>, outcome: PyResult<Py<PyAny>>) -> PyResult<()> {
+    match outcome {
+        Ok(value) => future.call_method1(py, intern!(py, "set_result"), (value,))?,
+        Err(error) => future.call_method1(py, intern!(py, "set_exception"), (error,))?,
+    };
+    Ok(())
+}
+
+/// Fail a future because the engine is closing.
+pub fn fail(py: Python<'_>, future: &Py<PyAny>, text: &'static str) -> PyResult<()> {
+    if is_done(py, future)? {
+        return Ok(());
+    }
+    resolve(py, future, Err(to_python(py, Failure::Misuse(text))))
+}
+
+fn to_object(py: Python<'_>, value: Yield) -> PyResult<Py<PyAny>> {
+    Ok(match value {
+        Yield::Bytes(bytes) => PyBytes::new(py, &bytes).into_any().unbind(),
+        Yield::Count(count) => count.into_pyobject(py)?.into_any().unbind(),
+        Yield::Nothing => py.None(),
+    })
+}
+
+/// A panic in the engine is an error of this one operation.
+fn poll_guarded(op: &mut Polled, cx: &mut Context<'_>) -> Poll<Outcome<Yield>> {
+    match catch_unwind(AssertUnwindSafe(|| op.poll(cx))) {
+        Ok(polled) => polled,
+        Err(payload) => Poll::Ready(Err(Failure::Panicked(panic_text(&*payload)))),
+    }
+}
+
+impl Polled {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<Yield>> {
+        match self {
+            Self::Read(cell, want) => {
+                with_stream(cell, |stream| stream.poll_want(cx, want).map_ok(Yield::Bytes))
+            }
+            Self::Write(cell) => {
+                with_stream(cell, |stream| stream.poll_sent(cx).map_ok(|()| Yield::Nothing))
+            }
+            Self::End(cell) => {
+                with_stream(cell, |stream| stream.poll_end(cx).map_ok(|()| Yield::Nothing))
+            }
+            Self::Body(source, sink, body) => with_stream(source, |source| {
+                with_stream(sink, |sink| body.poll(cx, source, sink).map_ok(Yield::Count))
+            }),
+        }
+    }
+}
+
+fn with_stream(
+    cell: &Cell,
+    work: impl FnOnce(&mut Core) -> Poll<Outcome<Yield>>,
+) -> Poll<Outcome<Yield>> {
+    match cell.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        Some(stream) => work(stream),
+        None => Poll::Ready(Err(Failure::Misuse("the stream was closed or handed on"))),
+    }
+}

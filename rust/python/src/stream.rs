@@ -1,0 +1,182 @@
+//! A stream in Python's hands.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use byway_engine::stream::{Stream as Core, Want};
+use bytes::Bytes;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::failure::{misuse, to_python};
+use crate::ops::{Cell, Hub, Polled, Started};
+
+/// An address as packed bytes and a port.
+pub type Packed = (Vec<u8>, u16);
+
+/// The packed form of an address.
+pub fn packed(address: SocketAddr) -> (Vec<u8>, u16) {
+    let bytes = match address {
+        SocketAddr::V4(address) => address.ip().octets().to_vec(),
+        SocketAddr::V6(address) => address.ip().octets().to_vec(),
+    };
+    (bytes, address.port())
+}
+
+/// One stream handle. Methods that may wait return their value, or a future when they must.
+#[pyclass(frozen, module = "byway._engine")]
+pub struct Stream {
+    pub cell: Cell,
+    hub: Arc<Hub>,
+    /// The places of a waiting read and a waiting write.
+    waiting: [AtomicU64; 2],
+}
+
+/// Which wait of a stream: its own reads, or its own writes.
+pub const READ: usize = 0;
+const WRITE: usize = 1;
+const NOBODY: u64 = u64::MAX;
+
+impl Stream {
+    pub fn new(stream: Core, hub: &Arc<Hub>) -> Self {
+        Self {
+            cell: Arc::new(Mutex::new(Some(stream))),
+            hub: Arc::clone(hub),
+            waiting: [const { AtomicU64::new(NOBODY) }; 2],
+        }
+    }
+
+    /// Run an operation of this stream. One that was given up before is forgotten first.
+    pub fn wait(&self, py: Python<'_>, which: usize, op: Polled) -> PyResult<Py<PyAny>> {
+        self.forget(which);
+        match self.hub.run(py, op)? {
+            Started::Over(value) => Ok(value),
+            Started::Waiting(token, future) => {
+                self.waiting[which].store(token, Ordering::Relaxed);
+                Ok(future)
+            }
+        }
+    }
+
+    fn forget(&self, which: usize) {
+        let token = self.waiting[which].swap(NOBODY, Ordering::Relaxed);
+        if token != NOBODY {
+            self.hub.slots.free(token);
+        }
+    }
+
+    /// Take the stream out for a layer or a relay.
+    pub fn consume(&self, py: Python<'_>) -> PyResult<Core> {
+        self.forget(READ);
+        self.forget(WRITE);
+        let taken = self.cell.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.ok_or_else(|| misuse(py, "the stream was closed or handed on"))
+    }
+
+    fn with<R>(&self, py: Python<'_>, work: impl FnOnce(&mut Core) -> R) -> PyResult<R> {
+        match self.cell.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            Some(stream) => Ok(work(stream)),
+            None => Err(misuse(py, "the stream was closed or handed on")),
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[pymethods]
+impl Stream {
+    /// See `byway.interfaces.Stream.read`.
+    fn read(&self, py: Python<'_>, limit: usize) -> PyResult<Py<PyAny>> {
+        let want = Want::Some(limit.max(1));
+        self.wait(py, READ, Polled::Read(Arc::clone(&self.cell), want))
+    }
+
+    fn read_exactly(&self, py: Python<'_>, n: usize) -> PyResult<Py<PyAny>> {
+        self.wait(py, READ, Polled::Read(Arc::clone(&self.cell), Want::Exactly(n)))
+    }
+
+    fn read_until(
+        &self,
+        py: Python<'_>,
+        mark: &[u8],
+        limit: usize,
+    ) -> PyResult<Py<PyAny>> {
+        let want = Want::Until(Bytes::copy_from_slice(mark), limit);
+        self.wait(py, READ, Polled::Read(Arc::clone(&self.cell), want))
+    }
+
+    fn peek(&self, py: Python<'_>, limit: usize) -> PyResult<Py<PyAny>> {
+        self.wait(py, READ, Polled::Read(Arc::clone(&self.cell), Want::Peek(limit)))
+    }
+
+    /// What is read but not taken.
+    fn buffered<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        self.with(py, |stream| PyBytes::new(py, &stream.unread))
+    }
+
+    fn unread(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+        self.with(py, |stream| stream.put_back(data))
+    }
+
+    /// None when all was sent at once, else a future.
+    fn write(&self, py: Python<'_>, data: &[u8]) -> PyResult<Option<Py<PyAny>>> {
+        let cx = &mut Context::from_waker(Waker::noop());
+        match self.with(py, |stream| stream.write_now(cx, data))? {
+            Poll::Ready(Ok(())) => Ok(None),
+            Poll::Ready(Err(failure)) => Err(to_python(py, failure)),
+            Poll::Pending => {
+                let waiting = self.wait(py, WRITE, Polled::Write(Arc::clone(&self.cell)))?;
+                Ok((!waiting.is_none(py)).then_some(waiting))
+            }
+        }
+    }
+
+    fn hold(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+        self.with(py, |stream| stream.held.extend_from_slice(data))
+    }
+
+    /// Send what is held, alone.
+    fn flush(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        self.write(py, &[])
+    }
+
+    fn end(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let waiting = self.wait(py, WRITE, Polled::End(Arc::clone(&self.cell)))?;
+        Ok((!waiting.is_none(py)).then_some(waiting))
+    }
+
+    fn close(&self) {
+        self.forget(READ);
+        self.forget(WRITE);
+        drop(self.cell.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Close so that the other side sees a reset.
+    fn abort(&self) {
+        if let Some(mut stream) = self.cell.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            stream.io.abort();
+        }
+    }
+
+    /// Whether the handle was closed, or consumed by a layer or a relay.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.cell.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
+    #[getter]
+    fn local(&self, py: Python<'_>) -> PyResult<Option<Packed>> {
+        self.with(py, |stream| stream.local().map(packed))
+    }
+
+    #[getter]
+    fn remote(&self, py: Python<'_>) -> PyResult<Option<Packed>> {
+        self.with(py, |stream| stream.remote.map(packed))
+    }
+}

@@ -1,0 +1,21 @@
+"""The typed face of Rust: the sole importer of the extension.
+
+In come addresses, options and streams; out go streams, relays and counters. Nothing here knows a
+config, a name or a rule. Its clock is flow time: a few calls per flow, none per chunk or packet.
+"""
+
+from byway.engine.engine import Engine
+from byway.engine.options import Body, DialOptions, ListenOptions, PacketOptions
+from byway.engine.relay import EngineRelay
+from byway.engine.stream import EngineListener, EngineStream
+
+__all__ = [
+    "Body",
+    "DialOptions",
+    "Engine",
+    "EngineListener",
+    "EngineRelay",
+    "EngineStream",
+    "ListenOptions",
+    "PacketOptions",
+]

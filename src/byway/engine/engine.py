@@ -1,0 +1,118 @@
+"""The engine as a value: one per App, bound to the event loop that made it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+
+from byway import _engine
+from byway.engine.options import Body, DialOptions, ListenOptions
+from byway.engine.relay import EngineRelay
+from byway.engine.stream import EngineListener, EngineStream
+from byway.flow import Target
+from byway.interfaces import Stream
+
+
+
+class Engine:
+    """Sockets, relays and packet sessions. Make it inside a running loop; `close` it there.
+
+    After a fork it refuses to work (EngineError); so does every handle once it is closed.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._raw = _engine.Engine(threads or len(os.sched_getaffinity(0)), loop.create_future)
+        loop.add_reader(self._raw.fileno(), self._raw.drain)
+        self._closed = False
+
+    async def connect(
+        self, addresses: Sequence[Target], options: DialOptions | None = None
+    ) -> EngineStream:
+        """Open a TCP stream to the first address that answers (RFC 8305), in the order given.
+
+        Every target must hold an address. Raises OSError (the first attempt's) or TimeoutError.
+        A cancel closes whatever was under way.
+        """
+        pairs = [(target.host, target.port) for target in addresses]
+        return await self._dial(self._raw.connect(pairs, _dial(options)))
+
+    async def connect_unix(self, path: str) -> EngineStream:
+        """Open a stream to a unix socket. Raises OSError."""
+        return await self._dial(self._raw.connect_unix(path))
+
+    async def _dial(self, dialling: tuple[int, asyncio.Future[_engine.Stream]]) -> EngineStream:
+        token, future = dialling
+        try:
+            return EngineStream(await future)
+        except asyncio.CancelledError:
+            self._raw.forget(token)
+            raise
+
+    def listen(self, address: Target, options: ListenOptions | None = None) -> EngineListener:
+        """Listen on a TCP address (port 0: any). Raises OSError."""
+        return EngineListener(self._raw.listen((address.host, address.port), _listen(options)))
+
+    def listen_unix(
+        self, path: str, options: ListenOptions | None = None, mode: int = 0o600
+    ) -> EngineListener:
+        """Listen on a unix socket, replacing a dead one's file. Raises OSError."""
+        return EngineListener(self._raw.listen_unix(path, mode, _listen(options)))
+
+    def pair(self) -> tuple[EngineStream, EngineStream]:
+        """Two streams joined by a unix socket pair."""
+        one, other = self._raw.pair()
+        return EngineStream(one), EngineStream(other)
+
+    def relay(self, near: Stream, far: Stream, idle: float = 300.0) -> EngineRelay:
+        """Join two of the engine's streams, at once, in Rust. Consumes both; what was unread, held
+        or unfinished goes first. It ends when nothing has moved for `idle` seconds."""
+        return EngineRelay(self._raw.relay(_raw(near), _raw(far), idle))
+
+    async def send_body(self, source: Stream, sink: Stream, body: Body) -> int:
+        """Move one HTTP body; neither stream is consumed. Returns its payload bytes.
+
+        Raises PeerError on bad framing, EOFError on a short body, OSError. After a cancel, or any
+        of these, both streams are out of step and only good for closing.
+        """
+        got = self._raw.send_body(
+            _raw(source), _raw(sink), body.length, body.chunked, body.dechunk
+        )
+        return got if isinstance(got, int) else await got
+
+    def stats(self) -> dict[str, int]:
+        """Waiting operations, crossings since the start, threads."""
+        waiting, crossings, threads = self._raw.stats()
+        return {"waiting": waiting, "crossings": crossings, "threads": threads}
+
+    async def close(self) -> None:
+        """End the engine's threads; every relay and wait ends. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove_reader(self._raw.fileno())
+        self._raw.close()
+
+
+def _raw(stream: Stream) -> _engine.Stream:
+    if not isinstance(stream, EngineStream):
+        raise TypeError(f"not a stream of the engine: {stream!r}")
+    return stream.raw
+
+
+def _dial(
+    options: DialOptions | None,
+) -> tuple[float, float, str | None, str | None, int | None]:
+    options = options or _DIAL
+    return (options.timeout, options.stagger, options.bind, options.interface, options.mark)
+
+
+def _listen(options: ListenOptions | None) -> tuple[int, float, int, int]:
+    options = options or _LISTEN
+    return (options.backlog, options.first, options.per_source, options.total)
+
+
+_DIAL = DialOptions()
+_LISTEN = ListenOptions()

@@ -1,0 +1,49 @@
+"""What the engine can be told. Every wait, queue and table has its bound here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DialOptions:
+    """How a connection is opened. Times in seconds."""
+
+    timeout: float = 10.0  # of the whole dial
+    stagger: float = 0.25  # how long one attempt runs alone (RFC 8305, section 5)
+    bind: str | None = None  # the local address to leave from
+    interface: str | None = None  # the device to leave by (SO_BINDTODEVICE)
+    mark: int | None = None  # the firewall mark (SO_MARK)
+
+
+@dataclass(frozen=True, slots=True)
+class ListenOptions:
+    """How a stream listener treats what it accepts. Times in seconds."""
+
+    backlog: int = 4096
+    first: float = 10.0  # how long a connection may stay silent; 0 hands it over at once
+    per_source: int = 4096  # open connections from one address (one /64 of IPv6)
+    total: int = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class PacketOptions:
+    """How a packet listener keeps its sessions. Times in seconds."""
+
+    idle: float = 60.0
+    sessions: int = 4096
+    targets: int = 1024  # per session
+    waiting: int = 32  # packets that may wait for one verdict
+    only: str | None = None  # accept from this source alone, and lock to its first port
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """How the end of an HTTP/1.1 body is known (RFC 9112, section 6).
+
+    Neither a length nor chunks: it runs until the source ends.
+    """
+
+    length: int | None = None
+    chunked: bool = False
+    dechunk: bool = False  # of chunks pass on the payload alone

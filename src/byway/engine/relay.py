@@ -1,0 +1,47 @@
+"""A running relay, as Python sees it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from byway import _engine
+from byway.errors import EngineError
+from byway.interfaces import Ending
+
+
+class EngineRelay:
+    """Two ends joined in Rust. See `interfaces.Relay` for the contract."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: _engine.Relay) -> None:
+        self._raw = raw
+
+    @property
+    def up(self) -> int:
+        """Payload bytes from near to far so far."""
+        return self._raw.up
+
+    @property
+    def down(self) -> int:
+        """Payload bytes from far to near so far."""
+        return self._raw.down
+
+    async def wait(self) -> Ending:
+        """Wait for the end. A cancel closes both sides. Raises EngineError after a panic."""
+        raw = self._raw
+        waiting = raw.wait()
+        if waiting is not None:
+            try:
+                await waiting
+            except asyncio.CancelledError:
+                raw.abort()
+                raise
+        reason = raw.ending()
+        if reason is None:
+            raise EngineError("the relay was given up before it ended")
+        return Ending(reason, raw.up, raw.down)
+
+    def cut(self, reason: str) -> None:
+        """End it now; `wait` returns with this reason."""
+        self._raw.cut(reason)

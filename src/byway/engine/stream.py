@@ -1,0 +1,144 @@
+"""Streams and listeners as `interfaces.py` has them, over the extension's handles.
+
+A call of the extension gives its value at once where it can, and only else a future: most reads of
+a handshake never see the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from byway import _engine
+from byway.errors import EngineError
+from byway.flow import Target
+from byway.interfaces import StreamInfo
+
+HOLD = 0.005  # seconds that held bytes wait for company
+
+
+class EngineStream:
+    """A stream of the engine (TCP, unix, or a layer). See `interfaces.Stream` for the contract."""
+
+    __slots__ = ("_flush", "raw")
+
+    def __init__(self, raw: _engine.Stream) -> None:
+        self.raw = raw
+        self._flush: asyncio.TimerHandle | None = None
+
+    @property
+    def info(self) -> StreamInfo:
+        """Where it runs. Raises EngineError once the stream was closed or handed on."""
+        local, remote = self.raw.local, self.raw.remote
+        return StreamInfo(
+            Target.from_packed(*local) if local else None,
+            Target.from_packed(*remote) if remote else None,
+        )
+
+    @property
+    def source(self) -> Target | None:
+        """The other side's address: the remote half of `info`, for the price of one call."""
+        remote = self.raw.remote
+        return Target.from_packed(*remote) if remote else None
+
+    async def read(self, limit: int = 65536) -> bytes:
+        """1..limit bytes. Raises EOFError at the end. A cancel loses nothing."""
+        got = self.raw.read(limit)
+        return got if isinstance(got, bytes) else await got
+
+    async def read_exactly(self, n: int) -> bytes:
+        """Just n bytes. Raises EOFError. A cancel loses nothing."""
+        got = self.raw.read_exactly(n)
+        return got if isinstance(got, bytes) else await got
+
+    async def read_until(self, mark: bytes, limit: int) -> bytes:
+        """Up to and including mark. Raises EOFError, ValueError past limit. Cancel loses nothing."""
+        got = self.raw.read_until(mark, limit)
+        return got if isinstance(got, bytes) else await got
+
+    async def peek(self, limit: int, within: float) -> bytes:
+        """The bytes that are there, or the first to come in time; left in place. b"" when none."""
+        got = self.raw.peek(limit)
+        if isinstance(got, bytes):
+            return got
+        try:
+            async with asyncio.timeout(within):
+                return await got
+        except TimeoutError:
+            return self.raw.buffered()[:limit]
+
+    def unread(self, data: bytes) -> None:
+        """Put bytes back in front."""
+        self.raw.unread(data)
+
+    async def write(self, data: bytes) -> None:
+        """Send all of it, after what was held. A cancel may leave a part unsent."""
+        waiting = self.raw.write(data)
+        if waiting is not None:
+            await waiting
+
+    def hold(self, data: bytes) -> None:
+        """Send with the next write or first relayed chunk, or alone after a few milliseconds."""
+        self.raw.hold(data)
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_later(HOLD, self._flush_alone)
+
+    def _flush_alone(self) -> None:
+        self._flush = None
+        if not self.raw.closed:
+            try:
+                self.raw.flush()
+            except (OSError, EngineError):
+                return  # whoever uses the stream next learns it
+
+    async def end(self) -> None:
+        """Half-close, once all that was written has gone out."""
+        waiting = self.raw.end()
+        if waiting is not None:
+            await waiting
+
+    def close(self) -> None:
+        """Close both ways. Idempotent."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+        self.raw.close()
+
+    def abort(self) -> None:
+        """Close so that the other side sees a reset. Idempotent."""
+        self.raw.abort()
+
+
+class EngineListener:
+    """A bound stream listener. Connections come in batches, once they have said something."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: _engine.Listener) -> None:
+        self._raw = raw
+
+    @property
+    def address(self) -> Target | None:
+        """Where it listens; None for a unix socket."""
+        address = self._raw.address
+        return Target.from_packed(*address) if address else None
+
+    async def accept(self) -> Sequence[EngineStream]:
+        """What arrived since last asked, at least one. Raises EngineError once it is closed."""
+        got = self._raw.accept()
+        if not isinstance(got, list):
+            try:
+                got = await got
+            except asyncio.CancelledError:
+                self._raw.forget()
+                raise
+        return [EngineStream(raw) for raw in got]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Connections open now, and turned away by the limits since the start."""
+        return self._raw.counts()
+
+    def close(self) -> None:
+        """Stop listening. Idempotent; connections that were handed over live on."""
+        self._raw.close()
