@@ -5,6 +5,7 @@ problem and its exact place. On config time.
 """
 
 from byway.config.compile import judge_of
+from byway.config.load import default, from_links, load, load_text
 from byway.config.model import (
     Config,
     DirectOutbound,
@@ -39,5 +40,9 @@ __all__ = [
     "SocksOutbound",
     "UnixPath",
     "User",
+    "default",
+    "from_links",
     "judge_of",
+    "load",
+    "load_text",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from byway.config.values import (
     AutoFlag,
@@ -28,13 +28,12 @@ from byway.config.values import (
     PrefixText,
     SocksVersion,
     Suffix,
-    UnixPath,
     UserName,
     Way,
     duration,
     size,
 )
-from byway.config.wrong import Wrong
+from byway.errors import Problem
 from byway.flow import Target
 from byway.rules import RuleRef
 
@@ -154,6 +153,11 @@ class ForwardInbound(_Listening):
     network: Annotated[tuple[NetworkName, ...], Many] = Field(default="tcp", validate_default=True)
     """tcp, udp or both."""
 
+    @property
+    def guarded(self) -> bool:
+        """Its one target was chosen here and not by a client: guarded only when told to be."""
+        return self.allow_local is False
+
 
 InboundConfig = Annotated[
     MixedInbound | HttpInbound | SocksInbound | ForwardInbound, Field(discriminator="type")
@@ -182,23 +186,11 @@ class _Proxied(Section):
     via: Way | None = None
     """The outbound (a name or a link) by which the proxy is reached; none: from this host."""
 
-    @model_validator(mode="after")
-    def _password_has_its_user(self) -> _Proxied:
-        if self.password is not None and self.username is None:
-            raise Wrong("a password without a username", "add username", ("password",))
-        return self
-
 
 class HttpOutbound(_Proxied):
     """Leave by an HTTP proxy (CONNECT)."""
 
     type: Literal["http"]
-
-    @model_validator(mode="after")
-    def _name_without_colon(self) -> HttpOutbound:
-        if self.username is not None and ":" in self.username:
-            raise Wrong("HTTP proxies cannot take a user name with ':'", key=("username",))
-        return self
 
 
 class SocksOutbound(_Proxied):
@@ -207,16 +199,6 @@ class SocksOutbound(_Proxied):
     type: Literal["socks"]
     version: SocksVersion = "5"
     """5, 4a or 4 (4 carries IPv4 addresses only: names are resolved here)."""
-
-    @model_validator(mode="after")
-    def _socks4_has_no_password(self) -> SocksOutbound:
-        if self.version != "5" and self.password is not None:
-            raise Wrong(
-                f"SOCKS{self.version} has no password",
-                "leave it out, or use version 5",
-                ("password",),
-            )
-        return self
 
 
 OutboundConfig = Annotated[
@@ -274,11 +256,17 @@ class Config(Section):
     """First match wins; none: everything direct."""
 
     _file: str = PrivateAttr(default="")
+    _warnings: tuple[Problem, ...] = PrivateAttr(default=())
 
     @property
     def file(self) -> str:
         """The file it was read from, or what stands in its place."""
         return self._file
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """What is odd in it, and yet no error."""
+        return self._warnings
 
 
 def is_loopback(address: Target) -> bool:

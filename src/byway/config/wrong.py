@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 
-class Wrong(ValueError):
+class Wrong(ValueError):  # noqa: N818 - says of a value what it is, as Refused does of a flow
     """A value is not what it may be: what was wrong, what is allowed, and where inside.
 
     `key` leads from the thing that was read to the one at fault; `choices` are the known words,

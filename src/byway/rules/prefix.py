@@ -22,7 +22,7 @@ class Prefix:
         """
         if "%" in text:
             raise ValueError("a zone (%) has no place in a prefix")
-        address, slash, length = text.partition("/")
+        _, slash, length = text.partition("/")
         if slash and not (length.isascii() and length.isdigit()):
             raise ValueError("the length after / is not a number")
         network = ipaddress.ip_network(text)

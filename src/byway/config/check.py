@@ -1,0 +1,348 @@
+"""From the tree to the config: every section is read, then all of it is held together.
+
+Nothing stops at the first error. What could not be read is left out of the later checks, which
+work on the names and texts in the tree, so that one mistake is told once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from byway.config import crosscheck
+from byway.config.links import is_link, read_link
+from byway.config.model import (
+    RESERVED,
+    Config,
+    DirectOutbound,
+    ForwardInbound,
+    HttpInbound,
+    HttpOutbound,
+    InboundConfig,
+    Limits,
+    Log,
+    MixedInbound,
+    OutboundConfig,
+    RuleEntry,
+    Section,
+    SocksInbound,
+    SocksOutbound,
+    User,
+)
+from byway.config.problems import Path, Problems, suggestion
+from byway.config.tree import Entry, Node, Twice, grow
+from byway.config.values import NAME_PATTERN
+from byway.config.wrong import Wrong, kind_of, shown
+from byway.errors import ConfigError
+from byway.rules import RuleRef
+
+INBOUNDS: Mapping[str, type[InboundConfig]] = {
+    "mixed": MixedInbound,
+    "http": HttpInbound,
+    "socks": SocksInbound,
+    "forward": ForwardInbound,
+}
+OUTBOUNDS: Mapping[str, type[OutboundConfig]] = {
+    "direct": DirectOutbound,
+    "http": HttpOutbound,
+    "socks": SocksOutbound,
+}
+
+S = TypeVar("S", bound=Section)
+
+_SECTIONS = tuple(Config.model_fields)
+_DEFAULT_INBOUNDS = {"mixed": {"type": "mixed", "listen": "127.0.0.1:1080"}}
+_MAY_BE_NULL = {("log", "file")}
+
+
+def build(root: Node, file: str, folder: str | None = None, twice: Sequence[Twice] = ()) -> Config:
+    """Check a tree and make the config. Raises ConfigError with every problem."""
+    problems = Problems(file, root)
+    for key in twice:
+        problems.at(key.line, key.column, key.key, f"stands twice, first in line {key.first}")
+    if not isinstance(root.content, dict):
+        problems.add(
+            (), f"expected a mapping of sections, got {kind_of(root.plain())}", _sections()
+        )
+        raise ConfigError(problems.sorted_errors())
+    checker = _Checker(problems, root, folder)
+    config = checker.config()
+    if problems.errors:
+        raise ConfigError(problems.sorted_errors())
+    return config
+
+
+class _Checker:
+    def __init__(self, problems: Problems, root: Node, folder: str | None) -> None:
+        self._problems = problems
+        self._root = root
+        self._context = {"folder": folder}
+        self._links: dict[str, dict[str, str]] = {}  # the outbounds made of links, by name
+        self._told: set[Path] = set()  # what is not to be told again
+
+    def config(self) -> Config:
+        self._unknown_keys((), self._root, _SECTIONS)
+        self._fill_in_defaults()
+        log = self._section(Log, ("log",))
+        limits = self._section(Limits, ("limits",))
+        inbounds = self._named("inbounds", "inbound", INBOUNDS)
+        self._read_links()
+        outbounds = self._named("outbounds", "outbound", OUTBOUNDS)
+        outbounds.setdefault("direct", DirectOutbound(type="direct"))
+        rules = self._rules()
+        crosscheck.check(self._root, self._problems, tuple(self._links))
+        config = Config(
+            log=log or Log(),
+            limits=limits or Limits(),
+            inbounds=inbounds,
+            outbounds=outbounds,
+            rules=rules,
+        )
+        if not self._problems.errors:
+            crosscheck.warn(config, self._problems)
+        config._file = self._problems.file
+        config._warnings = tuple(self._problems.warnings)
+        return config
+
+    def _fill_in_defaults(self) -> None:
+        """A section without content counts as absent; without inbounds there is the usual one."""
+        content = self._root.content
+        if not isinstance(content, dict):
+            return
+        for key in [key for key, entry in content.items() if entry.value.content is None]:
+            del content[key]
+        if "inbounds" not in content:
+            content["inbounds"] = Entry(0, 0, grow(_DEFAULT_INBOUNDS))
+
+    def _section(self, model: type[S], path: Path) -> S | None:
+        node = self._root.get(str(path[0]))
+        return None if node is None else self._read(model, path, node)
+
+    def _named(self, section: str, one: str, kinds: Mapping[str, type[S]]) -> dict[str, S]:
+        """The entries of `inbounds` or `outbounds` that are sound, by name."""
+        node = self._root.get(section)
+        found: dict[str, S] = {}
+        if node is None:
+            return found
+        if not isinstance(node.content, dict):
+            hint = f"{section}: {{name: {{type: ..., ...}}}}"
+            got = kind_of(node.plain())
+            self._problems.add((section,), f"expected a mapping of names, got {got}", hint)
+            return found
+        if section == "inbounds" and not node.content:
+            self._problems.add((section,), "there is none", "leave the key out for the usual one")
+        for name, entry in node.content.items():
+            path = (section, name)
+            if name not in self._links:
+                self._name(path, name, one)
+            if path in self._told:
+                continue
+            model = self._kind(path, entry.value, kinds)
+            if model is not None:
+                read = self._read(model, path, entry.value)
+                if read is not None:
+                    found[name] = read
+        return found
+
+    def _name(self, path: Path, name: str, one: str) -> None:
+        if name in RESERVED:
+            hint = f"reserved: {', '.join(RESERVED)}"
+            self._problems.add(path, f"an {one} cannot have this name", hint, at_key=True)
+        elif not re.fullmatch(NAME_PATTERN, name, re.ASCII):
+            hint = "1 to 64 letters, digits, dots, - and _"
+            self._problems.add(path, f"not a name for an {one}", hint, at_key=True)
+
+    def _kind(self, path: Path, node: Node, kinds: Mapping[str, type[S]]) -> type[S] | None:
+        if not isinstance(node.content, dict):
+            got = kind_of(node.plain())
+            hint = f"{{type: {next(iter(kinds))}, ...}}"
+            self._problems.add(path, f"expected a mapping, got {got}", hint)
+            return None
+        written = node.get("type")
+        if written is None:
+            self._problems.add(path, "type is missing", f"one of {', '.join(kinds)}")
+            return None
+        kind = written.content
+        if not isinstance(kind, str) or kind not in kinds:
+            what = shown(kind) if isinstance(kind, str) else kind_of(written.plain())
+            hint = suggestion(str(kind), tuple(kinds))
+            self._problems.add((*path, "type"), f"unknown type {what}", hint)
+            return None
+        if path == ("outbounds", "direct") and kind != "direct":
+            self._problems.add((*path, "type"), "the outbound direct is always of type direct")
+            return None
+        return kinds[kind]
+
+    def _read_links(self) -> None:
+        """Put outbounds in place of links: in `outbounds`, in `via`, and in the rules."""
+        content = self._root.content
+        if not isinstance(content, dict):
+            return
+        outbounds = self._root.get("outbounds")
+        if outbounds is None:
+            outbounds = Node({})
+            content["outbounds"] = Entry(0, 0, outbounds)
+        if not isinstance(outbounds.content, dict):
+            return
+        for name, entry in list(outbounds.content.items()):
+            node = entry.value
+            if isinstance(node.content, str):
+                self._link_as_outbound(("outbounds", name), node)
+            else:
+                self._link_as_name(("outbounds", name, "via"), node.get("via"), outbounds.content)
+        rules = self._root.get("rules")
+        if rules is not None and isinstance(rules.content, list):
+            for at, rule in enumerate(rules.content):
+                for key in ("to", "otherwise"):
+                    self._link_as_name(("rules", at, key), rule.get(key), outbounds.content)
+
+    def _link_as_outbound(self, path: Path, node: Node) -> None:
+        if not is_link(str(node.content)):
+            return
+        try:
+            link = read_link(str(node.content))
+        except Wrong as error:
+            self._problems.wrong(path, error)
+            self._told.add(path)
+            return
+        _become(node, link.outbound)
+
+    def _link_as_name(self, path: Path, node: Node | None, outbounds: dict[str, Entry]) -> None:
+        if node is None or not isinstance(node.content, str) or not is_link(node.content):
+            return
+        try:
+            link = read_link(node.content)
+        except Wrong as error:
+            self._problems.wrong(path, error)
+            node.content = "direct"
+            return
+        name, number = link.name, 1
+        while name in outbounds and self._links.get(name) != link.outbound:
+            number += 1
+            name = f"{link.name}#{number}"
+        if name not in outbounds:
+            self._links[name] = link.outbound
+            made = Node(None, node.line, node.column)
+            _become(made, link.outbound)
+            outbounds[name] = Entry(node.line, node.column, made)
+        node.content = name
+
+    def _rules(self) -> tuple[RuleEntry, ...]:
+        node = self._root.get("rules")
+        if node is None:
+            return ()
+        if not isinstance(node.content, list):
+            got = kind_of(node.plain())
+            hint = "rules: [{domain: ..., to: ...}, {otherwise: direct}]"
+            self._problems.add(("rules",), f"expected a list of rules, got {got}", hint)
+            return ()
+        found = []
+        for at, item in enumerate(node.content):
+            rule = self._read(RuleEntry, ("rules", at), item)
+            if rule is not None:
+                rule._ref = RuleRef(self._problems.file, item.line, crosscheck.rule_text(item))
+                found.append(rule)
+        return tuple(found)
+
+    def _read(self, model: type[S], path: Path, node: Node) -> S | None:
+        """The model of a node, or None with its problems noted."""
+        if not isinstance(node.content, dict):
+            got = kind_of(node.plain())
+            self._problems.add(path, f"expected a mapping, got {got}", _keys_of(model))
+            return None
+        empty = self._empty_values(path, node)
+        try:
+            read = model.model_validate(node.plain(), context=self._context)
+        except ValidationError as error:
+            for details in error.errors(include_url=False, include_input=True):
+                if not (details["loc"] and details["loc"][0] in empty):
+                    self._note(model, path, details)
+            return None
+        return None if empty else read
+
+    def _empty_values(self, path: Path, node: Node) -> set[str]:
+        """A key without a value is a slip, and as a rule's condition a dangerous one."""
+        found = set()
+        if isinstance(node.content, dict):
+            for key, entry in node.content.items():
+                if entry.value.content is None and (*path, key) not in _MAY_BE_NULL:
+                    self._problems.add(
+                        (*path, key), "has no value", "give one, or leave it out", True
+                    )
+                    found.add(key)
+        return found
+
+    def _unknown_keys(self, path: Path, node: Node, known: Sequence[str]) -> None:
+        if isinstance(node.content, dict):
+            for key in node.content:
+                if key not in known:
+                    self._problems.add((*path, key), "unknown key", suggestion(key, known), True)
+
+    def _note(self, model: type[Section], path: Path, details: ErrorDetails) -> None:
+        """Tell one of the model's errors in a person's words."""
+        loc = tuple(step for step in details["loc"] if isinstance(step, str | int))
+        kind, context, value = details["type"], details.get("ctx", {}), details.get("input")
+        where = (*path, *loc)
+        if kind == "value_error" and isinstance(context.get("error"), Wrong):
+            self._problems.wrong(where, context["error"])
+        elif kind == "extra_forbidden":
+            known = tuple(_model_at(model, loc[:-1]).model_fields)
+            self._problems.add(where, "unknown key", suggestion(str(loc[-1]), known), at_key=True)
+        elif kind == "missing":
+            self._problems.add(where[:-1], f"{loc[-1]} is missing")
+        elif kind == "literal_error":
+            words = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+            what = shown(value) if isinstance(value, str) else kind_of(value)
+            self._problems.add(where, f"cannot be {what}", suggestion(str(value), words))
+        elif kind in ("greater_than_equal", "less_than_equal"):
+            low, high = _bounds(model, str(loc[-1]))
+            self._problems.add(where, f"{value} is out of bounds", f"{low} to {high}")
+        else:
+            wanted, hint = _WANTED.get(kind, ("another kind of value", ""))
+            if kind == "bool_type" and str(value).lower() in _FLAG_WORDS:
+                hint = f"write {_FLAG_WORDS[str(value).lower()]}"
+            self._problems.add(where, f"expected {wanted}, got {kind_of(value)}", hint)
+
+
+_WANTED = {
+    "bool_type": ("true or false", ""),
+    "int_type": ("a whole number", ""),
+    "string_type": ("text", "write it in quotes"),
+    "model_type": ("a mapping", ""),
+    "model_attributes_type": ("a mapping", ""),
+}
+_FLAG_WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+
+
+def _become(node: Node, outbound: Mapping[str, str]) -> None:
+    """Turn a link's node into the mapping it stands for; each part is where the link is."""
+    node.content = {
+        key: Entry(node.line, node.column, Node(value, node.line, node.column))
+        for key, value in outbound.items()
+    }
+
+
+def _model_at(model: type[Section], loc: Sequence[str | int]) -> type[Section]:
+    """The model that a path inside another leads to; users are the only ones nested."""
+    return User if loc and loc[0] == "users" else model
+
+
+def _bounds(model: type[Section], field: str) -> tuple[object, object]:
+    low: object = None
+    high: object = None
+    for mark in model.model_fields[field].metadata:
+        low = getattr(mark, "ge", low)
+        high = getattr(mark, "le", high)
+    return low, high
+
+
+def _keys_of(model: type[Section]) -> str:
+    return f"its keys: {', '.join(model.model_fields)}"
+
+
+def _sections() -> str:
+    return f"sections: {', '.join(_SECTIONS)}"

@@ -1,0 +1,284 @@
+"""What holds the sections together: names that are referred to, chains, listeners, rule order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from byway.config import hosts
+from byway.config.model import Config, HttpOutbound, SocksOutbound, is_loopback
+from byway.config.problems import Path, Problems, suggestion
+from byway.config.shadows import shadowed
+from byway.config.tree import Node
+from byway.config.wrong import Wrong, shown
+from byway.flow import Network, Target
+
+VERDICTS = ("reject", "drop")
+
+
+def check(root: Node, problems: Problems, links: Sequence[str]) -> None:
+    """Note every error between the parts. `links` are outbounds that nobody named."""
+    inbounds, outbounds, rules = (
+        _entries(root, "inbounds"),
+        _entries(root, "outbounds"),
+        root.get("rules"),
+    )
+    ways = [name for name in outbounds if name not in links]
+    if "direct" not in ways:
+        ways.append("direct")
+    for name, node in inbounds.items():
+        _users(("inbounds", name), node, problems)
+        _open(("inbounds", name), node, problems)
+    _listeners(inbounds, problems)
+    for name, node in outbounds.items():
+        _credentials(("outbounds", name), node, problems)
+        _way(("outbounds", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
+    _loops(outbounds, problems)
+    if rules is not None and isinstance(rules.content, list):
+        users = [str(user) for node in inbounds.values() for user in _user_names(node)]
+        for at, rule in enumerate(rules.content):
+            _refers(("rules", at, "inbound"), rule, "inbound", list(inbounds), problems)
+            _refers(("rules", at, "user"), rule, "user", users, problems)
+            for key in ("to", "otherwise"):
+                known = [*ways, *VERDICTS]
+                _way(("rules", at, key), rule.get(key), known, links, problems)
+        _order(rules.content, problems)
+
+
+def warn(config: Config, problems: Problems) -> None:
+    """Note what is odd in a config without errors."""
+    for at, earlier in shadowed(config.rules):
+        line = config.rules[earlier].ref.line
+        problems.warn(("rules", at), f"never reached: the rule in line {line} matches all of it")
+    for at, rule in enumerate(config.rules):
+        if rule.network == (Network.UDP,) and rule.way not in VERDICTS:
+            for hop in _chain(config, rule.way):
+                problems.warn(
+                    ("rules", at, "to"),
+                    f"this rule is about UDP, which {shown(hop)} cannot carry",
+                    "SOCKS5 and direct can",
+                )
+
+
+def rule_text(rule: Node, limit: int = 3) -> str:
+    """A rule in one line, as it was written; long lists are cut."""
+    if not isinstance(rule.content, dict):
+        return ""
+    parts = []
+    for key, entry in rule.content.items():
+        content = entry.value.content
+        if isinstance(content, list):
+            shown_items = [str(item.content) for item in content[:limit]]
+            if len(content) > limit:
+                shown_items.append(f"{len(content) - limit} more")
+            parts.append(f"{key}: [{', '.join(shown_items)}]")
+        else:
+            parts.append(f"{key}: {content}")
+    return ", ".join(parts)
+
+
+def _entries(root: Node, section: str) -> dict[str, Node]:
+    node = root.get(section)
+    if node is None or not isinstance(node.content, dict):
+        return {}
+    return {name: entry.value for name, entry in node.content.items()}
+
+
+def _user_names(inbound: Node) -> Iterator[str]:
+    users = inbound.get("users")
+    for user in users.items() if users is not None else []:
+        name = user.get("name")
+        if name is not None and isinstance(name.content, str):
+            yield name.content
+
+
+def _users(path: Path, inbound: Node, problems: Problems) -> None:
+    """Names are unique in an inbound, and without ':' where Basic credentials carry them."""
+    users, kind, seen = inbound.get("users"), inbound.get("type"), set()
+    for at, user in enumerate(users.items() if users is not None else []):
+        name = user.get("name")
+        if name is None or not isinstance(name.content, str):
+            continue
+        where = (*path, "users", at, "name")
+        if name.content in seen:
+            problems.add(where, f"there is a user {shown(name.content)} already")
+        seen.add(name.content)
+        if ":" in name.content and kind is not None and kind.content in ("mixed", "http"):
+            hint = "RFC 7617 section 2; possible with type: socks"
+            problems.add(where, "HTTP cannot carry a user name with ':'", hint)
+
+
+def _open(path: Path, inbound: Node, problems: Problems) -> None:
+    """Beyond loopback only with users, or when said so."""
+    allowed, users, kind = inbound.get("open"), inbound.get("users"), inbound.get("type")
+    if allowed is not None and allowed.content is True:
+        return
+    if users is not None and users.content not in (None, [], {}):
+        return
+    hint = "add users, listen on 127.0.0.1, or say open: true"
+    if kind is not None and kind.content == "forward":
+        hint = "listen on 127.0.0.1, or say open: true"
+    for where, address in _addresses(path, inbound):
+        if isinstance(address, Target) and not is_loopback(address):
+            message = f"{address} can be reached by other hosts, and anyone there may use it"
+            problems.add(where, message, hint)
+
+
+def _addresses(path: Path, inbound: Node) -> Iterator[tuple[Path, Target | str]]:
+    """Where an inbound listens, as far as it can be read, with the place of each."""
+    listen = inbound.get("listen")
+    for at, item in enumerate(listen.items() if listen is not None else []):
+        text = item.content
+        if isinstance(text, str) and text.startswith("unix:"):
+            yield (*path, "listen", at), text
+        elif isinstance(text, str):
+            try:
+                yield (*path, "listen", at), hosts.listen(text)
+            except Wrong:
+                continue  # told where the inbound was read
+
+
+def _listeners(inbounds: dict[str, Node], problems: Problems) -> None:
+    """No address twice; 0.0.0.0 and [::] take every address of their family."""
+    taken: list[tuple[str, Target | str, Path]] = []
+    for name, inbound in inbounds.items():
+        for where, address in _addresses(("inbounds", name), inbound):
+            for network in _networks(inbound):
+                for other_network, other, other_path in taken:
+                    if network == other_network and _collide(address, other):
+                        line = problems.line(other_path)
+                        problems.add(where, f"{address} is taken already, in line {line}")
+                        break
+                else:
+                    taken.append((network, address, where))
+                    continue
+                break
+
+
+def _networks(inbound: Node) -> list[str]:
+    network, kind = inbound.get("network"), inbound.get("type")
+    if network is None or kind is None or kind.content != "forward":
+        return ["tcp"]
+    return [str(item.content) for item in network.items()]
+
+
+def _collide(one: Target | str, other: Target | str) -> bool:
+    if isinstance(one, str) or isinstance(other, str):
+        return one == other
+    if one.port != other.port or one.port == 0:
+        return False
+    if one.packed is None or other.packed is None or len(one.packed) != len(other.packed):
+        return False
+    return one.packed == other.packed or not any(one.packed) or not any(other.packed)
+
+
+def _credentials(path: Path, outbound: Node, problems: Problems) -> None:
+    kind, version = outbound.get("type"), outbound.get("version")
+    user, password = outbound.get("username"), outbound.get("password")
+    if password is not None and user is None:
+        problems.add((*path, "password"), "a password without a username", "add username")
+    if kind is None or user is None or not isinstance(user.content, str):
+        return
+    if kind.content == "http" and ":" in user.content:
+        hint = "RFC 7617 section 2"
+        problems.add((*path, "username"), "HTTP cannot carry a user name with ':'", hint)
+    if kind.content != "socks":
+        return
+    number = "5" if version is None else str(version.content)
+    if number == "5" and password is None:
+        hint = "RFC 1929 section 2; SOCKS4 takes a user alone"
+        problems.add((*path, "username"), "SOCKS5 needs a password with a username", hint)
+    elif number in ("4", "4a") and password is not None:
+        hint = "leave it out, or use version 5"
+        problems.add((*path, "password"), f"SOCKS{number} has no password", hint)
+
+
+def _way(
+    path: Path,
+    node: Node | None,
+    known: Sequence[str],
+    links: Sequence[str],
+    problems: Problems,
+    verdicts: Sequence[str] = (),
+) -> None:
+    if node is None or not isinstance(node.content, str) or not node.content:
+        return
+    word = node.content
+    if word in verdicts:
+        problems.add(path, f"{word} is a verdict, not an outbound", "only rules can say it")
+    elif word not in known and word not in links:
+        problems.add(path, f"there is no outbound {shown(word)}", suggestion(word, known))
+
+
+def _refers(path: Path, rule: Node, word: str, known: Sequence[str], problems: Problems) -> None:
+    """Names in a condition exist: a rule that can never match is a slip."""
+    node = rule.get(word)
+    for at, item in enumerate(node.items() if node is not None else []):
+        name = item.content
+        if isinstance(name, str) and name not in known:
+            hint = suggestion(name, known) if known else f"no {word} is configured"
+            problems.add((*path, at), f"there is no {word} {shown(name)}", hint)
+
+
+def _loops(outbounds: dict[str, Node], problems: Problems) -> None:
+    """`via` must lead out; each loop is told once, where it is closed."""
+    via = {}
+    for name, node in outbounds.items():
+        way = node.get("via")
+        if way is not None and isinstance(way.content, str):
+            via[name] = way.content
+    done: set[str] = set()
+    for start in via:
+        seen: list[str] = []
+        name = start
+        while name in via and name not in done and name not in seen:
+            seen.append(name)
+            name = via[name]
+        if name in seen:
+            loop = [*seen[seen.index(name) :], name]
+            message = f"the chain never leaves: {' -> '.join(loop)}"
+            hint = "the last hop of a chain has no via"
+            problems.add(("outbounds", loop[-2], "via"), message, hint)
+        done.update(seen)
+
+
+def _order(rules: Sequence[Node], problems: Problems) -> None:
+    """Each rule has conditions and a way; `otherwise` is last, and alone."""
+    if not rules:
+        return
+    for at, rule in enumerate(rules):
+        if not isinstance(rule.content, dict):
+            continue
+        keys = set(rule.content)
+        if "otherwise" in keys:
+            if len(keys) > 1:
+                problems.add(
+                    ("rules", at, "otherwise"), "otherwise stands alone in its rule", at_key=True
+                )
+            elif at < len(rules) - 1:
+                hint = "make it the last rule"
+                problems.add(("rules", at), "no rule after otherwise can be reached", hint)
+            continue
+        if "to" not in keys:
+            problems.add(
+                ("rules", at), "the rule does not say to where", "to: an outbound, reject or drop"
+            )
+        if keys <= {"to"}:
+            hint = "otherwise: ... is for everything else"
+            problems.add(("rules", at), "the rule has no condition", hint)
+    last = rules[-1]
+    if not any(rule.get("otherwise") is not None for rule in rules):
+        place: Path = ("rules", len(rules) - 1)
+        if isinstance(last.content, dict):
+            problems.add(place, "the last rule must be otherwise", "add: - otherwise: direct")
+
+
+def _chain(config: Config, name: str) -> Iterator[str]:
+    """The hops of a way that carry no UDP."""
+    way: str | None = name
+    while way is not None:
+        outbound = config.outbounds[way]
+        if isinstance(outbound, HttpOutbound) or (
+            isinstance(outbound, SocksOutbound) and outbound.version != "5"
+        ):
+            yield way
+        way = None if outbound.type == "direct" else outbound.via

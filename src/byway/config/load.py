@@ -1,0 +1,88 @@
+"""Reading a config: from a file, a text, or links, or the default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from byway.config.check import build
+from byway.config.links import is_link, read_link
+from byway.config.model import Config
+from byway.config.tree import MAX_BYTES, TreeError, grow, parse, place_in
+from byway.config.wrong import Wrong
+from byway.errors import ConfigError, Problem
+
+_EMPTY_HINT = "an empty config is written {}; without a file the default is used"
+
+
+def load(path: str | os.PathLike[str]) -> Config:
+    """Read and check a file. Relative paths in it count from its folder.
+
+    Raises ConfigError with every problem, also when the file cannot be read.
+    """
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise _refusal(name, f"cannot be read: {why.lower()}") from None
+    if len(data) > MAX_BYTES:
+        raise _refusal(name, f"is larger than {MAX_BYTES} bytes")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, column = place_in(data[: error.start].decode("utf-8-sig"), error.start)
+        raise _refusal(name, "is not UTF-8", "save the file as UTF-8", line, column) from None
+    return load_text(text, name, os.fspath(Path(path).absolute().parent))
+
+
+def load_text(text: str, name: str = "config", folder: str | None = None) -> Config:
+    """Read and check a text; `name` stands in for the file in messages.
+
+    Raises ConfigError. Without a folder, relative paths stay as they are.
+    """
+    try:
+        root, twice = parse(text)
+    except TreeError as error:
+        raise _refusal(name, error.message, error.hint, error.line, error.column) from None
+    if root is None:
+        raise _refusal(name, "is empty", _EMPTY_HINT)
+    return build(root, name, folder, twice)
+
+
+def default() -> Config:
+    """What holds without any file: a mixed proxy on 127.0.0.1:1080, everything direct."""
+    return build(grow({}), "(default)")
+
+
+def from_links(links: Sequence[str]) -> Config:
+    """The default proxy with these links as its way out: a chain, in the order it is travelled.
+
+    Raises ConfigError; what it says never shows a user or a password.
+    """
+    outbounds: dict[str, object] = {}
+    problems = []
+    before = None
+    for at, text in enumerate(links, 1):
+        try:
+            if not is_link(text):
+                raise Wrong("not a link", "scheme://user:password@host:port")
+            link = read_link(text)
+        except Wrong as error:
+            problems.append(Problem("(links)", 0, 0, f"link {at}", error.message, error.hint))
+            continue
+        name = f"hop-{at}" if len(links) > 1 else "link"
+        outbounds[name] = link.outbound | ({"via": before} if before else {})
+        before = name
+    if problems:
+        raise ConfigError(problems)
+    rules = [{"otherwise": before}] if before else []
+    return build(grow({"outbounds": outbounds, "rules": rules}), "(links)")
+
+
+def _refusal(
+    file: str, message: str, hint: str = "", line: int = 1, column: int = 1
+) -> ConfigError:
+    return ConfigError([Problem(file, line, column, "", message, hint)])

@@ -1,0 +1,133 @@
+"""Collecting what is wrong, each with its place in the file, its key path and the nearest word."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+from byway.config.tree import Node
+from byway.config.wrong import Wrong
+from byway.errors import Problem
+
+Path = tuple[str | int, ...]
+
+# Words of other programs, or of this one's past, for what is called otherwise here.
+_SYNONYMS = {
+    "address": ("listen", "server"),
+    "auth": ("users", "username"),
+    "cidr": ("ip",),
+    "default": ("otherwise",),
+    "dialer_proxy": ("via",),
+    "detour": ("via",),
+    "final": ("otherwise",),
+    "host": ("domain", "server"),
+    "ip_cidr": ("ip",),
+    "match": ("otherwise",),
+    "outbound": ("to",),
+    "pass": ("password",),
+    "proxies": ("outbounds",),
+    "proxy": ("to", "via"),
+    "source_ip_cidr": ("source",),
+    "suffix": ("domain_suffix",),
+    "timeout": ("handshake",),
+    "user": ("username", "users", "name"),
+    "username": ("name", "user"),
+}
+
+
+class Problems:
+    """What is wrong in one file, and what is only odd."""
+
+    def __init__(self, file: str, root: Node) -> None:
+        self.file = file
+        self.root = root
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+
+    def add(self, path: Path, message: str, hint: str = "", at_key: bool = False) -> None:
+        """Note an error at a path; `at_key` points at the key and not at its value."""
+        self.errors.append(self._problem(path, message, hint, at_key))
+
+    def warn(self, path: Path, message: str, hint: str = "") -> None:
+        """Note something odd at a path."""
+        self.warnings.append(self._problem(path, message, hint, False))
+
+    def wrong(self, path: Path, error: Wrong, at_key: bool = False) -> None:
+        """Note a value that is not what it may be."""
+        self.add((*path, *error.key), error.message, error.hint, at_key)
+
+    def at(self, line: int, column: int, key: str, message: str, hint: str = "") -> None:
+        """Note an error at a place."""
+        self.errors.append(Problem(self.file, line, column, key_text((key,)), message, hint))
+
+    def sorted_errors(self) -> list[Problem]:
+        """The errors in the order of the file, none twice."""
+        return sorted(dict.fromkeys(self.errors), key=lambda p: (p.line, p.column))
+
+    def line(self, path: Path) -> int:
+        """The line of a path."""
+        return self._find(path, False)[0]
+
+    def _problem(self, path: Path, message: str, hint: str, at_key: bool) -> Problem:
+        line, column, there = self._find(path, at_key)
+        return Problem(self.file, line, column, key_text(there), message, hint)
+
+    def _find(self, path: Path, at_key: bool) -> tuple[int, int, Path]:
+        """The place of a path, or of the nearest thing around it that is there; and the path
+        without the indexes of lists that were not written as such."""
+        node, there = self.root, list(path)
+        line, column = node.line, node.column
+        for at, step in enumerate(path):
+            content = node.content
+            if isinstance(step, str) and isinstance(content, dict) and step in content:
+                entry = content[step]
+                node = entry.value
+                last_key = at_key and at == len(path) - 1
+                line, column = (entry.line, entry.column) if last_key else (node.line, node.column)
+            elif isinstance(step, int) and isinstance(content, list) and step < len(content):
+                node = content[step]
+                line, column = node.line, node.column
+            elif isinstance(step, int):
+                there[at] = ""
+            else:
+                break
+        return line, column, tuple(step for step in there if step != "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word most like this one, or an empty text."""
+    choices = list(known)
+    plain = word.lower().replace("-", "_").replace(" ", "_")
+    if plain in choices:
+        return plain
+    for synonym in _SYNONYMS.get(plain, ()):
+        if synonym in choices:
+            return synonym
+    by_plain = {choice.lower(): choice for choice in choices}
+    found = difflib.get_close_matches(plain, by_plain, n=1, cutoff=0.6)
+    return by_plain[found[0]] if found else ""
+
+
+def suggestion(word: str, known: Sequence[str], limit: int = 24) -> str:
+    """A hint that names the nearest known word and what is known."""
+    near = nearest(word, known)
+    shown = ", ".join(known[:limit]) + (
+        f" and {len(known) - limit} more" if len(known) > limit else ""
+    )
+    if near:
+        return f"did you mean {near}? Known here: {shown}"
+    return f"known here: {shown}"
+
+
+def key_text(path: Path) -> str:
+    """A path as a person writes it: `inbounds.home.listen[1]`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            shown = step if len(step) <= 64 else step[:61] + "..."
+            if not shown.isprintable():
+                shown = repr(shown)
+            text += f".{shown}" if text else shown
+    return text
