@@ -8,7 +8,6 @@ is its awaits. Cancelling a handshake leaves a stream that is good for nothing b
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -17,8 +16,7 @@ from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target
 from byway.interfaces import Stream
 from byway.protocols import address
-
-Verify = Callable[[str, str], bool]
+from byway.protocols.credentials import Verify
 
 
 class Command(Enum):

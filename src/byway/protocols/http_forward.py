@@ -1,0 +1,238 @@
+"""Forwarding a plain HTTP request: what goes on to the origin, and what comes back.
+
+Sources: RFC 9110 section 7.6 (fields between hops, Via, Upgrade), RFC 9112 sections 6 (where a
+body ends) and 9.3 (persistence). Pure: heads in, heads and framings out. Whoever forwards writes
+the head, moves the body as its framing says, and asks again for the next head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from byway.protocols.http import (
+    HeadError,
+    Fields,
+    Framing,
+    Request,
+    RequestHead,
+    ResponseHead,
+    listed,
+    values,
+)
+
+PSEUDONYM = "byway"
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request on its way to the origin: the head to send, then its body.
+
+    `upgrade` is the protocol the client asks to switch to. `keep` tells whether the client is
+    willing to send another request on its connection.
+    """
+
+    head: bytes
+    framing: Framing
+    keep: bool
+    upgrade: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A response on its way to the client: the head to send (b"": nothing), then its body.
+
+    `is_interim`: the real response is still to come. `is_switched`: from here on both streams are
+    one raw tunnel. `keep_near` and `keep_far` tell whether the client's and the origin's
+    connection may carry another exchange, once both bodies of this one have ended.
+    """
+
+    head: bytes
+    framing: Framing
+    is_interim: bool = False
+    is_switched: bool = False
+    keep_near: bool = False
+    keep_far: bool = False
+
+
+def outgoing(request: Request, *, keep_far: bool = True, via: str | None = PSEUDONYM) -> Outgoing:
+    """Turn a client's request into the origin's: origin-form, Host from the URI, hop fields off.
+
+    `keep_far` False asks the origin to close after its response. Raises HeadError, with the status
+    to answer, where the end of the body is in doubt.
+    """
+    head = request.head
+    framing = request_framing(head)
+    upgrade = _upgrade(head)
+    fields = [(b"Host", request.authority.encode("latin-1"))]
+    fields += _end_to_end(head.fields, _REQUEST_HOPS)
+    if framing.chunked:
+        fields.append((b"Transfer-Encoding", b"chunked"))
+    elif framing.length or values(head.fields, b"content-length"):
+        fields.append((b"Content-Length", b"%d" % (framing.length or 0)))
+    if upgrade is not None:
+        fields += [(b"Connection", b"Upgrade"), (b"Upgrade", upgrade)]
+    elif not keep_far:
+        fields.append((b"Connection", b"close"))
+    if via is not None:
+        fields.append((b"Via", f"1.{head.minor} {via}".encode()))
+    sent = RequestHead(head.method, request.path, tuple(fields)).encode()
+    # RFC 9112 section 9.3: a proxy keeps no connection with an HTTP/1.0 client.
+    keep = head.minor >= 1 and b"close" not in _connection(head.fields)
+    return Outgoing(sent, framing, keep, upgrade)
+
+
+def incoming(
+    response: ResponseHead, request: Request, *, keep_near: bool, via: str | None = PSEUDONYM
+) -> Incoming:
+    """Turn an origin's response into the client's: hop fields off, framed as the client can read.
+
+    `keep_near` is the server's wish to keep the client's connection (start from Outgoing.keep).
+    Raises HeadError (502) where the end of the body is in doubt.
+    """
+    status, old = response.status, request.head.minor == 0
+    if status == 101:
+        return _switched(response, request, via)
+    if status < 200:
+        if old:  # RFC 9110 section 15.2: an HTTP/1.0 client is sent no 1xx
+            return Incoming(b"", _EMPTY, is_interim=True)
+        fields = _end_to_end(response.fields, _RESPONSE_HOPS) + _via(response, via)
+        sent = ResponseHead(status, response.phrase, tuple(fields)).encode()
+        return Incoming(sent, _EMPTY, is_interim=True)
+    framing = response_framing(response, request.head.method)
+    if framing.chunked and old:
+        framing = Framing(chunked=True, dechunk=True)
+    delimited = framing.length is not None or (framing.chunked and not framing.dechunk)
+    keep_near = keep_near and delimited and not old
+    fields = _end_to_end(response.fields, _RESPONSE_HOPS)
+    if framing.chunked and not framing.dechunk:
+        fields.append((b"Transfer-Encoding", b"chunked"))
+    length = _length(response.fields, 502, "server")
+    if length is not None and status != 204:
+        fields.append((b"Content-Length", b"%d" % length))
+    if not keep_near:
+        fields.append((b"Connection", b"close"))
+    fields += _via(response, via)
+    return Incoming(
+        ResponseHead(status, response.phrase, tuple(fields)).encode(),
+        framing,
+        keep_near=keep_near,
+        keep_far=_origin_keeps(response, framing),
+    )
+
+
+def request_framing(head: RequestHead) -> Framing:
+    """Where a request's body ends (RFC 9112 section 6.3). Raises HeadError (400 or 501)."""
+    coded = values(head.fields, b"transfer-encoding")
+    length = _length(head.fields, 400, "client")
+    if not coded:
+        return Framing(length=length or 0)
+    if head.minor == 0:
+        raise HeadError(400, "the client sent Transfer-Encoding in HTTP/1.0")
+    if length is not None:
+        raise HeadError(400, "the client sent both Content-Length and Transfer-Encoding")
+    codings = listed(head.fields, b"transfer-encoding")
+    if codings == [b"chunked"]:
+        return Framing(chunked=True)
+    if codings[-1:] == [b"chunked"] and b"chunked" not in codings[:-1]:
+        raise HeadError(501, f"the client sent an unknown transfer coding {codings[0][:40]!r}")
+    raise HeadError(400, "the client sent a Transfer-Encoding that does not end in chunked")
+
+
+def response_framing(head: ResponseHead, method: str) -> Framing:
+    """Where the body of a response to `method` ends (RFC 9112 section 6.3). Raises HeadError (502).
+
+    Codings other than chunked are refused: we offer none.
+    """
+    coded = values(head.fields, b"transfer-encoding")
+    length = _length(head.fields, 502, "server")
+    if coded:
+        if head.minor == 0:
+            raise HeadError(502, "the server sent Transfer-Encoding in HTTP/1.0")
+        if length is not None:
+            raise HeadError(502, "the server sent both Content-Length and Transfer-Encoding")
+        if listed(head.fields, b"transfer-encoding") != [b"chunked"]:
+            raise HeadError(502, "the server sent a Transfer-Encoding other than chunked")
+    if method == "HEAD" or head.status < 200 or head.status in (204, 304):
+        return _EMPTY
+    return Framing(chunked=True) if coded else Framing(length=length)
+
+
+def _switched(response: ResponseHead, request: Request, via: str | None) -> Incoming:
+    asked = _upgrade(request.head)
+    given = values(response.fields, b"upgrade")
+    if asked is None or not given:
+        raise HeadError(502, "the server sent 101 to a client that did not ask to switch protocols")
+    fields = _end_to_end(response.fields, _RESPONSE_HOPS | {b"content-length"})
+    fields += [(b"Connection", b"Upgrade"), (b"Upgrade", given[0]), *_via(response, via)]
+    sent = ResponseHead(101, response.phrase, tuple(fields)).encode()
+    return Incoming(sent, Framing(), is_switched=True)
+
+
+def _upgrade(head: RequestHead) -> bytes | None:
+    """The protocol to switch to, if the client asks for one that a proxy can pass on.
+
+    h2c cannot be: its settings travel in a field that ends at this hop (RFC 7540 section 3.2.1).
+    """
+    wanted = values(head.fields, b"upgrade")
+    if head.minor == 0 or len(wanted) != 1 or not wanted[0]:
+        return None
+    if b"upgrade" not in listed(head.fields, b"connection"):
+        return None
+    return None if b"h2c" in listed(head.fields, b"upgrade") else wanted[0]
+
+
+def _origin_keeps(response: ResponseHead, framing: Framing) -> bool:
+    if framing.length is None and not framing.chunked:
+        return False
+    options = _connection(response.fields)
+    if b"close" in options:
+        return False
+    return response.minor >= 1 or b"keep-alive" in options
+
+
+def _connection(fields: Fields) -> list[bytes]:
+    """The connection options, also those of clients that say Proxy-Connection."""
+    return listed(fields, b"connection") + listed(fields, b"proxy-connection")
+
+
+def _end_to_end(fields: Fields, hops: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+    """The fields that go on: neither of this hop by nature nor named by Connection."""
+    named = listed(fields, b"connection")
+    gone = hops.union(named) if named else hops
+    return [pair for pair in fields if pair[0].lower() not in gone]
+
+
+def _via(response: ResponseHead, via: str | None) -> list[tuple[bytes, bytes]]:
+    return [] if via is None else [(b"Via", f"1.{response.minor} {via}".encode())]
+
+
+def _length(fields: Fields, status: int, who: str) -> int | None:
+    """The one Content-Length, or None. Repeats of the same value are one (RFC 9112 6.3)."""
+    given = values(fields, b"content-length")
+    if not given:
+        return None
+    parts = {part.strip(b" \t") for value in given for part in value.split(b",")}
+    if len(parts) > 1:
+        raise HeadError(status, f"the {who} sent several differing Content-Lengths")
+    text = parts.pop()
+    if not text.isdigit() or len(text) > _LONGEST_LENGTH:
+        raise HeadError(status, f"the {who} sent a bad Content-Length {text[:40]!r}")
+    return int(text)
+
+
+_LONGEST_LENGTH = 18  # digits; fits 64 bits with room, and no body is an exabyte
+_EMPTY = Framing(length=0)
+_HOPS = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"content-length",  # written anew from what was decided
+    }
+)
+_REQUEST_HOPS = _HOPS | {b"proxy-authorization", b"host", b"http2-settings"}
+_RESPONSE_HOPS = _HOPS | {b"proxy-authenticate", b"proxy-authentication-info"}
