@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -17,7 +18,7 @@ class BywayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a config, with its exact place (lines and columns count from 1)."""
+    """One thing wrong in a config, with its exact place (lines and columns count from 1; 0: no place)."""
 
     file: str
     line: int
@@ -27,7 +28,7 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}:{self.column}"
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
         text = f"{where}: {self.key}: {self.message}" if self.key else f"{where}: {self.message}"
         return f"{text}\n  hint: {self.hint}" if self.hint else text
 
@@ -78,3 +79,27 @@ class Unreachable(BywayError):
 
 class EngineError(BywayError):
     """The engine failed or was misused; a Rust panic arrives as this, for its flow alone."""
+
+
+def reason_of(error: BaseException | None) -> Reason:
+    """What any error of the road means to the one who asked for the flow."""
+    if isinstance(error, (Refused, Unreachable)):
+        return error.reason
+    if isinstance(error, TimeoutError):
+        return Reason.TIMED_OUT
+    if isinstance(error, OSError):
+        return _ERRNO.get(error.errno or 0, Reason.FAILURE)
+    return Reason.FAILURE
+
+
+_ERRNO = {
+    errno.ECONNREFUSED: Reason.CONNECTION_REFUSED,
+    errno.ENETUNREACH: Reason.NETWORK_UNREACHABLE,
+    errno.ENETDOWN: Reason.NETWORK_UNREACHABLE,
+    errno.EHOSTUNREACH: Reason.HOST_UNREACHABLE,
+    errno.EHOSTDOWN: Reason.HOST_UNREACHABLE,
+    errno.EADDRNOTAVAIL: Reason.HOST_UNREACHABLE,
+    errno.ETIMEDOUT: Reason.TIMED_OUT,
+    errno.EACCES: Reason.RULES,
+    errno.EPERM: Reason.RULES,
+}

@@ -5,6 +5,8 @@ problem and its exact place. On config time.
 """
 
 from byway.config.compile import judge_of
+from byway.config.find import find, places
+from byway.config.links import is_link, read_link, write_link
 from byway.config.load import default, from_links, load, load_text
 from byway.config.model import (
     Config,
@@ -22,6 +24,8 @@ from byway.config.model import (
     SocksOutbound,
     User,
 )
+from byway.config.report import Report, check_report
+from byway.config.schema import schema, schema_text
 from byway.config.values import UnixPath
 
 __all__ = [
@@ -35,14 +39,23 @@ __all__ = [
     "Log",
     "MixedInbound",
     "OutboundConfig",
+    "Report",
     "RuleEntry",
     "SocksInbound",
     "SocksOutbound",
     "UnixPath",
     "User",
+    "check_report",
     "default",
+    "find",
     "from_links",
+    "is_link",
     "judge_of",
     "load",
     "load_text",
+    "places",
+    "read_link",
+    "schema",
+    "schema_text",
+    "write_link",
 ]

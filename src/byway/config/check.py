@@ -63,7 +63,7 @@ def build(root: Node, file: str, folder: str | None = None, twice: Sequence[Twic
     """Check a tree and make the config. Raises ConfigError with every problem."""
     problems = Problems(file, root)
     for key in twice:
-        problems.at(key.line, key.column, key.key, f"stands twice, first in line {key.first}")
+        problems.at(key.line, key.column, key.path, f"stands twice, first in line {key.first}")
     if not isinstance(root.content, dict):
         problems.add(
             (), f"expected a mapping of sections, got {kind_of(root.plain())}", _sections()
@@ -226,6 +226,7 @@ class _Checker:
             name = f"{link.name}#{number}"
         if name not in outbounds:
             self._links[name] = link.outbound
+            self._problems.moved["outbounds", name] = path
             made = Node(None, node.line, node.column)
             _become(made, link.outbound)
             outbounds[name] = Entry(node.line, node.column, made)

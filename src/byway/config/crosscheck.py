@@ -34,7 +34,9 @@ def check(root: Node, problems: Problems, links: Sequence[str]) -> None:
         _way(("outbounds", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
     _loops(outbounds, problems)
     if rules is not None and isinstance(rules.content, list):
-        users = [str(user) for node in inbounds.values() for user in _user_names(node)]
+        users = list(
+            dict.fromkeys(user for node in inbounds.values() for user in _user_names(node))
+        )
         for at, rule in enumerate(rules.content):
             _refers(("rules", at, "inbound"), rule, "inbound", list(inbounds), problems)
             _refers(("rules", at, "user"), rule, "user", users, problems)

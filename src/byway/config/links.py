@@ -97,7 +97,7 @@ def _authority(rest: str) -> tuple[str, str]:
 
 
 def _with_port(server: str, port: int) -> str:
-    if not server:
+    if not server or server.startswith(":"):
         raise Wrong("the link names no server", "scheme://user:password@host:port")
     behind = server.rpartition("]")[2] if server.startswith("[") else server
     return server if ":" in behind else f"{server}:{port}"

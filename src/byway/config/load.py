@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +27,7 @@ def load(path: str | os.PathLike[str]) -> Config:
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
+            mode = os.fstat(file.fileno()).st_mode
     except (OSError, ValueError) as error:
         why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise _refusal(name, f"cannot be read: {why.lower()}") from None
@@ -35,7 +38,12 @@ def load(path: str | os.PathLike[str]) -> Config:
     except UnicodeDecodeError as error:
         line, column = place_in(data[: error.start].decode("utf-8-sig"), error.start)
         raise _refusal(name, "is not UTF-8", "save the file as UTF-8", line, column) from None
-    return load_text(text, name, os.fspath(Path(path).absolute().parent))
+    config = load_text(text, name, os.fspath(Path(path).absolute().parent))
+    if stat.S_ISREG(mode) and mode & stat.S_IROTH and _has_secrets(config):
+        message = "the file holds passwords, and every user of this host can read it"
+        warning = Problem(name, 1, 1, "", message, f"chmod o-r {shlex.quote(name)}")
+        config._warnings = (warning, *config.warnings)
+    return config
 
 
 def load_text(text: str, name: str = "config", folder: str | None = None) -> Config:
@@ -80,6 +88,13 @@ def from_links(links: Sequence[str]) -> Config:
         raise ConfigError(problems)
     rules = [{"otherwise": before}] if before else []
     return build(grow({"outbounds": outbounds, "rules": rules}), "(links)")
+
+
+def _has_secrets(config: Config) -> bool:
+    outbounds = config.outbounds.values()
+    return any(getattr(outbound, "password", None) is not None for outbound in outbounds) or any(
+        getattr(inbound, "users", ()) for inbound in config.inbounds.values()
+    )
 
 
 def _refusal(

@@ -246,8 +246,8 @@ class RuleEntry(Section):
 class Config(Section):
     """The whole file, checked. `outbounds` holds `direct` and the ones made of links, too."""
 
-    log: Log = Log()
-    limits: Limits = Limits()
+    log: Log = Field(default_factory=Log)
+    limits: Limits = Field(default_factory=Limits)
     inbounds: dict[str, InboundConfig] = {}
     """The ways in, by name; none: a mixed proxy on 127.0.0.1:1080."""
     outbounds: dict[str, OutboundConfig] = {}

@@ -43,6 +43,7 @@ class Problems:
         self.root = root
         self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.moved: dict[Path, Path] = {}  # what is made of a link, to where the link stands
 
     def add(self, path: Path, message: str, hint: str = "", at_key: bool = False) -> None:
         """Note an error at a path; `at_key` points at the key and not at its value."""
@@ -56,9 +57,9 @@ class Problems:
         """Note a value that is not what it may be."""
         self.add((*path, *error.key), error.message, error.hint, at_key)
 
-    def at(self, line: int, column: int, key: str, message: str, hint: str = "") -> None:
+    def at(self, line: int, column: int, path: Path, message: str, hint: str = "") -> None:
         """Note an error at a place."""
-        self.errors.append(Problem(self.file, line, column, key_text((key,)), message, hint))
+        self.errors.append(Problem(self.file, line, column, key_text(path), message, hint))
 
     def sorted_errors(self) -> list[Problem]:
         """The errors in the order of the file, none twice."""
@@ -69,7 +70,7 @@ class Problems:
         return self._find(path, False)[0]
 
     def _problem(self, path: Path, message: str, hint: str, at_key: bool) -> Problem:
-        line, column, there = self._find(path, at_key)
+        line, column, there = self._find(self.moved.get(path[:2], path), at_key)
         return Problem(self.file, line, column, key_text(there), message, hint)
 
     def _find(self, path: Path, at_key: bool) -> tuple[int, int, Path]:

@@ -72,7 +72,7 @@ class Entry:
 class Twice:
     """A key that stands a second time in its mapping; the first one counts."""
 
-    key: str
+    path: tuple[str | int, ...]
     line: int
     column: int
     first: int
@@ -237,9 +237,19 @@ class _Builder:
             text, line, column = top.key
             top.key = None
             if text in content:
-                self.twice.append(Twice(text, line, column, content[text].line))
+                self.twice.append(Twice((*self._path(), text), line, column, content[text].line))
             else:
                 content[text] = Entry(line, column, node)
+
+    def _path(self) -> tuple[str | int, ...]:
+        """Where the innermost open collection stands."""
+        path: list[str | int] = []
+        for outer in self._open[:-1]:
+            if isinstance(outer.node.content, list):
+                path.append(len(outer.node.content))
+            elif outer.key is not None:
+                path.append(outer.key[0])
+        return tuple(path)
 
 
 _NULLS = {"", "~", "null", "Null", "NULL"}

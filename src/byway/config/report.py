@@ -1,0 +1,78 @@
+"""What `byway check` says of a config, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+
+from byway.config.load import default, load
+from byway.config.model import Config
+from byway.errors import ConfigError, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The outcome of a check: `config` is None when there are problems."""
+
+    file: str
+    config: Config | None
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the config can be run."""
+        return self.config is not None
+
+    def human(self) -> str:
+        """Lines for a person; each problem begins with `file:line:column:`, as editors expect."""
+        lines = [str(problem) for problem in self.problems]
+        lines += [str(_as_warning(problem)) for problem in self.warnings]
+        if self.config is None:
+            lines.append(f"{_count(len(self.problems), 'error')} in {self.file}")
+        else:
+            parts = (
+                _count(len(self.config.inbounds), "inbound"),
+                _count(len(self.config.outbounds), "outbound"),
+                _count(len(self.config.rules), "rule"),
+            )
+            lines.append(f"{self.file} is sound: {', '.join(parts)}")
+        return "\n".join(lines)
+
+    def json(self) -> str:
+        """One JSON object: `file`, `ok`, and `problems` and `warnings` with their places."""
+        found = {
+            "file": self.file,
+            "ok": self.ok,
+            "problems": [asdict(problem) for problem in self.problems],
+            "warnings": [asdict(problem) for problem in self.warnings],
+        }
+        return json.dumps(found, indent=2, ensure_ascii=False)
+
+
+def check_report(path: str | os.PathLike[str] | None) -> Report:
+    """Check a file; None: the default. Raises nothing for a bad config: that is the report."""
+    if path is None:
+        config = default()
+        return Report(config.file, config)
+    try:
+        config = load(path)
+    except ConfigError as error:
+        return Report(os.fspath(path), None, error.problems)
+    return Report(os.fspath(path), config, (), config.warnings)
+
+
+def _as_warning(problem: Problem) -> Problem:
+    return Problem(
+        problem.file,
+        problem.line,
+        problem.column,
+        problem.key,
+        f"warning: {problem.message}",
+        problem.hint,
+    )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,79 @@
+"""The JSON Schema of the config, for editors: made from the model, so it cannot lag behind.
+
+It says what one value may be. What holds between the parts (names that exist, chains that end,
+`otherwise` last) only `byway check` says.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+from byway.config.links import SCHEMES
+from byway.config.model import RESERVED, Config
+from byway.config.values import NAME_PATTERN
+
+Schema = dict[str, object]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_NULL: Schema = {"type": "null"}
+
+
+def schema() -> Schema:
+    """The schema (draft 2020-12) as plain data."""
+    made = cast(Schema, _without_null(Config.model_json_schema()))
+    sections = _part(made, "properties")
+    definitions = _part(made, "$defs")
+    _part(_part(definitions, "Log"), "properties")["file"] = _or_null(
+        _part(_part(_part(definitions, "Log"), "properties"), "file")
+    )
+    for section in ("inbounds", "outbounds"):
+        _part(sections, section)["propertyNames"] = {
+            "pattern": NAME_PATTERN,
+            "not": {"enum": list(RESERVED)},
+        }
+    outbounds = _part(sections, "outbounds")
+    link: Schema = {"type": "string", "pattern": f"^({'|'.join(SCHEMES)})://"}
+    outbounds["additionalProperties"] = {"anyOf": [outbounds["additionalProperties"], link]}
+    _part(sections, "inbounds")["minProperties"] = 1
+    rule = _part(definitions, "RuleEntry")
+    rule["oneOf"] = [
+        {"required": ["otherwise"], "maxProperties": 1},
+        {"required": ["to"], "minProperties": 2},
+    ]
+    for name, section_schema in sections.items():
+        sections[name] = _or_null(cast(Schema, section_schema))
+    return {"$schema": DIALECT, **made, "title": "Byway's config"}
+
+
+def schema_text() -> str:
+    """The schema as `byway schema` prints it."""
+    return json.dumps(schema(), indent=2, ensure_ascii=False)
+
+
+def _part(schema: Schema, key: str) -> Schema:
+    return cast(Schema, schema[key])
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, dict(_NULL)]}
+
+
+def _without_null(value: object) -> object:
+    """In Python a missing value is None; in a config the key is just left out."""
+    if isinstance(value, list):
+        return [_without_null(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _without_null(item) for key, item in value.items()}
+    if "default" in found and found["default"] is None:
+        del found["default"]
+    choices = found.get("anyOf")
+    if isinstance(choices, list) and _NULL in choices:
+        left = [choice for choice in choices if choice != _NULL]
+        if len(left) > 1:
+            found["anyOf"] = left
+        else:
+            del found["anyOf"]
+            found = {**left[0], **found}
+    return found
