@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from byway.protocols.http import (
-    HeadError,
     Fields,
     Framing,
+    HeadError,
     Request,
     RequestHead,
     ResponseHead,
