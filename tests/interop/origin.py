@@ -21,8 +21,9 @@ BLOCK = hashlib.shake_128(b"byway").digest(1 << 20)
 # A page whose script fetches eight bodies at once and writes what it got into the document.
 PAGE = b"""<!doctype html><title>page</title><p id=out>waiting</p><script>
 const sizes = [1, 1000, 70000, 100001, 2, 3, 4, 300000];
-Promise.all(sizes.map(n => fetch('/bytes/' + n).then(r => r.arrayBuffer()).then(b => b.byteLength)))
-  .then(got => { out.textContent = 'arrived ' + got.join(' '); }, why => { out.textContent = why; });
+const body = n => fetch('/bytes/' + n).then(r => r.arrayBuffer()).then(b => b.byteLength);
+const show = text => { out.textContent = text; };
+Promise.all(sizes.map(body)).then(got => show('arrived ' + got.join(' ')), show);
 </script>"""
 
 

@@ -1,4 +1,4 @@
-"""Real programs for the interop tests: found or skipped, started on free ports, ended by their pid."""
+"""Real programs for the interop tests: found or skipped, started on free ports, ended by pid."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -90,7 +91,7 @@ def run(
 def told(done: subprocess.CompletedProcess[bytes]) -> bytes:
     """The output of a client that must have succeeded; its complaint is in the failure."""
     assert done.returncode == 0, (
-        f"{done.args[0]} ended with {done.returncode}: {done.stderr[-2000:]!r} {done.stdout[:500]!r}"
+        f"{done.args[0]}: {done.returncode}, {done.stderr[-2000:]!r}, {done.stdout[:500]!r}"
     )
     return bytes(done.stdout)
 
@@ -131,7 +132,7 @@ class Program:
     def ready(self, host: str, *ports: int, within: float = 20.0) -> None:
         """Wait until it accepts connections on every port; fails at once when it has died."""
         for port in ports:
-            until(lambda port=port: self._alive() and answers(host, port), within, f"{host}:{port}")
+            until(partial(self._serving, host, port), within, f"{host}:{port}")
 
     def says(self, words: str, within: float = 20.0) -> None:
         """Wait until it has printed these words."""
@@ -155,11 +156,12 @@ class Program:
             self.process.kill()
             self.process.wait()
         # Workers of forking servers share its session; they go with it.
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
         return int(self.process.returncode)
+
+    def _serving(self, host: str, port: int) -> bool:
+        return self._alive() and answers(host, port)
 
     def _alive(self) -> bool:
         status = self.process.poll()

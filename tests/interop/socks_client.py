@@ -1,5 +1,7 @@
-"""A small SOCKS5 client of the tests' own (RFC 1928, 1929), blocking, for what ready-made ones lack:
-BIND, and UDP ASSOCIATE. It shares no code with the program under test."""
+"""A small SOCKS5 client of the tests' own (RFC 1928, 1929), blocking, also for what others lack.
+
+That is BIND and UDP ASSOCIATE. It shares no code with the program under test.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ Place = tuple[str, int]
 CONNECT, BIND, ASSOCIATE = 1, 2, 3
 
 
-class SocksRefused(OSError):
+class SocksError(OSError):
     """The proxy said no; `code` is its reply."""
 
     def __init__(self, code: int) -> None:
@@ -142,12 +144,12 @@ def _greeted(proxy: Place, login: tuple[str, str] | None) -> socket.socket:
         method = 0 if login is None else 2
         sock.sendall(bytes((5, 1, method)))
         if (reply := cursor.take(2)) != bytes((5, method)):
-            raise SocksRefused(reply[1])
+            raise SocksError(reply[1])
         if login is not None:
             name, password = (text.encode() for text in login)
             sock.sendall(bytes((1, len(name))) + name + bytes((len(password),)) + password)
             if cursor.take(2)[1] != 0:
-                raise SocksRefused(-1)
+                raise SocksError(-1)
     except BaseException:
         sock.close()
         raise
@@ -165,7 +167,7 @@ def _answer(sock: socket.socket) -> Place:
     assert version == 5
     place = _place(cursor)
     if code:
-        raise SocksRefused(code)
+        raise SocksError(code)
     return place
 
 

@@ -1,6 +1,6 @@
 """dig by way of SOCKS UDP: a local forward, through a SOCKS outbound, to a real dnsmasq.
 
-    dig -> forward (UDP) -> socks outbound -> [ socks inbound -> direct ] -> dnsmasq
+dig -> forward (UDP) -> socks outbound -> [ socks inbound -> direct ] -> dnsmasq
 """
 
 from __future__ import annotations

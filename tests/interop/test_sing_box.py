@@ -1,6 +1,6 @@
 """sing-box as a client of ours: its socks and http outbounds against our inbounds, TCP and UDP.
 
-    curl -> sing-box (mixed) -> socks or http outbound -> Byway -> the origin
+curl -> sing-box (mixed) -> socks or http outbound -> Byway -> the origin
 """
 
 from __future__ import annotations

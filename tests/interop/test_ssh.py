@@ -43,7 +43,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     if made:
         PRIVILEGE_SEPARATION.mkdir(mode=0o755)
     try:
-        command = [program, "-D", "-e", "-f", folder / "sshd_config"]
+        command = [program, "-D", "-e", "-f", str(folder / "sshd_config")]
         with running(command, folder / "sshd.log", port):
             yield Sshd(port, key)
     finally:
@@ -57,7 +57,7 @@ def test_runs_a_command_through_the_proxy(version: str, port: int, sshd: Sshd) -
     proxy = f"ProxyCommand={need('nc')} -X {version} -x 127.0.0.1:{port} %h %p"
     options = [
         *(word for option in _OPTIONS for word in ("-o", option)),
-        *("-o", proxy, "-i", sshd.key, "-p", str(sshd.port)),
+        *("-o", proxy, "-i", str(sshd.key), "-p", str(sshd.port)),
     ]
     command = (need("ssh"), "-F", "none", *options, "127.0.0.1", "sha256sum; uname -s")
     answer = told(run(*command, data=body)).decode()

@@ -1,6 +1,6 @@
-"""Byway's outbounds against real proxies of other people: microsocks, dante, tinyproxy, v2ray, sing-box.
+"""Byway's outbounds against real proxies: microsocks, dante, tinyproxy, v2ray, sing-box.
 
-    client -> Byway (mixed) -> http or socks outbound -> the real proxy -> the origin
+client -> Byway (mixed) -> http or socks outbound -> the real proxy -> the origin
 """
 
 from __future__ import annotations
@@ -141,19 +141,20 @@ def test_carries_packets(name: str, tmp_path: Path) -> None:
 
 
 def test_binds_through_dante(tmp_path: Path) -> None:
-    with dante(tmp_path) as upstream, through({"far": upstream.outbound}, tmp_path) as port:
-        # dante lends a port only to who has a connection to the peer: as FTP has.
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            peer = ("127.0.0.1", server.getsockname()[1])
-            with socks_client.connect(("127.0.0.1", port), peer):
-                waiting, place = socks_client.bind(("127.0.0.1", port), ("127.0.0.1", 0))
-                with waiting, socket.create_connection(place, timeout=10) as visitor:
-                    who = socks_client.accepted(waiting)
-                    assert who[0] == "127.0.0.1"
-                    visitor.sendall(b"from outside")
-                    assert waiting.recv(100) == b"from outside"
-                    waiting.sendall(b"from inside")
-                    assert visitor.recv(100) == b"from inside"
+    with (
+        dante(tmp_path) as upstream,
+        through({"far": upstream.outbound}, tmp_path) as port,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        # As FTP does: a connection to the peer first, then a port for one from it.
+        socks_client.connect(("127.0.0.1", port), ("127.0.0.1", server.getsockname()[1])),
+    ):
+        waiting, place = socks_client.bind(("127.0.0.1", port), ("127.0.0.1", 0))
+        with waiting, socket.create_connection(place, timeout=10) as visitor:
+            assert socks_client.accepted(waiting)[0] == "127.0.0.1"
+            visitor.sendall(b"from outside")
+            assert waiting.recv(100) == b"from outside"
+            waiting.sendall(b"from inside")
+            assert visitor.recv(100) == b"from inside"
 
 
 def test_chains_three_of_them(origin: Origin, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def dante(folder: Path) -> Iterator[Upstream]:
     )
     if os.geteuid() != 0:
         missing("danted changes its user, and needs root for it")
-    command = [program, "-f", file, "-p", folder / "danted.pid", "-N", "1"]
+    command = [program, "-f", str(file), "-p", str(folder / "danted.pid"), "-N", "1"]
     with running(command, folder / "danted.log", port):
         yield Upstream(_outbound("socks", port))
 
@@ -123,7 +123,7 @@ def sing_box(folder: Path, inbounds: list[Config], outbound: Config) -> Iterator
     file = folder / "sing-box.json"
     file.write_text(json.dumps(config))
     ports = [inbound["listen_port"] for inbound in inbounds]
-    command = [sing_box_program(), "run", "-c", file]
+    command = [str(sing_box_program()), "run", "-c", str(file)]
     with running(command, folder / "sing-box.log", *ports):
         yield
 
