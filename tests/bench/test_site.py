@@ -1,0 +1,43 @@
+"""The ground: names of runs, and that a site leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+
+from measure.processes import Process
+from measure.site import FAR_ADDRESS, Site, inside, leftovers, output
+
+
+def test_leftovers_are_told_by_their_names() -> None:
+    listing = "byway-bench-41-near (id: 3)\nother\nbyway-bench-41-far\nbyway-bench-x-near\n\n"
+    assert leftovers(listing) == [("byway-bench-41-near", 41), ("byway-bench-41-far", 41)]
+
+
+def can_build_sites() -> bool:
+    if os.geteuid() != 0:
+        return False
+    probe = ["unshare", "-n", "true"]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
+def interrupted_in_the_middle(site: Site) -> None:
+    with site:
+        route = output([*inside(site.near), "ip", "route", "get", FAR_ADDRESS])
+        assert "dev eth0" in route
+        control = "net.ipv4.tcp_congestion_control"
+        assert output([*inside(site.far), "sysctl", "-n", control]).strip() == "cubic"
+        Process(site.near, ["sleep", "60"], log=None)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(not can_build_sites(), reason="needs root and network namespaces")
+def test_site_joins_two_hosts_and_goes_without_a_trace() -> None:
+    site = Site()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_in_the_middle(site)
+    assert site.near not in output(["ip", "netns", "list"])
+    assert not site.folder.exists()
