@@ -103,7 +103,7 @@ def serve_ftp(host: Host, root: Path, port: int = 21) -> Process:
         "anon_umask": "022",
         "write_enable": "YES",
         "no_anon_password": "YES",
-        "ftp_username": "nobody",
+        "ftp_username": "ftp",  # comes with Debian's package, with a home that vsftpd insists on
         "nopriv_user": "nobody",
         "secure_chroot_dir": "/run/vsftpd/empty",
         "seccomp_sandbox": "NO",
@@ -112,7 +112,6 @@ def serve_ftp(host: Host, root: Path, port: int = 21) -> Process:
         "connect_from_port_20": "NO",
         "port_promiscuous": "YES",  # the far end of a SOCKS BIND is not the client's own address
         "pasv_promiscuous": "YES",
-        "reverse_lookup_enable": "NO",
         "xferlog_enable": "NO",
     }
     config = host.space.directory / "vsftpd.conf"

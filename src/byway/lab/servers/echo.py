@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import cast
 
 
 class _Packets(asyncio.DatagramProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         self._transport.sendto(data, addr)
@@ -30,8 +30,7 @@ async def _talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def serve(port: int) -> None:
     """Serve until cancelled."""
     loop = asyncio.get_running_loop()
-    for local in ("0.0.0.0", "::"):
-        await loop.create_datagram_endpoint(_Packets, (local, port))
+    await loop.create_datagram_endpoint(_Packets, ("::", port))  # IPv4 too, mapped
     server = await asyncio.start_server(_talk, None, port)
     print("ready", flush=True)
     await server.serve_forever()
