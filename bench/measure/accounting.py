@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,6 +85,12 @@ def memory(root: int) -> Memory:
         peak += kib(status, "VmHWM")
         pss += kib(rollup, "Pss")
     return Memory(rss, pss, peak, len(pids))
+
+
+def total(parts: Iterable[Memory]) -> Memory:
+    """Of several trees together."""
+    columns = zip(*((part.rss, part.pss, part.peak, part.processes) for part in parts), strict=True)
+    return Memory(*(sum(column) for column in columns))
 
 
 def kib(text: str, key: str) -> int:

@@ -12,18 +12,19 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from measure.accounting import Memory, total
 from measure.generator import Generator
 from measure.processes import Process
 from measure.site import PORTS, TARGET, Site
 
 FLOOR = "floor"
 CEILING = "direct"
-Start = Callable[[Site, str, int], Process]
-"""(site, executable, port) -> the running program."""
+Start = Callable[[Site, str, int], Sequence[Process]]
+"""(site, executable, port) -> its processes; of a pair, the one that clients meet comes last."""
 
 
 class MissingError(Exception):
@@ -81,32 +82,49 @@ class Program:
         return found[0] if found else ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Running:
     """A started program."""
 
     program: Program
-    process: Process
+    processes: Sequence[Process]
     startup_ms: float
-    errors: list[str] = field(default_factory=list)
+
+    @property
+    def alive(self) -> bool:
+        return all(process.alive for process in self.processes)
+
+    def cpu_seconds(self) -> float:
+        return sum(process.cpu_seconds() for process in self.processes)
+
+    def memory(self) -> Memory:
+        return total(process.memory() for process in self.processes)
+
+    def last_words(self) -> str:
+        return " ".join(process.last_words() for process in self.processes).strip()
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.stop()
 
 
 def launch(program: Program, executable: str, site: Site, generator: Generator) -> Running:
     """Start it and wait until it accepts. Raises RuntimeError with its last words."""
     probe = generator.probe(f"127.0.0.1:{program.port}", site.near)
     begin = generator.clock()
-    process = program.start(site, executable, program.port)
-    accepted = generator.accepted_at(probe, process)
-    if accepted is None or not process.alive:
-        process.stop()
-        raise RuntimeError(f"{program.name} did not accept: {process.last_words() or 'no output'}")
-    return Running(program, process, (accepted - begin) / 1e6)
+    processes = program.start(site, executable, program.port)
+    accepted = generator.accepted_at(probe, processes[-1])
+    running = Running(program, processes, ((accepted or begin) - begin) / 1e6)
+    if accepted is None or not running.alive:
+        running.stop()
+        raise RuntimeError(f"{program.name} did not accept: {running.last_words() or 'no output'}")
+    return running
 
 
 def _byway(flow_log: bool) -> Start:
     name = "byway-log" if flow_log else "byway"
 
-    def start(site: Site, executable: str, port: int) -> Process:
+    def start(site: Site, executable: str, port: int) -> list[Process]:
         # One client stands for a whole house here, so the bound per source must not be the limit.
         settings = {
             "log": {"level": "info" if flow_log else "warning", "flows": flow_log},
@@ -114,27 +132,29 @@ def _byway(flow_log: bool) -> Start:
             "inbounds": {"bench": {"type": "mixed", "listen": f"127.0.0.1:{port}"}},
         }
         path = site.write(f"{name}.yaml", json.dumps(settings))  # JSON is YAML
-        return Process(site.near, [executable, "run", "-c", str(path)], site.folder / f"{name}.log")
+        return [
+            Process(site.near, [executable, "run", "-c", str(path)], site.folder / f"{name}.log")
+        ]
 
     return start
 
 
-def _sing_box(site: Site, executable: str, port: int) -> Process:
+def _sing_box(site: Site, executable: str, port: int) -> list[Process]:
     settings = {
         "log": {"level": "error"},
         "inbounds": [{"type": "mixed", "listen": "127.0.0.1", "listen_port": port}],
         "outbounds": [{"type": "direct"}],
     }
     path = site.write("sing-box.json", json.dumps(settings))
-    return Process(site.near, [executable, "run", "-c", str(path)], site.folder / "sing-box.log")
+    return [Process(site.near, [executable, "run", "-c", str(path)], site.folder / "sing-box.log")]
 
 
-def _microsocks(site: Site, executable: str, port: int) -> Process:
+def _microsocks(site: Site, executable: str, port: int) -> list[Process]:
     # It logs every connection and cannot be asked not to.
-    return Process(site.near, [executable, "-i", "127.0.0.1", "-p", str(port)], None)
+    return [Process(site.near, [executable, "-i", "127.0.0.1", "-p", str(port)], None)]
 
 
-def _dante(site: Site, executable: str, port: int) -> Process:
+def _dante(site: Site, executable: str, port: int) -> list[Process]:
     settings = f"""\
 logoutput: /dev/null
 internal: 127.0.0.1 port = {port}
@@ -148,10 +168,10 @@ socks pass {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}
 """
     path = site.write("danted.conf", settings)
     command = [executable, "-f", str(path), "-p", str(site.folder / "danted.pid")]
-    return Process(site.near, command, site.folder / "danted.log")
+    return [Process(site.near, command, site.folder / "danted.log")]
 
 
-def _tinyproxy(site: Site, executable: str, port: int) -> Process:
+def _tinyproxy(site: Site, executable: str, port: int) -> list[Process]:
     settings = f"""\
 Port {port}
 Listen 127.0.0.1
@@ -163,10 +183,10 @@ DisableViaHeader Yes
 """
     path = site.write("tinyproxy.conf", settings)
     command = [executable, "-d", "-c", str(path)]
-    return Process(site.near, command, site.folder / "tinyproxy.log")
+    return [Process(site.near, command, site.folder / "tinyproxy.log")]
 
 
-def _v2ray(site: Site, executable: str, port: int) -> Process:
+def _v2ray(site: Site, executable: str, port: int) -> list[Process]:
     listening = {"listen": "127.0.0.1"}
     settings = {
         "log": {"loglevel": "error", "access": "none"},
@@ -178,17 +198,17 @@ def _v2ray(site: Site, executable: str, port: int) -> Process:
     }
     path = site.write("v2ray.json", json.dumps(settings))
     command = [executable, "-config", str(path)]
-    return Process(site.near, command, site.folder / "v2ray.log")
+    return [Process(site.near, command, site.folder / "v2ray.log")]
 
 
-def _pproxy(site: Site, executable: str, port: int) -> Process:
+def _pproxy(site: Site, executable: str, port: int) -> list[Process]:
     command = [executable, "-l", f"socks5+http://127.0.0.1:{port}"]
-    return Process(site.near, command, site.folder / "pproxy.log")
+    return [Process(site.near, command, site.folder / "pproxy.log")]
 
 
-def _floor(site: Site, executable: str, port: int) -> Process:
+def _floor(site: Site, executable: str, port: int) -> list[Process]:
     command = [executable, "relay", "--listen", f"127.0.0.1:{port}", "--target", TARGET]
-    return Process(site.near, command, site.folder / "floor.log")
+    return [Process(site.near, command, site.folder / "floor.log")]
 
 
 def _sing_box_of_the_package() -> str | None:

@@ -152,7 +152,7 @@ class Session:
         try:
             yield running
         finally:
-            running.process.stop()
+            running.stop()
 
     def _start_once(self, program: Program, executable: str, footprint: Footprint) -> None:
         with self._running(program, executable, footprint) as running:
@@ -167,7 +167,7 @@ class Session:
                 return
             via = program.via(next(iter(program.entries)))
             time.sleep(_SETTLE)
-            footprint.idle_rss = running.process.memory().rss
+            footprint.idle_rss = running.memory().rss
             flows = min(program.idle_flows, self.pace.idle_flows)
             try:
                 # The first flows of a process pay for what all later ones share.
@@ -178,12 +178,12 @@ class Session:
         self.say(f"idle {flows} flows · {program.name}: {idle_line(footprint)}")
 
     def _hold(self, running: Running, via: str, flows: int, footprint: Footprint) -> None:
-        before = running.process.memory()
+        before = running.memory()
         held = self.generator.hold(via, flows)
         try:
             footprint.flows, footprint.flows_held = flows, held.wait_ready()
             time.sleep(_SETTLE)
-            after = running.process.memory()
+            after = running.memory()
             fresh = self.generator.run(["cps", "--conns", "4"], via, 0.8, 0.2)
             footprint.new_per_s, footprint.new_errors = fresh["per_s"], int(fresh["errors"])
             footprint.flows_alive = held.release()
@@ -207,15 +207,15 @@ class Session:
                     self.say(f"{program.name}: {failure}")
             time.sleep(_SETTLE)
             for name, one in running.items():
-                footprints[name].idle_rss = footprints[name].idle_rss or one.process.memory().rss
+                footprints[name].idle_rss = footprints[name].idle_rss or one.memory().rss
             programs = [one.program for one in running.values()]
             for test in tests:
                 self._turns(test, ways(test, programs, straight), running)
             for name, one in running.items():
-                footprints[name].peak_rss = one.process.memory().peak
+                footprints[name].peak_rss = one.memory().peak
         finally:
             for one in running.values():
-                one.process.stop()
+                one.stop()
 
     def _turns(self, test: Test, taking_part: Sequence[Way], running: dict[str, Running]) -> None:
         rows = [(way, Series(way.name, way.shown, test.name)) for way in taking_part]
@@ -228,24 +228,23 @@ class Session:
             self.say(f"{test.name} · {series.label}: {turn_line(test, series)}")
 
     def _turn(self, test: Test, way: Way, series: Series, running: Running | None) -> None:
-        process = running.process if running else None
         seconds = test.seconds * self.pace.share
-        before = self._usage(process)
+        before = self._usage(running)
         try:
             run = self.generator.run(test.words, way.via, seconds, min(0.5, 0.25 * seconds))
         except GeneratorError as failure:
             series.error = str(failure)
         else:
-            series.runs.append(with_costs(run, before, self._usage(process)))
+            series.runs.append(with_costs(run, before, self._usage(running)))
             if not run[test.rate]:
                 series.error = "nothing moved"
-        if process and not process.alive:
-            series.error = f"the program ended: {process.last_words()}"
+        if running and not running.alive:
+            series.error = f"the program ended: {running.last_words()}"
         time.sleep(_BREATH)
 
-    def _usage(self, process: Process | None) -> Usage:
+    def _usage(self, running: Running | None) -> Usage:
         target = self._target.cpu_seconds() if self._target else 0.0
-        return Usage(accounting.machine_time(), process.cpu_seconds() if process else 0.0, target)
+        return Usage(accounting.machine_time(), running.cpu_seconds() if running else 0.0, target)
 
 
 def turn_line(test: Test, series: Series) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 
 import pytest
@@ -23,21 +24,22 @@ def can_build_sites() -> bool:
     return subprocess.run(probe, capture_output=True, check=False).returncode == 0
 
 
-def interrupted_in_the_middle(site: Site) -> None:
+def interrupted_in_the_middle(site: Site, processes: list[Process]) -> None:
     with site:
         route = output([*inside(site.near), "ip", "route", "get", FAR_ADDRESS])
         assert "dev eth0" in route
         control = "net.ipv4.tcp_congestion_control"
         assert output([*inside(site.far), "sysctl", "-n", control]).strip() == "cubic"
-        Process(site.near, ["sleep", "60"], log=None)
+        processes.append(Process(site.near, ["sleep", "60"], log=None))
         raise KeyboardInterrupt
 
 
 @pytest.mark.lab
 @pytest.mark.skipif(not can_build_sites(), reason="needs root and network namespaces")
 def test_site_joins_two_hosts_and_goes_without_a_trace() -> None:
-    site = Site()
+    site, processes = Site(), list[Process]()
     with pytest.raises(KeyboardInterrupt):
-        interrupted_in_the_middle(site)
+        interrupted_in_the_middle(site, processes)
+    assert [process.popen.wait(10) for process in processes] == [-signal.SIGKILL]
     assert site.near not in output(["ip", "netns", "list"])
     assert not site.folder.exists()
