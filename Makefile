@@ -61,7 +61,7 @@ format: dev ## rewrite the sources into the form that lint asks for
 	cargo fmt --all
 
 bench: dev ## speed and memory side by side with other programs, in one run
-	$(PY) -m bench $(ARGS)
+	$(PY) bench/run.py $(ARGS)
 
 fuzz: dev $(VENV)/.fuzz ## every fuzz target, Python and Rust, for SECONDS_EACH seconds
 	tools/fuzz.sh $(SECONDS_EACH)
