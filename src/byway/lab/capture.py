@@ -44,6 +44,10 @@ class Recorder:
         """Let readers see what was recorded."""
         self._file.flush()
 
+    def close(self) -> None:
+        """Record no more."""
+        self._file.close()
+
 
 class Capture:
     """What a wall heard, in the order it was heard."""
