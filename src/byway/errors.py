@@ -18,7 +18,7 @@ class BywayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a config, with its exact place (lines and columns count from 1; 0: no place)."""
+    """One thing wrong in a config, with its place (lines, columns count from 1; 0: none)."""
 
     file: str
     line: int

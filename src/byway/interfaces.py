@@ -6,9 +6,9 @@ closes. End of stream is an exception (EOFError), never an empty read.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from byway.flow import Flow, Network, Target
 
@@ -28,20 +28,28 @@ class Stream(Protocol):
     def info(self) -> StreamInfo: ...
     async def read(self, limit: int = 65536) -> bytes:
         """1..limit bytes, as soon as there are any. Raises EOFError at the end."""
+
     async def read_exactly(self, n: int) -> bytes:
         """Just n bytes. Raises EOFError when the end comes first (what came stays readable)."""
+
     async def read_until(self, mark: bytes, limit: int) -> bytes:
         """Up to and including `mark`. Raises EOFError, or ValueError past `limit` bytes."""
+
     async def peek(self, limit: int, within: float) -> bytes:
         """What comes within so many seconds (may be b""), left in place to be read again."""
+
     def unread(self, data: bytes) -> None:
         """Put bytes back in front of what is to be read."""
+
     async def write(self, data: bytes) -> None:
         """Send all of it (what was held goes first). A cancelled write may have sent a part."""
+
     def hold(self, data: bytes) -> None:
         """Send with the first relayed chunk or next write, or alone after a few milliseconds."""
+
     async def end(self) -> None:
         """Half-close: what was written arrives, then the other side reads the end."""
+
     def close(self) -> None:
         """Close both ways, at once and for good. Idempotent."""
 
@@ -49,8 +57,13 @@ class Stream(Protocol):
 class Datagrams(Protocol):
     """A way out for the packets of one session: many targets, one mapping."""
 
+    @property
+    def bare(self) -> Datagrams:
+        """What the engine itself made and takes: this, or what an outbound stands in front of."""
+
     async def locate(self, target: Target) -> Target:
         """The target in a form this way can carry (a direct way resolves names)."""
+
     def close(self) -> None: ...
 
 
@@ -72,6 +85,7 @@ class Relay(Protocol):
     def down(self) -> int: ...
     async def wait(self) -> Ending:
         """Wait for the end. Cancelling closes both sides."""
+
     def cut(self, reason: str) -> None:
         """End it now; `wait` then returns with this reason."""
 
@@ -92,6 +106,7 @@ class Binding(Protocol):
     def address(self) -> Target: ...
     async def accept(self) -> tuple[Stream, Target]:
         """Wait for the one peer; the listener is closed then. Returns stream and peer."""
+
     def close(self) -> None: ...
 
 
@@ -110,28 +125,43 @@ class Outbound(Dialer, Protocol):
     @property
     def chain(self) -> tuple[str, ...]:
         """The names of the hops in the order they are travelled, this one last."""
+
     @property
     def networks(self) -> frozenset[Network]: ...
     def guarded(self) -> Outbound: ...
     async def associate(self) -> Datagrams:
         """Raises Refused with NOT_SUPPORTED where the way carries no packets."""
+
     async def bind(self, target: Target) -> Binding:
         """Lend a port for one connection from `target` (0.0.0.0: from anyone)."""
 
 
-class Arrival(Protocol):
-    """A flow that knocks, still unanswered. The router dials, then relays or refuses."""
+FarT = TypeVar("FarT")
+
+
+class Arrival(Protocol[FarT]):
+    """A flow that knocks, still unanswered. The router dials, then relays or refuses.
+
+    Its far side is a stream, datagrams, or a binding, as the flow wants it; only the arrival knows.
+    """
 
     @property
     def flow(self) -> Flow: ...
-    async def dial(self, outbound: Outbound) -> Stream | Datagrams: ...
-    async def relay(self, far: Stream | Datagrams) -> Relay:
+    async def dial(self, outbound: Outbound) -> FarT: ...
+    async def relay(self, far: FarT) -> Relay:
         """Tell the near side yes and join it to `far`. Consumes both."""
+
     async def refuse(self, why: BaseException | None) -> None:
-        """Tell the near side no, in its own protocol; None drops it without an answer."""
+        """Tell the near side no, in its own protocol; None drops it without an answer.
+
+        Never fails: a near side that is gone needs no answer.
+        """
 
 
-Carry = Callable[[Arrival], Awaitable[None]]
+class Carry(Protocol):
+    """The road itself: brings one arrival to its end, and raises nothing but CancelledError."""
+
+    def __call__(self, arrival: Arrival[FarT]) -> Coroutine[None, None, None]: ...
 
 
 class Inbound(Protocol):
@@ -143,8 +173,10 @@ class Inbound(Protocol):
     def addresses(self) -> Sequence[str]: ...
     async def open(self) -> None:
         """Bind. Raises OSError with the address in it."""
+
     async def serve(self, carry: Carry) -> None:
         """Accept until cancelled; owns the tasks of its flows."""
+
     def close(self) -> None: ...
 
 

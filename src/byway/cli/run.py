@@ -1,0 +1,45 @@
+"""`byway run`: an App in the foreground, until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+
+from byway.app import App
+from byway.config import Config
+from byway.log import escaped
+from byway.system.limits import raise_open_files
+
+
+def run(config: Config) -> int:
+    """Serve until SIGINT or SIGTERM, then drain; a second signal ends it at once."""
+    raise_open_files()
+    for warning in config.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    try:
+        asyncio.run(_serve(config))
+    except OSError as error:
+        print(f"byway: {escaped(error.strerror or str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def _serve(config: Config) -> None:
+    asked = asyncio.Event()
+    async with App(config) as app:
+
+        def stop() -> None:
+            if asked.is_set():
+                app.hurry()
+            asked.set()
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+        for name, addresses in app.addresses.items():
+            print(f"{name}: {', '.join(addresses)}", flush=True)
+        await asked.wait()
+        await app.drain()

@@ -1,0 +1,82 @@
+"""The verbs and their options. A verb returns the exit status: 0 well, 1 failed, 2 misused."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from byway.cli.version import version
+
+if TYPE_CHECKING:
+    from byway.config import Config
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; the verb's function is in `verb`."""
+    top = argparse.ArgumentParser(
+        prog="byway", description="Carries a machine's traffic by way of somewhere else."
+    )
+    top.add_argument("-V", "--version", action="version", version=f"byway {version()}")
+    verbs = top.add_subparsers(required=True, metavar="VERB")
+
+    run = verbs.add_parser("run", help="run what the config says, in the foreground")
+    _config_option(run)
+    run.add_argument(
+        "links", nargs="*", metavar="LINK", help="ways out in place of a config, in travel order"
+    )
+    run.set_defaults(verb=_run)
+
+    check = verbs.add_parser("check", help="check a config, and say what is wrong with it")
+    _config_option(check)
+    check.add_argument("--json", action="store_true", help="for programs")
+    check.set_defaults(verb=_check)
+
+    schema = verbs.add_parser("schema", help="print the config's JSON Schema")
+    schema.set_defaults(verb=_schema)
+    return top
+
+
+def _config_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("-c", "--config", metavar="FILE", help="the config file")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from byway.cli.run import run
+    from byway.errors import ConfigError
+
+    if options.links and options.config:
+        print("byway: a config or links, not both", file=sys.stderr)
+        return 2
+    try:
+        config = _loaded(options.config, options.links)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return run(config)
+
+
+def _loaded(file: str | None, links: list[str]) -> Config:
+    from byway.config import default, find, from_links, load
+
+    if links:
+        return from_links(links)
+    path = find(file, os.environ, Path.cwd())
+    return default() if path is None else load(path)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from byway.config import check_report, find
+
+    report = check_report(find(options.config, os.environ, Path.cwd()))
+    print(report.json() if options.json else report.human())
+    return 0 if report.ok else 1
+
+
+def _schema(_: argparse.Namespace) -> int:
+    from byway.config import schema_text
+
+    print(schema_text())
+    return 0

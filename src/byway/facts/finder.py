@@ -1,0 +1,32 @@
+"""Finds facts: the one place that knows who can tell what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from byway.errors import Unreachable
+from byway.flow import Flow
+from byway.interfaces import Resolver
+from byway.rules import Fact, Facts
+
+
+class Finder:
+    """Asks the resolver for addresses; more facts will have more to ask."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+
+    async def find(self, fact: Fact, flow: Flow, known: Facts) -> Facts:
+        """`known` and this fact. What cannot be found out is empty, so that the judge goes on."""
+        if fact is Fact.ADDRESS:
+            return replace(known, addresses=await self._addresses(flow))
+        raise ValueError(f"nobody knows how to find {fact}")
+
+    async def _addresses(self, flow: Flow) -> tuple[bytes, ...]:
+        target = flow.target
+        if target.packed is not None:
+            return (target.packed,)
+        try:
+            return tuple(await self._resolver.resolve(target.host))
+        except (Unreachable, OSError):
+            return ()

@@ -1,0 +1,59 @@
+"""What an inbound's flows have in common, and what the app lends to every inbound."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from byway.engine import Engine, EngineStream, PacketOptions
+from byway.flow import Flow, Network, Target
+from byway.interfaces import Arrival, Carry, Stream
+from byway.log import Log
+from byway.protocols.credentials import Verify
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Lent by the app: the engine, the log, flow numbers, and limits (seconds, bytes)."""
+
+    engine: Engine
+    log: Log
+    number: Callable[[], int]
+    handshake: float = 10.0
+    idle: float = 300.0
+    head: int = 65536
+    packets: PacketOptions = field(default_factory=PacketOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One inbound's name, users and guard. `verify` is None where nobody needs to log in."""
+
+    name: str
+    means: Means
+    verify: Verify | None = None
+    guarded: bool = False
+
+    def flow(
+        self, network: Network, source: Target | None, target: Target, user: str | None = None
+    ) -> Flow:
+        """Describe a new flow."""
+        return Flow(self.means.number(), network, self.name, source, target, user, self.guarded)
+
+
+class Visit(ABC):
+    """A connection that brings more than one flow: HTTP requests, UDP packets."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def stay(self, carry: Carry) -> None:
+        """Serve it to its end. Raises what the connection's own failure raises."""
+
+
+Met = Arrival[Stream] | Visit
+"""What a greeting leads to."""
+
+Greet = Callable[[EngineStream], Awaitable[Met]]
+"""Hears what a client wants. Raises with the client already told no."""

@@ -1,0 +1,294 @@
+"""Plain HTTP requests through the proxy: each is judged for itself, connections are kept.
+
+A `Conversation` is a client's connection; each request on it is an `Exchange`, which is the
+arrival and, once dialled, its own relay: heads are rewritten here, bodies move in the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from byway.engine import Body, Engine, EngineStream
+from byway.errors import EngineError, PeerError, reason_of
+from byway.flow import Flow, Network, Target
+from byway.inbounds.entry import Entry, Visit
+from byway.inbounds.farewell import farewell
+from byway.interfaces import Arrival, Carry, Ending, Outbound, Relay, Stream
+from byway.protocols import http, http_forward
+
+KEEP = 75.0  # seconds a client may think between two requests; browsers close after about that
+MOST_KEPT = 8  # origins' connections kept for one client's
+MOST_INTERIM = 16  # 1xx responses before the real one
+GRACE = 1.0  # seconds for an answer of an origin that stopped reading the request
+
+NextRequest = Callable[[EngineStream], Awaitable[http.Request]]
+Tunnel = Callable[[EngineStream, http.Request], Arrival[Stream]]
+
+
+class Conversation(Visit):
+    """A client's connection and the requests on it, one after the other."""
+
+    __slots__ = ("_entry", "_first", "_next", "_tunnel", "kept", "stream")
+
+    def __init__(
+        self,
+        stream: EngineStream,
+        first: http.Request,
+        entry: Entry,
+        following: NextRequest,
+        tunnel: Tunnel,
+    ) -> None:
+        self.stream = stream
+        self.kept: dict[tuple[Outbound, Target], Stream] = {}
+        self._first = first
+        self._entry = entry
+        self._next = following
+        self._tunnel = tunnel
+
+    async def stay(self, carry: Carry) -> None:
+        """Serve requests until one side has enough. Raises with the client already told no."""
+        source = self.stream.source
+        request: http.Request | None = self._first
+        try:
+            while request is not None:
+                if request.is_connect:
+                    await carry(self._tunnel(self.stream, request))
+                    return
+                outgoing = await self._checked(request)
+                flow = self._entry.flow(Network.TCP, source, request.target, request.user)
+                exchange = Exchange(self, self._entry, request, outgoing, flow)
+                await carry(exchange)
+                request = await self._following() if exchange.keep else None
+        finally:
+            for far in self.kept.values():
+                far.close()
+        await farewell(self.stream)
+
+    async def _checked(self, request: http.Request) -> http_forward.Outgoing:
+        try:
+            return http_forward.outgoing(request)
+        except http.HeadError as error:
+            await self.stream.write(http.answer(error.status, str(error)))
+            await farewell(self.stream)
+            raise
+
+    async def _following(self) -> http.Request | None:
+        """The next request, or None where the client leaves or keeps silent."""
+        try:
+            if not await self.stream.peek(1, KEEP):
+                return None
+        except (EOFError, OSError):
+            return None
+        return await self._next(self.stream)
+
+
+class Exchange:
+    """One request and its response: an arrival, and then the relay of itself."""
+
+    __slots__ = (
+        "_answered", "_cut", "_engine", "_entry", "_far", "_far_key", "_near", "_outgoing",
+        "_request", "_reused", "_talk", "_tunnel", "down", "flow", "keep", "up",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        talk: Conversation,
+        entry: Entry,
+        request: http.Request,
+        outgoing: http_forward.Outgoing,
+        flow: Flow,
+    ) -> None:
+        self.flow = flow
+        self.keep = False
+        self.up = self.down = 0
+        self._talk = talk
+        self._entry = entry
+        self._engine: Engine = entry.means.engine
+        self._request = request
+        self._outgoing = outgoing
+        self._near = talk.stream
+        self._far: Stream | None = None
+        self._far_key: tuple[Outbound, Target] | None = None
+        self._reused = False
+        self._answered = False
+        self._tunnel: Relay | None = None
+        self._cut = ""
+
+    # The arrival.
+
+    async def dial(self, outbound: Outbound) -> Stream:
+        """A kept connection where there is a live one, else a new one."""
+        key = self._far_key = (outbound, self.flow.target)
+        far = self._talk.kept.pop(key, None)
+        if far is not None:
+            if await _is_quiet(far):
+                self._reused = True
+                return far
+            far.close()
+        return await outbound.connect(self.flow.target)
+
+    async def relay(self, far: Stream) -> Relay:
+        self._far = far
+        return self
+
+    async def refuse(self, why: BaseException | None) -> None:
+        self.keep = False
+        if why is not None and not self._answered:
+            with contextlib.suppress(OSError, EOFError, EngineError):
+                if isinstance(why, http.HeadError):
+                    await self._near.write(http.answer(why.status, str(why)))
+                else:
+                    await http.deny(self._near, self._request, reason_of(why))
+            await farewell(self._near)
+        self._near.close()
+
+    # The relay.
+
+    async def wait(self) -> Ending:
+        kept = False
+        try:
+            await self._send_request()
+            reason, kept = await self._exchange()
+        except (OSError, EOFError, PeerError, EngineError):
+            if not self._cut:
+                raise
+            reason = self._cut
+        finally:
+            if not kept and self._far is not None:
+                self._far.close()
+        return Ending(self._cut or reason, self.up, self.down)
+
+    def cut(self, reason: str) -> None:
+        self._cut = reason
+        self.keep = False
+        if self._tunnel is not None:
+            self._tunnel.cut(reason)
+        elif self._far is not None:
+            self._far.close()
+            self._near.close()
+
+    async def _send_request(self) -> None:
+        """Send the head; a kept connection that turns out dead is replaced where that is safe."""
+        head = self._outgoing.head
+        assert self._far is not None
+        if not (self._reused and self._is_repeatable()):
+            await self._far.write(head)
+        else:
+            try:
+                await self._far.write(head)
+                await self._far.peek(1, self._entry.means.idle)
+            except (OSError, EOFError):
+                assert self._far_key is not None
+                self._far.close()
+                self._far = await self._far_key[0].connect(self.flow.target)
+                await self._far.write(head)
+        self.up += len(head)
+
+    def _is_repeatable(self) -> bool:
+        """Whether a second try cannot do harm (RFC 9112 section 9.3.1)."""
+        return self._request.head.method in _SAFE and self._outgoing.framing.is_empty
+
+    async def _exchange(self) -> tuple[str, bool]:
+        """Everything after the request's head: how it ended, and whether far was kept."""
+        if self._outgoing.framing.is_empty:
+            incoming = await self._response(None)
+            return await self._finish(incoming, None)
+        sending = asyncio.ensure_future(self._send_body())
+        try:
+            incoming = await self._response(sending)
+            return await self._finish(incoming, sending)
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    async def _send_body(self) -> None:
+        assert self._far is not None
+        body = _body(self._outgoing.framing)
+        try:
+            self.up += await self._engine.send_body(self._near, self._far, body)
+        except PeerError as error:
+            raise http.HeadError(400, f"the client sent a broken body: {error}") from error
+
+    async def _response(self, sending: asyncio.Future[None] | None) -> http_forward.Incoming:
+        """Pass interim responses on until the real one, whose head is then with the client."""
+        for _ in range(MOST_INTERIM):
+            head = await self._head(sending)
+            incoming = http_forward.incoming(head, self._request, keep_near=self._outgoing.keep)
+            self._answered = self._answered or bool(incoming.head)
+            if incoming.head:
+                await self._near.write(incoming.head)
+                self.down += len(incoming.head)
+            if not incoming.is_interim:
+                return incoming
+        raise http.HeadError(502, f"the server sent over {MOST_INTERIM} interim responses")
+
+    async def _head(self, sending: asyncio.Future[None] | None) -> http.ResponseHead:
+        """The next response head. A body that cannot be sent ends the wait for it."""
+        assert self._far is not None
+        limit, idle = self._entry.means.head, self._entry.means.idle
+        if sending is None or sending.done():
+            if not await self._far.peek(1, idle):
+                raise TimeoutError("the server did not answer (limits.idle)")
+            return await http.read_response(self._far, limit)
+        reading = asyncio.ensure_future(http.read_response(self._far, limit))
+        try:
+            await asyncio.wait((reading, sending), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                return reading.result()
+            if (error := sending.exception()) is not None and not isinstance(error, OSError):
+                raise error  # the client's fault; the server waits for more in vain
+            async with asyncio.timeout(idle if error is None else GRACE):
+                return await reading
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _finish(
+        self, incoming: http_forward.Incoming, sending: asyncio.Future[None] | None
+    ) -> tuple[str, bool]:
+        """Move the response's body; keep both connections where that can be."""
+        assert self._far is not None
+        if incoming.is_switched:
+            return await self._switched(), True
+        if not incoming.framing.is_empty:
+            body = _body(incoming.framing)
+            self.down += await self._engine.send_body(self._far, self._near, body)
+        if sending is not None:
+            await asyncio.wait((sending,), timeout=GRACE)
+            if not sending.done() or sending.exception() is not None:
+                return "the server answered before it had the whole request", False
+        self.keep = incoming.keep_near
+        if incoming.keep_far and incoming.keep_near and self._far_key is not None:
+            kept = self._talk.kept
+            if len(kept) >= MOST_KEPT:
+                kept.pop(next(iter(kept))).close()
+            kept[self._far_key] = self._far
+            return "done", True
+        return "done", False
+
+    async def _switched(self) -> str:
+        """The protocol was switched (101): from here on it is a tunnel."""
+        assert self._far is not None
+        tunnel = self._engine.relay(self._near, self._far, self._entry.means.idle)
+        self._tunnel = tunnel
+        ending = await tunnel.wait()
+        self.up += ending.up
+        self.down += ending.down
+        return ending.reason
+
+
+async def _is_quiet(far: Stream) -> bool:
+    """Whether a kept connection is still open and has nothing to say unasked."""
+    try:
+        return not await far.peek(1, 0)
+    except (OSError, EOFError, EngineError):
+        return False
+
+
+def _body(framing: http.Framing) -> Body:
+    return Body(framing.length, framing.chunked, framing.dechunk)
+
+
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

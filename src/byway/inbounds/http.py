@@ -1,0 +1,74 @@
+"""An HTTP proxy: CONNECT here, plain requests in `forwarding`."""
+
+from __future__ import annotations
+
+import contextlib
+
+from byway.deadline import Deadline
+from byway.engine import EngineStream
+from byway.errors import EngineError, Refused, reason_of
+from byway.flow import Flow, Network
+from byway.inbounds.entry import Entry, Means, Met
+from byway.inbounds.farewell import farewell
+from byway.inbounds.forwarding import Conversation
+from byway.interfaces import Arrival, Outbound, Relay, Stream
+from byway.protocols import http
+
+
+class Http:
+    """Greets HTTP clients."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self._patience = Deadline(entry.means.handshake, "the next request took too long to come")
+
+    async def greet(self, stream: EngineStream, begun: bytes = b"") -> Met:
+        """Hear what the client wants. Raises with the client already told no."""
+        request = await self._request(stream, begun)
+        if request.is_connect:
+            return self._tunnel(stream, request)
+        return Conversation(stream, request, self._entry, self._next, self._tunnel)
+
+    async def _request(self, stream: EngineStream, begun: bytes) -> http.Request:
+        try:
+            return await http.accept(stream, self._entry.verify, self._entry.means.head, begun)
+        except (http.HeadError, Refused):
+            await farewell(stream)
+            raise
+
+    async def _next(self, stream: EngineStream) -> http.Request:
+        with self._patience:
+            return await self._request(stream, b"")
+
+    def _tunnel(self, stream: EngineStream, request: http.Request) -> Arrival[Stream]:
+        entry = self._entry
+        flow = entry.flow(Network.TCP, stream.source, request.target, request.user)
+        return _Tunnel(stream, request, flow, entry.means)
+
+
+class _Tunnel:
+    """CONNECT: granted once the far side is reached (RFC 9110 section 9.3.6)."""
+
+    __slots__ = ("_means", "_request", "_stream", "flow")
+
+    def __init__(
+        self, stream: EngineStream, request: http.Request, flow: Flow, means: Means
+    ) -> None:
+        self.flow = flow
+        self._stream = stream
+        self._request = request
+        self._means = means
+
+    async def dial(self, outbound: Outbound) -> Stream:
+        return await outbound.connect(self.flow.target)
+
+    async def relay(self, far: Stream) -> Relay:
+        await http.grant(self._stream, self._request)
+        return self._means.engine.relay(self._stream, far, self._means.idle)
+
+    async def refuse(self, why: BaseException | None) -> None:
+        if why is not None:
+            with contextlib.suppress(OSError, EOFError, EngineError):
+                await http.deny(self._stream, self._request, reason_of(why))
+            await farewell(self._stream)
+        self._stream.close()

@@ -1,0 +1,202 @@
+"""The packets' door: sessions of packets become arrivals, one for each (session, target)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+from byway.errors import BywayError, EngineError, Unreachable
+from byway.flow import Flow, Network, Target
+from byway.inbounds.entry import Entry
+from byway.interfaces import Carry, Datagrams, Ending, Outbound, Relay
+
+if TYPE_CHECKING:
+    from byway.engine import PacketAsk, PacketListener
+
+ENDED = "the client ended its association"
+
+
+class PacketDoor:
+    """Takes packets at one address; each new target of a session is judged like a connection."""
+
+    def __init__(self, entry: Entry, user: str | None = None) -> None:
+        self._entry = entry
+        self._user = user
+        self._listener: PacketListener | None = None
+        self._ways: dict[tuple[int, Outbound], _Way] = {}
+        self._relays: set[Relay] = set()
+        self.closed = False
+
+    def open(
+        self, address: Target, codec: Literal["socks5"] | Target, only: str | None = None
+    ) -> Target:
+        """Bind; the address with its real port. Raises OSError."""
+        means = self._entry.means
+        options = replace(means.packets, only=only)
+        self._listener = means.engine.listen_packets(address, codec, options)
+        return self._listener.address
+
+    async def serve(self, carry: Carry) -> None:
+        """Take packets until closed or cancelled."""
+        async with asyncio.TaskGroup() as flows:
+            await self._accept(flows, carry)
+
+    async def serve_while(self, life: Coroutine[None, None, None], carry: Carry) -> None:
+        """Take packets until `life` is over, which ends all their flows."""
+        async with asyncio.TaskGroup() as flows:
+            accepting = flows.create_task(self._accept(flows, carry))
+            try:
+                await life
+            finally:
+                accepting.cancel()
+                self.close()
+
+    def close(self) -> None:
+        """End it and all its flows."""
+        if self.closed:
+            return
+        self.closed = True
+        for relay in tuple(self._relays):
+            relay.cut(ENDED)
+        if self._listener is not None:
+            self._listener.close()
+
+    async def _accept(self, flows: asyncio.TaskGroup, carry: Carry) -> None:
+        assert self._listener is not None
+        entry = self._entry
+        while not self.closed:
+            try:
+                asks = await self._listener.accept()
+            except (OSError, EngineError) as error:
+                if not self.closed:
+                    entry.means.log.error("cannot take packets", inbound=entry.name, error=error)
+                return
+            for ask in asks:
+                flow = entry.flow(Network.UDP, ask.source, ask.target, self._user)
+                flows.create_task(carry(PacketArrival(flow, ask, self)))
+
+    async def associated(self, session: int, outbound: Outbound) -> _Way:
+        """The session's association with an outbound; targets that come at once share one."""
+        key = (session, outbound)
+        way = self._ways.get(key)
+        if way is not None:
+            way.users += 1
+            try:
+                await asyncio.shield(way.ready)
+            except BaseException:
+                self.released(way)
+                raise
+            return way
+        way = self._ways[key] = _Way(key)
+        try:
+            way.ready.set_result(await outbound.associate())
+        except BaseException as error:
+            del self._ways[key]
+            shared = error if isinstance(error, Exception) else Unreachable("given up", "udp")
+            way.ready.set_exception(shared)
+            way.ready.exception()  # known to whoever shares it; nobody may
+            raise
+        return way
+
+    def released(self, way: _Way) -> None:
+        """One target less; the last one closes the association."""
+        way.users -= 1
+        if way.users == 0 and self._ways.get(way.key) is way:
+            del self._ways[way.key]
+            if way.ready.done() and way.ready.exception() is None:
+                way.ready.result().close()
+
+    def begun(self, relay: Relay) -> None:
+        """Note a relay, to be cut with the door."""
+        self._relays.add(relay)
+
+    def ended(self, relay: Relay) -> None:
+        """Note a relay's end."""
+        self._relays.discard(relay)
+
+
+class _Way:
+    """An association of one session with one outbound."""
+
+    __slots__ = ("key", "ready", "users")
+
+    def __init__(self, key: tuple[int, Outbound]) -> None:
+        self.key = key
+        self.ready: asyncio.Future[Datagrams] = asyncio.get_running_loop().create_future()
+        self.users = 1
+
+
+class PacketArrival:
+    """A (session, target) pair that knocks; its packets wait for the verdict in the engine."""
+
+    __slots__ = ("_ask", "_door", "_located", "_way", "flow")
+
+    def __init__(self, flow: Flow, ask: PacketAsk, door: PacketDoor) -> None:
+        self.flow = flow
+        self._ask = ask
+        self._door = door
+        self._way: _Way | None = None
+        self._located = flow.target
+
+    async def dial(self, outbound: Outbound) -> Datagrams:
+        way = self._way = await self._door.associated(self._ask.session, outbound)
+        far = way.ready.result()
+        try:
+            self._located = await far.locate(self.flow.target)
+        except BaseException:
+            self._let_go()
+            raise
+        return far
+
+    async def relay(self, far: Datagrams) -> Relay:
+        way = self._way
+        assert way is not None
+        if self._door.closed:
+            raise BywayError(ENDED)
+        relay = _PacketRelay(
+            self._ask.relay(way.ready.result().bare, self._located), self._door, way
+        )
+        self._way = None  # the relay's now
+        return relay
+
+    async def refuse(self, why: BaseException | None) -> None:
+        self._let_go()
+        if not self._door.closed:
+            self._ask.refuse()
+
+    def _let_go(self) -> None:
+        if self._way is not None:
+            self._door.released(self._way)
+            self._way = None
+
+
+class _PacketRelay:
+    """An engine's relay that lets go of its association at the end."""
+
+    __slots__ = ("_door", "_inner", "_way")
+
+    def __init__(self, inner: Relay, door: PacketDoor, way: _Way) -> None:
+        self._inner = inner
+        self._door = door
+        self._way = way
+        door.begun(self)
+
+    @property
+    def up(self) -> int:
+        return self._inner.up
+
+    @property
+    def down(self) -> int:
+        return self._inner.down
+
+    async def wait(self) -> Ending:
+        try:
+            return await self._inner.wait()
+        finally:
+            self._door.ended(self)
+            self._door.released(self._way)
+
+    def cut(self, reason: str) -> None:
+        self._inner.cut(reason)

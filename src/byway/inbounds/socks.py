@@ -1,0 +1,155 @@
+"""SOCKS 4, 4a and 5: CONNECT, BIND and UDP ASSOCIATE (RFC 1928)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from byway.engine import EngineStream
+from byway.errors import EngineError, PeerError, Reason, Refused, reason_of
+from byway.flow import Flow, Network, Target
+from byway.inbounds.entry import Entry, Means, Met, Visit
+from byway.inbounds.packets import PacketDoor
+from byway.interfaces import Binding, Carry, Outbound, Relay, Stream
+from byway.protocols import socks
+
+PEER_WAIT = 120.0  # seconds a lent port waits for its peer; FTP servers connect within moments
+
+
+class Socks:
+    """Greets SOCKS clients."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    async def greet(self, stream: EngineStream, begun: bytes = b"") -> Met:
+        """Hear what the client wants. Raises with the client already told no."""
+        entry = self._entry
+        request = await socks.accept(stream, entry.verify, begun)
+        source = stream.source
+        if request.command is socks.Command.ASSOCIATE:
+            return _Association(stream, request, source, entry)
+        flow = entry.flow(Network.TCP, source, request.target, request.user)
+        if request.command is socks.Command.CONNECT:
+            return _Connect(stream, request, flow, entry.means)
+        return _Bind(stream, request, flow, entry.means)
+
+
+class _Answered:
+    """A SOCKS request that waits for its answer."""
+
+    __slots__ = ("_means", "_request", "_stream", "flow")
+
+    def __init__(
+        self, stream: EngineStream, request: socks.Request, flow: Flow, means: Means
+    ) -> None:
+        self.flow = flow
+        self._stream = stream
+        self._request = request
+        self._means = means
+
+    async def refuse(self, why: BaseException | None) -> None:
+        if why is not None:
+            with contextlib.suppress(OSError, EOFError, EngineError):
+                await socks.deny(self._stream, self._request, reason_of(why))
+        self._stream.close()
+
+
+class _Connect(_Answered):
+    """CONNECT: granted once the far side is reached."""
+
+    __slots__ = ()
+
+    async def dial(self, outbound: Outbound) -> Stream:
+        return await outbound.connect(self.flow.target)
+
+    async def relay(self, far: Stream) -> Relay:
+        means = self._means
+        await socks.grant(self._stream, self._request)
+        return means.engine.relay(self._stream, far, means.idle)
+
+
+class _Bind(_Answered, Visit):
+    """BIND: granted twice, with the lent address and then with the peer that came."""
+
+    __slots__ = ()
+
+    async def stay(self, carry: Carry) -> None:
+        await carry(self)
+
+    async def dial(self, outbound: Outbound) -> Binding:
+        return await outbound.bind(self.flow.target)
+
+    async def relay(self, far: Binding) -> Relay:
+        try:
+            await socks.grant(self._stream, self._request, self._reachable(far.address))
+            stream, peer = await self._peer(far)
+        except BaseException:
+            far.close()
+            raise
+        await socks.grant(self._stream, self._request, peer)
+        return self._means.engine.relay(self._stream, stream, self._means.idle)
+
+    def _reachable(self, address: Target) -> Target:
+        """The lent address, with the one the client reached us by in place of all zero."""
+        local = self._stream.info.local
+        if address.packed is not None and not any(address.packed) and local is not None:
+            return Target(local.host, address.port, local.packed)
+        return address
+
+    async def _peer(self, binding: Binding) -> tuple[Stream, Target]:
+        """Wait for the peer, as long as the client does."""
+        accepting = asyncio.ensure_future(binding.accept())
+        leaving = asyncio.ensure_future(self._stream.peek(1, PEER_WAIT))
+        try:
+            await asyncio.wait((accepting, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if not accepting.done():
+                if leaving.exception() is not None:
+                    raise PeerError("the client left while it waited for its peer")
+                if not leaving.result():
+                    raise TimeoutError(f"no peer came within {PEER_WAIT:.0f} s")
+                async with asyncio.timeout(PEER_WAIT):  # it spoke early, and still waits
+                    await accepting
+            return accepting.result()
+        finally:
+            for task in (accepting, leaving):
+                task.cancel()
+            await asyncio.gather(accepting, leaving, return_exceptions=True)
+
+
+class _Association(Visit):
+    """UDP ASSOCIATE: packets of this client alone, for as long as its control stream lives."""
+
+    __slots__ = ("_entry", "_request", "_source", "_stream")
+
+    def __init__(
+        self, stream: EngineStream, request: socks.Request, source: Target | None, entry: Entry
+    ) -> None:
+        self._stream = stream
+        self._request = request
+        self._source = source
+        self._entry = entry
+
+    async def stay(self, carry: Carry) -> None:
+        local = self._stream.info.local
+        if self._source is None or local is None:
+            await socks.deny(self._stream, self._request, Reason.NOT_SUPPORTED)
+            raise Refused("a client on a unix socket cannot send packets", Reason.NOT_SUPPORTED)
+        door = PacketDoor(self._entry, self._request.user)
+        try:
+            address = door.open(
+                Target(local.host, 0, local.packed), "socks5", only=self._source.host
+            )
+        except OSError as error:
+            await socks.deny(self._stream, self._request, reason_of(error))
+            raise
+        try:
+            await socks.grant(self._stream, self._request, address)
+            await door.serve_while(self._control_lives(), carry)
+        finally:
+            door.close()
+
+    async def _control_lives(self) -> None:
+        with contextlib.suppress(OSError, EOFError, EngineError):
+            while True:
+                await self._stream.read()  # nothing is said here any more; what is, is ignored

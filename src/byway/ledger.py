@@ -1,0 +1,127 @@
+"""The flows now on the road, and the last ones that left it: shown, counted, limited, cut.
+
+Comes in: a `Passage` for each flow, from the router. Goes out: what it says about itself. On flow
+time: entering and leaving cost a few dictionary operations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Collection
+
+from byway.errors import Reason, Refused
+from byway.flow import Flow, Target
+from byway.interfaces import Relay
+from byway.rules import Verdict
+
+
+class Passage:
+    """One flow's way through Byway: who decided, by which chain, how much, how it ended.
+
+    `chain` is empty until it was dialled, `reason` until it ended. Times are `time.monotonic`.
+    """
+
+    __slots__ = (
+        "_down", "_up", "chain", "failed", "flow", "reason", "relay", "started", "stopped", "task",
+        "verdict",
+    )  # fmt: skip
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.started = time.monotonic()
+        self.stopped: float | None = None
+        self.verdict: Verdict | None = None
+        self.chain: tuple[str, ...] = ()
+        self.relay: Relay | None = None
+        self.task: asyncio.Task[object] | None = None
+        self.reason = ""
+        self.failed = False
+        self._up = self._down = 0
+
+    @property
+    def up(self) -> int:
+        """Bytes from near to far, up to now."""
+        return self._up if self.relay is None else self.relay.up
+
+    @property
+    def down(self) -> int:
+        """Bytes from far to near, up to now."""
+        return self._down if self.relay is None else self.relay.down
+
+    @property
+    def duration(self) -> float:
+        """Seconds on the road, up to now."""
+        return (self.stopped or time.monotonic()) - self.started
+
+    def stop(self) -> None:
+        """Note the end; what is only of use to a living flow is let go."""
+        self.stopped = time.monotonic()
+        if (relay := self.relay) is not None:
+            self._up, self._down = relay.up, relay.down
+            self.relay = None
+        self.task = None
+
+
+class Ledger:
+    """Holds every live passage and a bounded number of past ones."""
+
+    def __init__(self, total: int = 65536, per_source: int = 4096, past: int = 1024) -> None:
+        self.total = total
+        self.per_source = per_source
+        self.past: deque[Passage] = deque(maxlen=past)
+        self.carried = 0
+        self._live: dict[int, Passage] = {}
+        self._sources: dict[bytes, int] = {}
+
+    @property
+    def live(self) -> Collection[Passage]:
+        """The flows now on the road, the oldest first."""
+        return self._live.values()
+
+    def enter(self, passage: Passage) -> None:
+        """Admit a flow. Raises Refused (LIMIT) when there are too many, in all or of its source."""
+        if len(self._live) >= self.total:
+            raise Refused(f"already {self.total} flows (limits.flows)", Reason.LIMIT)
+        if (key := _source_key(passage.flow.source)) is not None:
+            count = self._sources.get(key, 0)
+            if count >= self.per_source:
+                raise Refused(
+                    f"already {count} flows of this source (limits.flows_per_source)", Reason.LIMIT
+                )
+            self._sources[key] = count + 1
+        passage.task = asyncio.current_task()
+        self._live[passage.flow.id] = passage
+
+    def leave(self, passage: Passage) -> None:
+        """Note a flow's end, also of one that was not admitted."""
+        passage.stop()
+        self.past.append(passage)
+        if self._live.pop(passage.flow.id, None) is None:
+            return
+        self.carried += 1
+        if (key := _source_key(passage.flow.source)) is not None:
+            if (count := self._sources[key]) == 1:
+                del self._sources[key]
+            else:
+                self._sources[key] = count - 1
+
+    def cut(self, flow_id: int, reason: str = "cut by hand") -> bool:
+        """End a live flow now. False when there is none with this id."""
+        passage = self._live.get(flow_id)
+        if passage is None:
+            return False
+        if passage.relay is not None:
+            passage.relay.cut(reason)
+        elif passage.task is not None:
+            passage.reason = reason
+            passage.task.cancel(reason)
+        return True
+
+
+def _source_key(source: Target | None) -> bytes | None:
+    """What counts as one source: an IPv4 address, or the /64 of an IPv6 one."""
+    if source is None or source.packed is None:
+        return None
+    return source.packed[:8]

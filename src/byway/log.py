@@ -1,0 +1,134 @@
+"""What Byway says of itself: one line per flow when it ends, and the program's own lines.
+
+Comes in: passages, messages with fields. Goes out: finished lines, to whoever writes them. What
+came from the network is escaped (no control characters reach a terminal or a file), and nothing
+in here ever sees a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from byway.ledger import Passage
+from byway.rules import Drop, Reject
+
+Level = Literal["debug", "info", "warning", "error"]
+LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class Log:
+    """Makes lines and hands them to `write`, without their newline."""
+
+    __slots__ = ("_flows", "_json", "_least", "_second", "_stamp", "_write")
+
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        level: Level = "info",
+        format: Literal["human", "json"] = "human",  # noqa: A002  (the config's word)
+        flows: bool = True,
+    ) -> None:
+        self._write = write
+        self._least = LEVELS[level]
+        self._json = format == "json"
+        self._flows = flows and self._least <= LEVELS["info"]
+        self._second = -1
+        self._stamp = ""
+
+    def debug(self, message: str, **fields: object) -> None:
+        """Of use to who looks for a fault in Byway."""
+        if self._least <= 10:
+            self._say("debug", message, fields)
+
+    def info(self, message: str, **fields: object) -> None:
+        """The normal course of things."""
+        if self._least <= 20:
+            self._say("info", message, fields)
+
+    def warning(self, message: str, **fields: object) -> None:
+        """Something is not as it should be, and Byway goes on."""
+        if self._least <= 30:
+            self._say("warning", message, fields)
+
+    def error(self, message: str, **fields: object) -> None:
+        """Something failed that somebody has to see to."""
+        self._say("error", message, fields)
+
+    def flow(self, passage: Passage) -> None:
+        """The one line of a flow that ended."""
+        if not self._flows:
+            return
+        self._say("warning" if passage.failed else "info", "flow", flow_fields(passage))
+
+    def fault(self, error: BaseException, **fields: object) -> None:
+        """A fault of Byway's own, with its place in the code."""
+        last = traceback.extract_tb(error.__traceback__)[-1:]
+        place = f"{last[0].filename}:{last[0].lineno}" if last else "?"
+        self.error("internal fault", **fields, error=f"{type(error).__name__}: {error}", at=place)
+
+    def _say(self, level: str, message: str, fields: Mapping[str, object]) -> None:
+        if self._json:
+            record = {"time": self._time(), "level": level, "message": message, **fields}
+            line = json.dumps(record, default=str, separators=(",", ":"))
+        else:
+            line = f"{self._time()} {level} {escaped(message)}"
+            for key, value in fields.items():
+                if value is not None:
+                    line += f" {key}={_worded(value)}"
+        self._write(line)
+
+    def _time(self) -> str:
+        now = time.time()
+        if (second := int(now)) != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+
+
+def flow_fields(passage: Passage) -> dict[str, object]:
+    """A passage in the words of its log line, in order."""
+    flow, verdict = passage.flow, passage.verdict
+    rule = None if verdict is None else verdict.rule
+    if verdict is None:
+        word = "none"
+    elif isinstance(verdict, Reject):
+        word = "reject"
+    elif isinstance(verdict, Drop):
+        word = "drop"
+    else:
+        word = verdict.outbound
+    return {
+        "id": flow.id,
+        "network": flow.network.value,
+        "inbound": flow.inbound,
+        "source": "unix" if flow.source is None else str(flow.source),
+        "user": flow.user,
+        "target": str(flow.target),
+        "verdict": word,
+        "rule": None if rule is None else f"{rule.file}:{rule.line}" if rule.line else rule.text,
+        "chain": ">".join(passage.chain) or None,
+        "up": passage.up,
+        "down": passage.down,
+        "seconds": round(passage.duration, 3),
+        "end": passage.reason,
+    }
+
+
+def escaped(text: str) -> str:
+    """The text without anything that a terminal or a line reader could take for a command."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _worded(value: object) -> str:
+    if type(value) is int:
+        return str(value)
+    text = escaped(str(value))
+    if not text or " " in text or '"' in text or "=" in text:
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return text

@@ -1,0 +1,87 @@
+"""The dialects that a `Proxy` can speak: a protocol of `byway.protocols` and its options each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from byway.engine import Engine
+from byway.errors import Reason, Refused
+from byway.flow import Network, Target
+from byway.interfaces import Binding, Datagrams, Outbound, Stream
+from byway.protocols import http, socks
+
+
+@dataclass(frozen=True, slots=True)
+class Socks:
+    """SOCKS 5, 4a or 4."""
+
+    options: socks.SocksOptions
+    engine: Engine
+
+    @property
+    def networks(self) -> frozenset[Network]:
+        """Only version 5 has UDP."""
+        return _BOTH if self.options.version == "5" else _TCP
+
+    @property
+    def names(self) -> bool:
+        """Version 4 knows addresses only."""
+        return self.options.version != "4"
+
+    async def connect(self, stream: Stream, target: Target) -> Stream:
+        """Ask for a connection (RFC 1928 section 4)."""
+        return await socks.connect(stream, target, self.options)
+
+    async def associate(self, control: Stream, server: Target, via: Outbound) -> Datagrams:
+        """Ask for a relay (RFC 1928 section 7), and open the way to it."""
+        relay = await socks.associate(control, self.options, server)
+        inner = await via.associate()
+        try:
+            located = await inner.locate(relay)
+        except BaseException:
+            inner.close()
+            raise
+        return self.engine.wrap_socks5(inner.bare, located, control)
+
+    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+        """Ask for a port; the peer's connection then comes over the same stream."""
+        address = await socks.bind(stream, target, self.options, server)
+        return _SocksBinding(stream, address, self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """HTTP CONNECT."""
+
+    options: http.HttpOptions
+    networks: frozenset[Network] = frozenset({Network.TCP})
+    names: bool = True
+
+    async def connect(self, stream: Stream, target: Target) -> Stream:
+        """Ask for a tunnel (RFC 9110 section 9.3.6)."""
+        return await http.connect(stream, target, self.options)
+
+    async def associate(self, control: Stream, server: Target, via: Outbound) -> Datagrams:
+        """Refused: HTTP proxies carry no packets."""
+        raise Refused("an HTTP proxy carries no UDP", Reason.NOT_SUPPORTED)
+
+    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+        """Refused: HTTP proxies lend no ports."""
+        raise Refused("an HTTP proxy lends no ports", Reason.NOT_SUPPORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _SocksBinding:
+    stream: Stream
+    address: Target
+    options: socks.SocksOptions
+
+    async def accept(self) -> tuple[Stream, Target]:
+        return self.stream, await socks.bound_peer(self.stream, self.options)
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+_TCP = frozenset({Network.TCP})
+_BOTH = frozenset(Network)

@@ -1,0 +1,175 @@
+"""Leave from this host itself: resolve, dial by happy eyeballs (RFC 8305), no protocol at all."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+
+from byway.engine import DialOptions, Engine, ListenOptions
+from byway.errors import Reason, Refused, Unreachable, reason_of
+from byway.flow import Network, Target
+from byway.interfaces import Binding, Datagrams, Listener, Resolver, Stream
+from byway.outbounds import guard
+
+MOST_ADDRESSES = 16  # of one name are tried; no honest name needs more within a dial's time
+
+
+class Direct:
+    """The way out that is this host. `guarded` closes it to the host's own addresses."""
+
+    networks = frozenset(Network)
+
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        resolver: Resolver,
+        options: DialOptions | None = None,
+        own: guard.Own = lambda _: False,
+        closed: bool = False,
+    ) -> None:
+        self.name = name
+        self.chain = (name,)
+        self._engine = engine
+        self._resolver = resolver
+        self._options = options or DialOptions()
+        self._own = own
+        self._closed = closed
+        self._guarded = self if closed else Direct(name, engine, resolver, options, own, True)
+
+    def guarded(self) -> Direct:
+        """The same way, closed to loopback, link-local, metadata and this host's own addresses."""
+        return self._guarded
+
+    async def connect(self, target: Target) -> Stream:
+        """A TCP connection to the target. Raises Refused (guard) or Unreachable."""
+        try:
+            return await self._engine.connect(await self._located(target), self._options)
+        except OSError as error:  # TimeoutError is one
+            raise _unreachable(target, error) from error
+
+    async def associate(self) -> Datagrams:
+        """One UDP mapping for many targets."""
+        return _Located(self._engine.datagrams(self._options), self.located)
+
+    async def bind(self, target: Target) -> Binding:
+        """Listen for one connection from the target's address, or from anyone if it is all zero."""
+        peer = (await self._located(target))[0] if _is_somebody(target) else target
+        packed = peer.packed or bytes(4)
+        try:
+            address = Target.from_packed(self._local_address(packed), 0)
+            listener = self._engine.listen(address, ListenOptions(backlog=4, first=0))
+        except OSError as error:
+            raise Refused(f"cannot lend a port: {error}", reason_of(error)) from error
+        return Lent(listener, packed if any(packed) else None)
+
+    async def located(self, target: Target) -> Target:
+        """The target as its best address. Raises Refused (guard) or Unreachable."""
+        return (await self._located(target))[0]
+
+    async def _located(self, target: Target) -> Sequence[Target]:
+        """Where to dial, best first, families taking turns (RFC 8305 section 4)."""
+        if target.packed is not None:
+            if self._closed:
+                guard.check(target, self._own)
+            return (target,)
+        found = await self._resolver.resolve(target.host)
+        if self._closed:
+            closed = [packed for packed in found if guard.why_closed(packed, self._own)]
+            found = [packed for packed in found if packed not in closed]
+            if closed and not found:
+                raise Refused(
+                    f"{target.host} leads to an address of this host or its links only",
+                    Reason.RULES,
+                    "set allow_local on the inbound to allow it",
+                )
+        if not found:
+            raise Unreachable(f"{target.host} has no address", str(target), Reason.NAME_UNKNOWN)
+        return [
+            Target.from_packed(packed, target.port)
+            for packed in interleaved(found)[:MOST_ADDRESSES]
+        ]
+
+    def _local_address(self, toward: bytes) -> bytes:
+        """The local address that packets to `toward` leave from, as the routes have it."""
+        if self._options.bind is not None:
+            bound = Target.of(self._options.bind, 0).packed
+            assert bound is not None
+            return bound
+        if not any(toward):
+            return toward
+        family = socket.AF_INET if len(toward) == 4 else socket.AF_INET6
+        with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as probe:
+            probe.connect((socket.inet_ntop(family, toward), 9))  # sends nothing
+            return socket.inet_pton(family, probe.getsockname()[0])
+
+
+class Lent:
+    """A port lent for one connection; those from elsewhere are closed."""
+
+    __slots__ = ("_listener", "_peer", "address")
+
+    def __init__(self, listener: Listener, peer: bytes | None) -> None:
+        assert listener.address is not None
+        self.address = listener.address
+        self._listener = listener
+        self._peer = peer
+
+    async def accept(self) -> tuple[Stream, Target]:
+        """The first connection from the peer that was named. The port is free again then."""
+        chosen: Stream | None = None
+        try:
+            while chosen is None:
+                for stream in await self._listener.accept():
+                    remote = stream.info.remote
+                    right = remote is not None and self._peer in (None, remote.packed)
+                    if right and chosen is None:
+                        chosen = stream
+                    else:
+                        stream.close()
+        finally:
+            self._listener.close()
+        remote = chosen.info.remote
+        assert remote is not None
+        return chosen, remote
+
+    def close(self) -> None:
+        """Take the port back."""
+        self._listener.close()
+
+
+class _Located:
+    """A direct way for packets that resolves names, and refuses what is closed."""
+
+    __slots__ = ("_locate", "bare")
+
+    def __init__(self, bare: Datagrams, locate: Callable[[Target], Awaitable[Target]]) -> None:
+        self.bare = bare
+        self._locate = locate
+
+    async def locate(self, target: Target) -> Target:
+        return await self._locate(target)
+
+    def close(self) -> None:
+        self.bare.close()
+
+
+def interleaved(found: Sequence[bytes]) -> list[bytes]:
+    """Addresses with the two families in turns, each in its own order, the first one leading."""
+    first = [packed for packed in found if len(packed) == len(found[0])]
+    other = [packed for packed in found if len(packed) != len(found[0])]
+    if not other:
+        return first
+    turns = [packed for pair in zip(first, other, strict=False) for packed in pair]
+    shared = len(turns) // 2
+    return turns + first[shared:] + other[shared:]
+
+
+def _is_somebody(target: Target) -> bool:
+    return target.packed is None or any(target.packed)
+
+
+def _unreachable(target: Target, error: OSError) -> Unreachable:
+    reason = reason_of(error)
+    what = reason.value if reason is not Reason.FAILURE else (error.strerror or str(error))
+    return Unreachable(f"cannot reach {target}: {what}", str(target), reason)

@@ -1,0 +1,177 @@
+"""Leave through a proxy: every proxy protocol is this class and one dialect.
+
+`via` is whatever reaches the proxy (this host, or another proxy), `layers` dress the stream up
+(TLS, WebSocket, ...), the dialect asks for the target. So chains and combinations cost no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
+
+from byway.errors import PeerError, Reason, Refused, Unreachable
+from byway.flow import Network, Target
+from byway.interfaces import Binding, Datagrams, Outbound, Resolver, Stream
+from byway.outbounds import guard
+from byway.outbounds.direct import Direct
+
+Layer = Callable[[Stream], Awaitable[Stream]]
+T = TypeVar("T")
+
+
+class Dialect(Protocol):
+    """The client's end of one proxy protocol, options and all. Streams come connected."""
+
+    @property
+    def networks(self) -> frozenset[Network]:
+        """What it carries."""
+
+    @property
+    def names(self) -> bool:
+        """Whether it can ask for names; if not, they are resolved here, to IPv4."""
+
+    async def connect(self, stream: Stream, target: Target) -> Stream: ...
+    async def associate(self, control: Stream, server: Target, via: Outbound) -> Datagrams:
+        """A way for packets to `server`'s relay, by way of `via`; it lives as long as `control`."""
+
+    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding: ...
+
+
+class Proxy:
+    """The way out through one proxy server. Errors name the hop that failed."""
+
+    def __init__(
+        self,
+        name: str,
+        server: Target,
+        via: Outbound,
+        dialect: Dialect,
+        resolver: Resolver,
+        layers: Sequence[Layer] = (),
+        own: guard.Own = lambda _: False,
+        closed: bool = False,
+    ) -> None:
+        self.name = name
+        self.chain = (name,) if isinstance(via, Direct) else (*via.chain, name)
+        self.networks = dialect.networks & via.networks
+        self._server = server
+        self._via = via
+        self._dialect = dialect
+        self._resolver = resolver
+        self._layers = tuple(layers)
+        self._own = own
+        self._closed = closed
+        self._guarded = (
+            self
+            if closed
+            else Proxy(name, server, via, dialect, resolver, layers, own, closed=True)
+        )
+
+    def guarded(self) -> Proxy:
+        """The same way, closed to addresses of this host; names are the proxy's to resolve."""
+        return self._guarded
+
+    async def connect(self, target: Target) -> Stream:
+        """A stream to the target. Raises Unreachable, Refused or PeerError."""
+        target = await self._asked(target)
+        stream = await self._reached()
+        return await self._spoken(stream, self._dialect.connect(stream, target))
+
+    async def associate(self) -> Datagrams:
+        """A way for packets through the proxy. Raises as `connect` does."""
+        if Network.UDP not in self.networks:
+            raise Refused(f"outbound {self.name} carries no UDP", Reason.NOT_SUPPORTED)
+        control = await self._reached()
+        speech = self._dialect.associate(control, self._seen_as(control), self._via)
+        return _Checked(await self._spoken(control, speech), self._asked)
+
+    async def bind(self, target: Target) -> Binding:
+        """Borrow a port of the proxy. Raises as `connect` does."""
+        stream = await self._reached()
+        return await self._spoken(stream, self._dialect.bind(stream, target, self._seen_as(stream)))
+
+    async def _reached(self) -> Stream:
+        """A stream to the server, layers on."""
+        try:
+            stream = await self._via.connect(self._server)
+        except Refused as error:
+            raise self._unreached(error) from error
+        except Unreachable as error:
+            if error.hop != str(self._server):
+                raise  # a hop before this one
+            raise self._unreached(error) from error
+        for layer in self._layers:
+            stream = await self._spoken(stream, layer(stream))
+        return stream
+
+    async def _asked(self, target: Target) -> Target:
+        """The target as this proxy may and can be asked for it."""
+        if self._closed:
+            if target.host == "localhost" or target.host.endswith(".localhost"):
+                raise Refused(f"{target.host} is a loopback name", Reason.RULES)
+            guard.check(target, self._own)
+        if target.packed is not None or self._dialect.names:
+            return target
+        for packed in await self._resolver.resolve(target.host):
+            if len(packed) == 4:
+                found = Target.from_packed(packed, target.port)
+                if self._closed:
+                    guard.check(found, self._own)
+                return found
+        raise Unreachable(
+            f"{target.host} has no IPv4 address, and outbound {self.name} carries nothing else",
+            str(target),
+            Reason.NAME_UNKNOWN,
+        )
+
+    async def _spoken(self, stream: Stream, speech: Awaitable[T]) -> T:
+        """The outcome of a handshake on the stream, which a failed one closes."""
+        try:
+            return await speech
+        except BaseException as error:
+            stream.close()
+            if isinstance(error, Refused):
+                raise Refused(f"{self.name}: {error}", error.reason, error.hint) from error
+            if isinstance(error, PeerError):
+                raise PeerError(f"{self.name}: {error}", error.hint) from error
+            if isinstance(error, (OSError, EOFError)):
+                raise Unreachable(
+                    f"{self.name}: the connection to {self._server} broke: {error}",
+                    self.name,
+                    Reason.TIMED_OUT if isinstance(error, TimeoutError) else Reason.FAILURE,
+                ) from error
+            raise
+
+    def _seen_as(self, stream: Stream) -> Target:
+        """The server as it was really reached, where this host itself reached it."""
+        if isinstance(self._via, Direct):
+            return stream.info.remote or self._server
+        return self._server
+
+    def _unreached(self, error: Refused | Unreachable) -> Unreachable:
+        late = error.reason is Reason.TIMED_OUT
+        return Unreachable(
+            f"{self.name}: cannot reach its server {self._server}: {error.reason.value}",
+            self.name,
+            Reason.TIMED_OUT if late else Reason.FAILURE,  # it is not the target that refused
+        )
+
+
+class _Checked:
+    """A proxy's way for packets; targets are looked at as those of `connect` are."""
+
+    __slots__ = ("_asked", "_inner")
+
+    def __init__(self, inner: Datagrams, asked: Callable[[Target], Awaitable[Target]]) -> None:
+        self._inner = inner
+        self._asked = asked
+
+    @property
+    def bare(self) -> Datagrams:
+        return self._inner.bare
+
+    async def locate(self, target: Target) -> Target:
+        return await self._inner.locate(await self._asked(target))
+
+    def close(self) -> None:
+        self._inner.close()

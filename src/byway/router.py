@@ -1,0 +1,85 @@
+"""START HERE: the road of one flow. An arrival is judged, dialled, joined, and accounted for.
+
+Comes in: an `Arrival` (TCP or UDP alike) that still waits for its answer. Goes out: one log line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+
+from byway.deadline import Deadline
+from byway.errors import BywayError, Reason, Refused
+from byway.facts import Finder
+from byway.flow import Flow
+from byway.interfaces import Arrival, FarT, Outbound
+from byway.ledger import Ledger, Passage
+from byway.log import Log
+from byway.rules import NO_FACTS, Judge, Lacks, Reject, Verdict, Via
+
+
+class Router:
+    """Carries flows: the only one who knows judge, outbounds and ledger together."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        finder: Finder,
+        outbounds: Mapping[str, Outbound],
+        ledger: Ledger,
+        log: Log,
+        dial: float,
+    ) -> None:
+        self._judge = judge
+        self._finder = finder
+        self._outbounds = outbounds
+        self._ledger = ledger
+        self._log = log
+        self._dialling = Deadline(dial, "dialling took too long (limits.dial)")
+
+    async def carry(self, arrival: Arrival[FarT]) -> None:
+        """Bring one flow to its end. Raises nothing but CancelledError, and harms no sibling."""
+        passage = Passage(arrival.flow)
+        try:
+            self._ledger.enter(passage)
+            passage.verdict = verdict = await self._judged(arrival.flow)
+            if isinstance(verdict, Via):
+                with self._dialling:
+                    far = await self._dialled(arrival, verdict, passage)
+                passage.relay = relay = await arrival.relay(far)
+                del far  # the relay has it
+                passage.reason = (await relay.wait()).reason
+            elif isinstance(verdict, Reject):
+                passage.reason = "rejected by a rule"
+                await arrival.refuse(Refused(str(verdict.rule), Reason.RULES))
+            else:
+                passage.reason = "dropped by a rule"
+                await arrival.refuse(None)
+        except asyncio.CancelledError:
+            passage.reason = passage.reason or "Byway stopped"
+            raise
+        except Exception as error:
+            await self._failed(arrival, passage, error)
+        finally:
+            self._ledger.leave(passage)
+            self._log.flow(passage)
+
+    async def _judged(self, flow: Flow) -> Verdict:
+        facts = NO_FACTS
+        while isinstance(verdict := self._judge.decide(flow, facts), Lacks):
+            facts = await self._finder.find(verdict.fact, flow, facts)
+        return verdict
+
+    def _dialled(
+        self, arrival: Arrival[FarT], verdict: Via, passage: Passage
+    ) -> Coroutine[None, None, FarT]:
+        outbound = self._outbounds[verdict.outbound]
+        passage.chain = outbound.chain
+        return arrival.dial(outbound.guarded() if arrival.flow.guarded else outbound)
+
+    async def _failed(self, arrival: Arrival[FarT], passage: Passage, error: Exception) -> None:
+        passage.failed = True
+        passage.reason = str(error) or type(error).__name__
+        if not isinstance(error, (BywayError, OSError, EOFError)):
+            self._log.fault(error, flow=passage.flow.id)
+        await arrival.refuse(error)

@@ -1,0 +1,4 @@
+"""What is asked of the host and done to it: open files, lines on a descriptor, own addresses.
+
+On config time, except for `is_own` and `LineWriter.write`, which flows call and which never wait.
+"""
