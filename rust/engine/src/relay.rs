@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +17,7 @@ use bytes::{Buf, BytesMut};
 use futures_util::task::AtomicWaker;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome, panic_text};
 use crate::io::Io;
 use crate::limits::Permit;
 use crate::pipe::Pipe;
@@ -287,7 +288,7 @@ pub struct Relay {
 impl Relay {
     /// Join two streams. Must be called on the reactor thread that will poll it, which takes over
     /// sockets that were registered elsewhere. Unfinished writes, held and unread bytes go first.
-    pub fn new(near: Stream, far: Stream, home: usize, idle: Duration, gauge: Arc<Gauge>) -> io::Result<Self> {
+    fn new(near: Stream, far: Stream, home: usize, idle: Duration, gauge: Arc<Gauge>) -> io::Result<Self> {
         let (up, near) = Half::of(near, home)?;
         let (down, far) = Half::of(far, home)?;
         let now = Instant::now();
@@ -304,11 +305,6 @@ impl Relay {
             timer: Box::pin(sleep_until(now + first)),
             _permits: (near.permit, far.permit),
         })
-    }
-
-    /// Until the end.
-    pub async fn run(self) -> Outcome<End> {
-        Ok(self.await)
     }
 
     fn poll_ways(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -375,6 +371,50 @@ impl Future for Relay {
             return Poll::Ready(end);
         }
         this.poll_timer(cx)
+    }
+}
+
+/// A relay from before its first poll: the streams, then the joined pair. One small future instead
+/// of nested async blocks, whose states would add up to a kilobyte per idle flow.
+pub struct Run(State);
+
+enum State {
+    Fresh(Option<Box<Fresh>>),
+    Running(Relay),
+}
+
+struct Fresh {
+    near: Stream,
+    far: Stream,
+    home: usize,
+    idle: Duration,
+    gauge: Arc<Gauge>,
+}
+
+impl Run {
+    /// Join two streams once polled, on the reactor `home`.
+    pub fn new(near: Stream, far: Stream, home: usize, idle: Duration, gauge: Arc<Gauge>) -> Self {
+        Self(State::Fresh(Some(Box::new(Fresh { near, far, home, idle, gauge }))))
+    }
+}
+
+impl Future for Run {
+    type Output = Outcome<End>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<End>> {
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            if let State::Fresh(fresh) = &mut self.0 {
+                let Some(Fresh { near, far, home, idle, gauge }) = fresh.take().map(|fresh| *fresh) else {
+                    return Poll::Ready(Err(Failure::Misuse("polled after a panic")));
+                };
+                self.0 = State::Running(Relay::new(near, far, home, idle, gauge)?);
+            }
+            match &mut self.0 {
+                State::Running(relay) => Pin::new(relay).poll(cx).map(Ok),
+                State::Fresh(_) => Poll::Pending,
+            }
+        }));
+        panicked.unwrap_or_else(|payload| Poll::Ready(Err(Failure::Panicked(panic_text(&*payload)))))
     }
 }
 

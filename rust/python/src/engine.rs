@@ -12,7 +12,7 @@ use byway_engine::failure::{Failure, Outcome};
 use byway_engine::io::Io;
 use byway_engine::listen::{self, Arrivals, ListenOptions};
 use byway_engine::reactor::Reactors;
-use byway_engine::relay::Relay as CoreRelay;
+use byway_engine::relay::Run;
 use byway_engine::stream::Stream as CoreStream;
 use byway_engine::{UnixStream, catching};
 use pyo3::exceptions::PyValueError;
@@ -114,10 +114,9 @@ impl Engine {
         let (token, gauge) = Relay::place(&self.hub);
         let running = Arc::clone(&gauge);
         let completions = Arc::clone(&self.hub.completions);
+        let relay = Run::new(*near, *far, home, idle, running);
         let task = self.hub.reactors.home(home).spawn(async move {
-            let relay = async move { CoreRelay::new(near, far, home, idle, running)?.run().await };
-            let outcome = catching(relay).await;
-            completions.push(Event::Done(token, Done::Relayed(outcome)));
+            completions.push(Event::Done(token, Done::Relayed(relay.await)));
         });
         Ok(Relay::new(&self.hub, token, gauge, Some(task.abort_handle())))
     }
@@ -143,6 +142,11 @@ impl Engine {
         };
         let cells = (Arc::clone(&source.get().cell), Arc::clone(&sink.get().cell));
         source.get().wait(py, READ, Polled::Body(cells.0, cells.1, BodyMove::new(framing)))
+    }
+
+    /// For tests: panic on an engine thread, as a fault in a dial would.
+    fn rehearse_panic(&self, py: Python<'_>) -> PyResult<Dialling> {
+        self.dial(py, 0, async { panic!("rehearsed") })
     }
 
     /// Live operations, crossings since the start, threads.

@@ -21,7 +21,7 @@ use crate::slots::Slots;
 use crate::stream::Stream;
 
 /// A stream that Python owns; empty once it was consumed or closed.
-pub type Cell = Arc<Mutex<Option<Core>>>;
+pub type Cell = Arc<Mutex<Option<Box<Core>>>>;
 
 /// What a spawned operation hands over.
 pub enum Done {

@@ -42,7 +42,7 @@ const NOBODY: u64 = u64::MAX;
 impl Stream {
     pub fn new(stream: Core, hub: &Arc<Hub>) -> Self {
         Self {
-            cell: Arc::new(Mutex::new(Some(stream))),
+            cell: Arc::new(Mutex::new(Some(Box::new(stream)))),
             hub: Arc::clone(hub),
             waiting: [const { AtomicU64::new(NOBODY) }; 2],
         }
@@ -68,7 +68,7 @@ impl Stream {
     }
 
     /// Take the stream out for a layer or a relay.
-    pub fn consume(&self, py: Python<'_>) -> PyResult<Core> {
+    pub fn consume(&self, py: Python<'_>) -> PyResult<Box<Core>> {
         self.forget(READ);
         self.forget(WRITE);
         let taken = self.cell.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -14,7 +14,6 @@ from byway.flow import Target
 from byway.interfaces import Stream
 
 
-
 class Engine:
     """Sockets, relays and packet sessions. Make it inside a running loop; `close` it there.
 
@@ -77,10 +76,12 @@ class Engine:
         Raises PeerError on bad framing, EOFError on a short body, OSError. After a cancel, or any
         of these, both streams are out of step and only good for closing.
         """
-        got = self._raw.send_body(
-            _raw(source), _raw(sink), body.length, body.chunked, body.dechunk
-        )
+        got = self._raw.send_body(_raw(source), _raw(sink), body.length, body.chunked, body.dechunk)
         return got if isinstance(got, int) else await got
+
+    async def rehearse_panic(self) -> None:
+        """For tests: a fault on an engine thread. Raises EngineError, and harms nothing else."""
+        await self._dial(self._raw.rehearse_panic())
 
     def stats(self) -> dict[str, int]:
         """Waiting operations, crossings since the start, threads."""

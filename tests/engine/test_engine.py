@@ -1,0 +1,477 @@
+"""The engine as a value: dialling, listening, relaying, and what a cancel leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from byway.engine import Body, DialOptions, Engine, EngineStream, ListenOptions
+from byway.errors import EngineError, PeerError
+from byway.flow import Target
+
+LOOPBACKS = ["127.0.0.1", "::1"]
+
+
+@pytest.fixture
+async def engine() -> AsyncIterator[Engine]:
+    engine = Engine(2)
+    yield engine
+    await engine.close()
+
+
+async def connected(engine: Engine, host: str = "127.0.0.1") -> tuple[EngineStream, EngineStream]:
+    """A TCP connection: the dialled end and the accepted one."""
+    listener = engine.listen(Target.of(host, 0), ListenOptions(first=0))
+    assert listener.address is not None
+    near = await engine.connect([listener.address])
+    (far,) = await listener.accept()
+    listener.close()
+    return near, far
+
+
+@pytest.mark.parametrize("host", LOOPBACKS)
+async def test_addresses_are_seen_from_both_ends(engine: Engine, host: str) -> None:
+    near, far = await connected(engine, host)
+    assert near.info.local == far.info.remote
+    assert near.info.remote == far.info.local
+    assert near.info.remote is not None
+    assert near.info.remote.host == host
+
+
+async def test_a_refused_dial_is_a_refused_connection(engine: Engine) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        with pytest.raises(ConnectionRefusedError):
+            await engine.connect([Target.of("127.0.0.1", unused.getsockname()[1])])
+
+
+async def test_dialling_goes_on_to_the_next_address_at_once(engine: Engine) -> None:
+    listener = engine.listen(Target.of("127.0.0.1", 0), ListenOptions(first=0))
+    assert listener.address is not None
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.2", 0))
+        dead = Target.of("127.0.0.2", unused.getsockname()[1])
+        stream = await engine.connect([dead, dead, listener.address], DialOptions(stagger=3600))
+    assert stream.info.remote == listener.address
+
+
+async def test_a_full_backlog_times_out(engine: Engine) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        target = Target.of("127.0.0.1", full.getsockname()[1])
+        filling = [await engine.connect([target])]
+        with pytest.raises(TimeoutError):  # noqa: PT012
+            for _ in range(8):
+                filling.append(await engine.connect([target], DialOptions(timeout=0.2)))
+
+
+async def test_dialling_from_a_chosen_address(engine: Engine) -> None:
+    listener = engine.listen(Target.of("127.0.0.1", 0), ListenOptions(first=0))
+    assert listener.address is not None
+    stream = await engine.connect([listener.address], DialOptions(bind="127.0.0.9"))
+    assert stream.info.local is not None
+    assert stream.info.local.host == "127.0.0.9"
+
+
+async def test_dialling_by_a_device_that_is_not_there(engine: Engine) -> None:
+    target = Target.of("127.0.0.1", 9)
+    with pytest.raises(OSError, match=r".+"):
+        await engine.connect([target], DialOptions(interface="no-such-dev"))
+
+
+async def test_an_address_in_use_is_said_so(engine: Engine) -> None:
+    listener = engine.listen(Target.of("127.0.0.1", 0))
+    assert listener.address is not None
+    with pytest.raises(OSError, match="in use"):
+        engine.listen(listener.address)
+
+
+async def test_a_silent_connection_is_dropped_unseen(engine: Engine) -> None:
+    listener = engine.listen(Target.of("127.0.0.1", 0), ListenOptions(first=0.05))
+    assert listener.address is not None
+    silent = await engine.connect([listener.address])
+    with pytest.raises(EOFError):
+        await silent.read()
+    speaking = await engine.connect([listener.address])
+    await speaking.write(b"x")
+    (arrived,) = await listener.accept()
+    assert await arrived.read() == b"x"
+
+
+async def test_limits_turn_callers_away(engine: Engine) -> None:
+    options = ListenOptions(first=0, per_source=1, total=2)
+    listener = engine.listen(Target.of("127.0.0.1", 0), options)
+    assert listener.address is not None
+    first = await engine.connect([listener.address])
+    (accepted,) = await listener.accept()
+    second = await engine.connect([listener.address])
+    with pytest.raises((EOFError, ConnectionResetError)):
+        await second.read()
+    assert listener.counts == (1, 1)
+    accepted.close()
+    third = await engine.connect([listener.address])
+    (again,) = await listener.accept()
+    await again.write(b"in")
+    assert await third.read() == b"in"
+    first.close()
+
+
+async def test_a_unix_socket_file_comes_and_goes(engine: Engine, tmp_path: Path) -> None:
+    path = tmp_path / "door"
+    listener = engine.listen_unix(str(path), ListenOptions(first=0))
+    assert path.stat().st_mode & 0o777 == 0o600
+    stream = await engine.connect_unix(str(path))
+    (far,) = await listener.accept()
+    await stream.write(b"hello")
+    assert await far.read() == b"hello"
+    assert far.info.remote is None
+    with pytest.raises(OSError, match="in use"):
+        engine.listen_unix(str(path))
+    listener.close()
+    assert not path.exists()
+
+
+async def test_a_dead_socket_file_is_replaced_and_another_file_is_not(
+    engine: Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "door"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    engine.listen_unix(str(path)).close()
+    path.write_text("precious")
+    with pytest.raises(OSError, match="in use"):
+        engine.listen_unix(str(path))
+    assert path.read_text() == "precious"
+
+
+async def test_cancelling_a_dial_closes_it(engine: Engine) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        target = Target.of("127.0.0.1", full.getsockname()[1])
+        filling = [await engine.connect([target], DialOptions(timeout=1))]
+        try:
+            async with asyncio.timeout(0.3):
+                while True:
+                    filling.append(await engine.connect([target]))
+        except TimeoutError:
+            pass
+    assert engine.stats()["waiting"] == 0
+
+
+async def test_a_wait_given_up_leaves_nothing_behind(engine: Engine) -> None:
+    near, far = await connected(engine)
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await near.read()
+    await far.write(b"kept")
+    assert await near.read() == b"kept"
+    near.close()
+    far.close()
+    assert engine.stats()["waiting"] == 0
+
+
+async def test_a_closed_stream_refuses_work(engine: Engine) -> None:
+    near, _far = await connected(engine)
+    near.close()
+    near.close()
+    with pytest.raises(EngineError):
+        await near.read()
+    with pytest.raises(EngineError):
+        await near.write(b"x")
+
+
+async def test_a_panic_ends_its_own_flow_alone(
+    engine: Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(EngineError, match="rehearsed"):
+        await engine.rehearse_panic()
+    near, far = await connected(engine)
+    await near.write(b"alive")
+    assert await far.read() == b"alive"
+    assert "rehearsed" in capfd.readouterr().err
+
+
+async def test_a_fork_cannot_use_the_engine(engine: Engine) -> None:
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            engine.pair()
+            verdict = b"worked"
+        except EngineError:
+            verdict = b"refused"
+        os.write(writer, verdict)
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reader, 16) == b"refused"
+    os.close(reader)
+    os.close(writer)
+
+
+async def test_engine_threads_take_no_signals(engine: Engine) -> None:
+    mine = threading.get_native_id()
+    blocked = {}
+    for thread in os.listdir("/proc/self/task"):
+        status = Path(f"/proc/self/task/{thread}/status").read_text()
+        name = status.split("\n", 1)[0].split()[1]
+        mask = int(status.split("SigBlk:")[1].split()[0], 16)
+        blocked[name] = mask
+        assert int(thread) != mine or not mask >> (signal.SIGINT - 1) & 1
+    for name in ("byway-0", "byway-1"):
+        assert blocked[name] >> (signal.SIGINT - 1) & 1
+        assert blocked[name] >> (signal.SIGTERM - 1) & 1
+
+
+async def test_closing_the_engine_fails_what_waits() -> None:
+    engine = Engine(1)
+    near, far = await connected(engine)
+    relay = engine.relay(*engine.pair())
+    reading = asyncio.ensure_future(near.read())
+    waiting = asyncio.ensure_future(relay.wait())
+    await asyncio.sleep(0)
+    await engine.close()
+    await engine.close()
+    with pytest.raises(EngineError):
+        await reading
+    with pytest.raises(EngineError):
+        await waiting
+    with pytest.raises(EngineError):
+        engine.pair()
+    far.close()
+
+
+async def test_several_engines_live_in_one_process(engine: Engine) -> None:
+    other = Engine(1)
+    near, far = await connected(other)
+    await near.write(b"x")
+    assert await far.read() == b"x"
+    await other.close()
+    near, far = await connected(engine)
+    await near.write(b"y")
+    assert await far.read() == b"y"
+
+
+async def test_a_flow_crosses_at_most_a_few_times(engine: Engine) -> None:
+    """The budget: the arrival, one wait for the request, the dial, the end of the relay."""
+    server = engine.listen(Target.of("127.0.0.1", 0), ListenOptions(first=0))
+    listener = engine.listen(Target.of("127.0.0.1", 0))
+    assert server.address is not None
+    assert listener.address is not None
+    client = await engine.connect([listener.address])
+    before = engine.stats()["crossings"]
+    await client.write(b"hello")
+    (near,) = await listener.accept()
+    assert await near.read() == b"hello"
+    await client.write(b"request")
+    assert await near.read() == b"request"
+    far = await engine.connect([server.address])
+    relay = engine.relay(near, far)
+    started = engine.stats()["crossings"]
+    assert started - before <= 4  # arrival here, accept at the server, request, dial
+    (served,) = await server.accept()
+    moved = 4 << 20
+    quiet = engine.stats()["crossings"]
+    with_client = asyncio.create_task(client.write(bytes(moved)))
+    await served.read_exactly(moved)
+    await with_client
+    await client.end()
+    with pytest.raises(EOFError):
+        await served.read()
+    await served.end()
+    ending = await relay.wait()
+    assert (ending.up, ending.down) == (moved, 0)
+    assert ending.reason == "closed"
+    assert quiet >= started
+
+
+async def test_moving_bytes_crosses_not_once() -> None:
+    engine, outside = Engine(1), Engine(1)
+    try:
+        near, client = await connected(outside)
+        listener = engine.listen(Target.of("127.0.0.1", 0), ListenOptions(first=0))
+        assert listener.address is not None
+        one = await outside.connect([listener.address])
+        other = await outside.connect([listener.address])
+        accepted = list(await listener.accept())
+        while len(accepted) < 2:
+            accepted += await listener.accept()
+        relay = engine.relay(*accepted)
+        before = engine.stats()["crossings"]
+        for _ in range(64):
+            await one.write(bytes(65536))
+            await other.read_exactly(65536)
+        assert engine.stats()["crossings"] == before
+        assert relay.up + relay.down == 64 * 65536
+        near.close()
+        client.close()
+    finally:
+        await outside.close()
+        await engine.close()
+
+
+class TestRelay:
+    async def pairs(self, engine: Engine) -> tuple[EngineStream, ...]:
+        near, inner_near = await connected(engine)
+        inner_far, far = await connected(engine)
+        return near, inner_near, inner_far, far
+
+    async def test_what_was_unread_and_held_goes_first(self, engine: Engine) -> None:
+        near, a, b, far = await self.pairs(engine)
+        await near.write(b"after")
+        await a.peek(5, 1)
+        a.unread(b"before ")
+        b.hold(b"head:")
+        relay = engine.relay(a, b)
+        assert await far.read_exactly(17) == b"head:before after"
+        await far.write(b"answer")
+        assert await near.read() == b"answer"
+        await near.end()
+        await far.end()
+        ending = await relay.wait()
+        assert (ending.up, ending.down) == (12, 6)
+
+    async def test_held_bytes_go_alone_after_a_while(self, engine: Engine) -> None:
+        _near, a, b, far = await self.pairs(engine)
+        b.hold(b"alone")
+        relay = engine.relay(a, b)
+        assert await far.read() == b"alone"
+        relay.cut("enough")
+        assert (await relay.wait()).reason == "enough"
+
+    async def test_half_close_passes_through(self, engine: Engine) -> None:
+        near, a, b, far = await self.pairs(engine)
+        relay = engine.relay(a, b)
+        await near.end()
+        with pytest.raises(EOFError):
+            await far.read()
+        await far.write(b"still here")
+        await far.end()
+        assert await near.read() == b"still here"
+        assert (await relay.wait()).reason == "closed"
+
+    async def test_a_reset_is_passed_on(self, engine: Engine) -> None:
+        near, a, b, far = await self.pairs(engine)
+        relay = engine.relay(a, b)
+        await near.write(b"x")
+        await far.read()
+        near.abort()
+        with pytest.raises(ConnectionResetError):
+            await far.read()
+        assert (await relay.wait()).reason == "near side: connection reset"
+
+    async def test_idle(self, engine: Engine) -> None:
+        near, a, b, _far = await self.pairs(engine)
+        relay = engine.relay(a, b, idle=0.05)
+        assert (await relay.wait()).reason == "idle for too long"
+        with pytest.raises((EOFError, ConnectionResetError)):
+            await near.read()
+
+    async def test_a_cancelled_wait_closes_both_sides(self, engine: Engine) -> None:
+        near, a, b, far = await self.pairs(engine)
+        waiting = asyncio.create_task(engine.relay(a, b).wait())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        for end in (near, far):
+            with pytest.raises((EOFError, ConnectionResetError)):
+                await end.read()
+        assert engine.stats()["waiting"] == 0
+
+    async def test_consumed_streams_refuse_work(self, engine: Engine) -> None:
+        _near, a, b, _far = await self.pairs(engine)
+        engine.relay(a, b)
+        with pytest.raises(EngineError):
+            await a.read()
+        with pytest.raises(EngineError):
+            engine.relay(a, b)
+
+    @pytest.mark.parametrize("size", [1, 65535, 65536, 65537, 20_000_000])
+    async def test_every_byte_arrives_in_order(self, engine: Engine, size: int) -> None:
+        near, a, b, far = await self.pairs(engine)
+        relay = engine.relay(a, b)
+        data = os.urandom(size)
+        sent = asyncio.gather(near.write(data), far.write(data[::-1]))
+        assert await far.read_exactly(size) == data
+        assert await near.read_exactly(size) == data[::-1]
+        await sent
+        assert (relay.up, relay.down) == (size, size)
+
+
+class TestBody:
+    async def move(self, engine: Engine, sent: bytes, body: Body) -> tuple[int, bytes, bytes]:
+        """What the move returned, what came out, and what stayed behind it in the source."""
+        writer, source = engine.pair()
+        sink, reader = engine.pair()
+        await writer.write(sent)
+        await writer.end()
+        count = await engine.send_body(source, sink, body)
+        await sink.end()
+        return count, await rest(reader), await rest(source)
+
+    async def test_a_length(self, engine: Engine) -> None:
+        assert await self.move(engine, b"12345GET", Body(length=5)) == (5, b"12345", b"GET")
+        assert await self.move(engine, b"GET", Body(length=0)) == (0, b"", b"GET")
+
+    async def test_until_the_end(self, engine: Engine) -> None:
+        assert await self.move(engine, b"12345", Body()) == (5, b"12345", b"")
+
+    async def test_chunks_are_framed_anew(self, engine: Engine) -> None:
+        sent = b"5;x=y\r\nhello\r\n0A\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\nGET"
+        out = b"5\r\nhello\r\na\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n"
+        assert await self.move(engine, sent, Body(chunked=True)) == (15, out, b"GET")
+        plain = await self.move(engine, sent, Body(chunked=True, dechunk=True))
+        assert plain == (15, b"hello0123456789", b"GET")
+
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            b"x\r\n",
+            b"-1\r\n",
+            b"5\nhello\r\n0\r\n\r\n",
+            b"5\r\nhelloXX0\r\n\r\n",
+            b"0\r\nbad trailer\r\n\r\n",
+            b"0\r\n: x\r\n\r\n",
+            b"ffffffffffffffff\r\n",
+            b"1;" + b"x" * 5000 + b"\r\na\r\n0\r\n\r\n",
+        ],
+    )
+    async def test_bad_chunks_are_the_peers_fault(self, engine: Engine, sent: bytes) -> None:
+        with pytest.raises((PeerError, EOFError)):
+            await self.move(engine, sent, Body(chunked=True))
+
+    async def test_a_short_body_is_not_taken_for_a_whole_one(self, engine: Engine) -> None:
+        with pytest.raises(EOFError):
+            await self.move(engine, b"123", Body(length=5))
+        with pytest.raises(EOFError):
+            await self.move(engine, b"5\r\nhel", Body(chunked=True))
+
+    async def test_a_large_body_waits_for_a_slow_sink(self, engine: Engine) -> None:
+        writer, source = await connected(engine)
+        sink, reader = await connected(engine)
+        data = os.urandom(8_000_000)
+        moving = asyncio.gather(
+            writer.write(data), engine.send_body(source, sink, Body(length=len(data)))
+        )
+        assert await reader.read_exactly(len(data)) == data
+        assert (await moving)[1] == len(data)
+
+
+async def rest(stream: EngineStream) -> bytes:
+    """All until the end."""
+    parts = []
+    try:
+        while True:
+            parts.append(await stream.read())
+    except EOFError:
+        return b"".join(parts)
