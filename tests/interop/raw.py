@@ -1,4 +1,4 @@
-"""Raw ends for the fault tests: a server that records or stays silent, a client that sends bytes."""
+"""Raw ends for the fault tests: a server that records or stays silent, a client that sends."""
 
 from __future__ import annotations
 
