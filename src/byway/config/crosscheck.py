@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from byway.config import hosts
-from byway.config.model import Config, HttpOutbound, SocksOutbound, is_loopback
+from byway.config.model import Config, HttpOutbound, RuleEntry, SocksOutbound, is_loopback
 from byway.config.problems import Path, Problems, suggestion
 from byway.config.shadows import shadowed
 from byway.config.tree import Node
@@ -13,6 +13,7 @@ from byway.config.wrong import Wrong, shown
 from byway.flow import Network, Target
 
 VERDICTS = ("reject", "drop")
+_KEYS = set(RuleEntry.model_fields)
 
 
 def check(root: Node, problems: Problems, links: Sequence[str]) -> None:
@@ -245,33 +246,28 @@ def _loops(outbounds: dict[str, Node], problems: Problems) -> None:
 
 def _order(rules: Sequence[Node], problems: Problems) -> None:
     """Each rule has conditions and a way; `otherwise` is last, and alone."""
-    if not rules:
-        return
     for at, rule in enumerate(rules):
         if not isinstance(rule.content, dict):
             continue
-        keys = set(rule.content)
-        if "otherwise" in keys:
-            if len(keys) > 1:
-                problems.add(
-                    ("rules", at, "otherwise"), "otherwise stands alone in its rule", at_key=True
-                )
-            elif at < len(rules) - 1:
-                hint = "make it the last rule"
-                problems.add(("rules", at), "no rule after otherwise can be reached", hint)
-            continue
-        if "to" not in keys:
-            problems.add(
-                ("rules", at), "the rule does not say to where", "to: an outbound, reject or drop"
-            )
-        if keys <= {"to"}:
-            hint = "otherwise: ... is for everything else"
-            problems.add(("rules", at), "the rule has no condition", hint)
-    last = rules[-1]
-    if not any(rule.get("otherwise") is not None for rule in rules):
-        place: Path = ("rules", len(rules) - 1)
-        if isinstance(last.content, dict):
-            problems.add(place, "the last rule must be otherwise", "add: - otherwise: direct")
+        path, keys = ("rules", at), set(rule.content)
+        if "otherwise" in keys and len(keys) > 1:
+            message = "otherwise stands alone in its rule"
+            problems.add((*path, "otherwise"), message, at_key=True)
+        elif "otherwise" in keys and at < len(rules) - 1:
+            hint = "make it the last rule"
+            problems.add(path, "no rule after otherwise can be reached", hint)
+        elif "otherwise" not in keys and keys <= _KEYS:
+            if "to" not in keys:
+                hint = "to: an outbound, reject or drop"
+                problems.add(path, "the rule does not say to where", hint)
+            if keys <= {"to"}:
+                hint = "otherwise: ... is for everything else"
+                problems.add(path, "the rule has no condition", hint)
+    last = rules[-1].content if rules else None
+    ended = any(rule.get("otherwise") is not None for rule in rules)
+    if isinstance(last, dict) and set(last) <= _KEYS and not ended:
+        hint = "add: - otherwise: direct"
+        problems.add(("rules", len(rules) - 1), "the last rule must be otherwise", hint)
 
 
 def _chain(config: Config, name: str) -> Iterator[str]:

@@ -80,10 +80,10 @@ def placed(path: str, folder: str | None) -> str:
 def _split(text: str, example: str) -> tuple[str, int]:
     if "://" in text:
         raise Wrong(f"expected host:port, got the link {shown(text)}", example)
+    if ":" in text and packed_address(text) is not None:
+        raise Wrong(f"{shown(text)} has no port", f"[{text}]:1080")
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()):
-        if packed_address(text) is not None and ":" in text:
-            raise Wrong(f"{shown(text)} has no port", f"[{text}]:1080")
         raise Wrong(f"{shown(text)} is not host:port", example)
     if len(port) > 5 or int(port) > 65535:
         raise Wrong(f"port {port[:9]} is not in 0..65535")

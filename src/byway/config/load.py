@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import shlex
 import stat
@@ -33,10 +34,12 @@ def load(path: str | os.PathLike[str]) -> Config:
         raise _refusal(name, f"cannot be read: {why.lower()}") from None
     if len(data) > MAX_BYTES:
         raise _refusal(name, f"is larger than {MAX_BYTES} bytes")
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode()
     except UnicodeDecodeError as error:
-        line, column = place_in(data[: error.start].decode("utf-8-sig"), error.start)
+        before = data[: error.start].decode()
+        line, column = place_in(before, len(before))
         raise _refusal(name, "is not UTF-8", "save the file as UTF-8", line, column) from None
     config = load_text(text, name, os.fspath(Path(path).absolute().parent))
     if stat.S_ISREG(mode) and mode & stat.S_IROTH and _has_secrets(config):
