@@ -90,7 +90,7 @@ class MemoryStream:
         """Just n bytes. Raises EOFError, and what came stays. A cancel loses nothing."""
         self._check_open()
         while self._inbox.size < n:
-            await self._more()
+            await self._more(n)
         return self._inbox.take_across(n)
 
     async def read_until(self, mark: bytes, limit: int) -> bytes:
@@ -103,7 +103,7 @@ class MemoryStream:
                 return self._inbox.take_across(at + len(mark))
             if len(there) >= limit:
                 raise ValueError(f"no {mark!r} within {limit} bytes")
-            await self._more()
+            await self._more(limit)
 
     async def peek(self, limit: int, within: float) -> bytes:
         """The bytes that are there, or the first to come in time; left in place.
@@ -132,7 +132,7 @@ class MemoryStream:
         data = self._take_held() + data
         outbox = self._outbox
         while data:
-            room = outbox.capacity - outbox.size
+            room = outbox.room
             if room > 0:
                 outbox.put(data[:room])
                 data = data[room:]
@@ -162,6 +162,9 @@ class MemoryStream:
         self._outbox.end()
         self._inbox.shut()
 
+    def __del__(self) -> None:
+        self.close()
+
     # For whoever scripts the other end: the same, without a wait.
 
     def write_nowait(self, data: bytes) -> None:
@@ -186,14 +189,19 @@ class MemoryStream:
             raise EOFError("the stream ended")
         return self._inbox.take_across(self._inbox.size)
 
-    async def _more(self) -> None:
-        """Wait until more has come in."""
-        before = self._inbox.size
-        while self._inbox.size <= before:
-            if self._inbox.ended:
-                raise EOFError("the stream ended")
-            await self._inbox.wait()
-            self._check_open()
+    async def _more(self, wanted: int = 1) -> None:
+        """Wait until more has come in, where `wanted` bytes must find room."""
+        inbox = self._inbox
+        before = inbox.size
+        inbox.want(wanted)
+        try:
+            while inbox.size <= before:
+                if inbox.ended:
+                    raise EOFError("the stream ended")
+                await inbox.wait()
+                self._check_open()
+        finally:
+            inbox.want(0)
 
     def _take_held(self) -> bytes:
         if self._flush is not None:
@@ -221,12 +229,25 @@ class _Pipe:
     """One direction: chunks on their way, and who waits for a change."""
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
+        self._capacity = capacity
+        self._wanted = 0
         self.chunks: deque[bytes] = deque()
         self.size = 0
         self.ended = False  # by the writer
         self.shut_down = False  # by the reader, who is gone
         self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def room(self) -> int:
+        """Bytes that a writer may put now; may be negative."""
+        return max(self._capacity, self._wanted) - self.size
+
+    def want(self, size: int) -> None:
+        """Make room for a reader that waits for so many bytes at once."""
+        grown = size > max(self._capacity, self._wanted)
+        self._wanted = size
+        if grown:
+            self._wake()
 
     def put(self, data: bytes) -> None:
         self.chunks.append(bytes(data))
