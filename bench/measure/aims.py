@@ -69,9 +69,10 @@ def _relative(aim: Aim, series: list[Series]) -> Iterator[Finding]:
             continue
         value = ours.median(aim.figure)
         theirs = reference(ours, aim.against, series)
-        other = theirs.median(aim.figure) if theirs else None
-        share = ratio(value, other)
-        if value is None or other is None or share is None:
+        if theirs is None or value is None:
+            continue
+        other, share = theirs.median(aim.figure), ours.against(theirs, aim.figure)
+        if share is None:
             continue
         passed = share >= aim.bound if aim.at_least else share <= aim.bound
         sign = "≥" if aim.at_least else "≤"

@@ -50,6 +50,19 @@ class Series:
         found = self.spread(figure)
         return found.median if found else None
 
+    def against(self, other: Series, figure: str) -> float | None:
+        """The median ratio to another series, repetition by repetition.
+
+        Those of one repetition ran next to each other, so what slows the machine for a while
+        slows both and cancels out. Where repetitions are missing, the ratio of the medians.
+        """
+        mine = [run.get(figure) for run in self.runs]
+        theirs = [run.get(figure) for run in other.runs]
+        if len(mine) != len(theirs):
+            return ratio(self.median(figure), other.median(figure))
+        found = spread(r for pair in zip(mine, theirs, strict=True) if (r := ratio(*pair)))
+        return found.median if found else None
+
 
 def spread(values: Iterable[float]) -> Spread | None:
     """Median, least and greatest; None of nothing."""

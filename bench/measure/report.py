@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from measure.aims import Finding, findings, reference
-from measure.figures import Series, Spread, ratio
+from measure.figures import Series, Spread
 from measure.programs import CEILING, FLOOR
 from measure.sections import Section, Test
 from measure.session import Footprint, Results
@@ -23,6 +23,7 @@ def render(results: Results, section: Section) -> str:
         " and programs share the processors.",
         f"Medians of {results.repetitions} (least–greatest); the programs took turns."
         f" {results.seconds / 60:.1f} minutes.",
+        "A ratio is the median of the repetitions' own ratios, so it need not be that of the medians.",
         "",
         *_who(results),
     ]
@@ -106,7 +107,7 @@ def _ratios(series: Series, figure: str, everybody: list[Series], section: Secti
         if series.program in (CEILING, other) or found is None:
             cells.append("–")
         else:
-            cells.append(times(ratio(series.median(figure), found.median(figure))))
+            cells.append(times(series.against(found, figure)))
     return cells
 
 

@@ -23,6 +23,15 @@ def test_ratio() -> None:
     assert ratio(None, 2.0) is None
 
 
+def test_ratios_are_taken_between_neighbours() -> None:
+    ours = Series("a", "", "cps", [{"per_s": 8.0}, {"per_s": 80.0}, {"per_s": 9.0}])
+    theirs = Series("b", "", "cps", [{"per_s": 10.0}, {"per_s": 100.0}, {"per_s": 10.0}])
+    assert ours.against(theirs, "per_s") == 0.8
+    theirs.runs.pop()
+    assert ours.against(theirs, "per_s") == 9.0 / 55.0
+    assert ours.against(theirs, "loss_pct") is None
+
+
 def test_costs_of_a_run() -> None:
     before = Usage(MachineTime(10.0, 1.0, 0.0), program=2.0, target=5.0)
     after = Usage(MachineTime(13.0, 2.0, 0.5), program=3.0, target=5.5)
