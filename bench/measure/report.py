@@ -23,7 +23,7 @@ def render(results: Results, section: Section) -> str:
         " and programs share the processors.",
         f"Medians of {results.repetitions} (least–greatest); the programs took turns."
         f" {results.seconds / 60:.1f} minutes.",
-        "A ratio is the median of the repetitions' own ratios, so it need not be that of the medians.",
+        "A ratio is the median of the repetitions' own ratios, not the ratio of the medians.",
         "",
         *_who(results),
     ]
