@@ -16,6 +16,9 @@ Figures = dict[str, float]
 
 _CRATE = Path(__file__).resolve().parent.parent / "loadgen"
 
+_PATIENCE = 30.0
+"""Seconds past its own time that the generator may take."""
+
 
 class GeneratorError(Exception):
     """A run brought no figures; the text says why."""
@@ -39,13 +42,17 @@ class Generator:
         """Put a load on the target by this way. Raises GeneratorError."""
         timing = ["--secs", f"{seconds:g}", "--warm", f"{warm:g}"]
         command = [self.program, *words, *timing, "--via", via, "--target", TARGET]
-        done = subprocess.run(
-            [*inside(self.site.near), *command],
-            capture_output=True,
-            text=True,
-            timeout=seconds + 30,
-            check=False,
-        )
+        limit = seconds + _PATIENCE
+        try:
+            done = subprocess.run(
+                [*inside(self.site.near), *command],
+                capture_output=True,
+                text=True,
+                timeout=limit,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise GeneratorError(f"no answer within {limit:.0f} s") from None
         return parse(done.stdout, done.stderr)
 
     def target(self) -> Process:
@@ -99,10 +106,10 @@ class Held:
 
     def release(self) -> int:
         """Use each flow once more and close it; returns how many still worked."""
-        answer, _ = self._popen.communicate(input="\n", timeout=60)
         try:
+            answer, _ = self._popen.communicate(input="\n", timeout=_PATIENCE)
             return int(parse(answer)["alive"])
-        except GeneratorError:
+        except (GeneratorError, subprocess.TimeoutExpired):
             return 0
 
     def kill(self) -> None:
