@@ -13,6 +13,9 @@ PY := $(BIN)/python
 ENGINE_SOURCES := $(wildcard Cargo.toml Cargo.lock rust-toolchain.toml .cargo/config.toml) \
 	$(shell find rust -path '*/target' -prune -o \( -name '*.rs' -o -name '*.toml' \) -print 2>/dev/null)
 
+# The bench's load generator stands outside the workspace, so that it never weighs on the product's build.
+LOADGEN := --manifest-path bench/loadgen/Cargo.toml
+
 # What each verb may be given: make test ARGS="-k socks", make fuzz SECONDS_EACH=60, make run ARGS="-c my.yaml"
 ARGS ?=
 SECONDS_EACH ?= 20
@@ -41,6 +44,7 @@ run: $(VENV)/.engine ## run the daily default: a mixed proxy on 127.0.0.1:1080, 
 
 test: dev ## all tests, Rust and Python
 	cargo test --workspace --quiet
+	cargo test --quiet --target-dir target $(LOADGEN)
 	$(PY) -m pytest $(ARGS)
 
 peers: ## install the real programs that the interop tests talk with (Debian; starts no service)
@@ -54,11 +58,14 @@ lint: dev ## formatting, lints, types, import layers, stubs
 	$(BIN)/stubtest byway._engine
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	cargo fmt $(LOADGEN) --check
+	cargo clippy --all-targets --quiet --target-dir target $(LOADGEN) -- -D warnings
 
 format: dev ## rewrite the sources into the form that lint asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	cargo fmt --all
+	cargo fmt $(LOADGEN)
 
 bench: dev ## speed and memory side by side with other programs, in one run
 	$(PY) bench/run.py $(ARGS)
