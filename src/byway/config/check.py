@@ -33,7 +33,7 @@ from byway.config.model import (
     SocksOutbound,
     User,
 )
-from byway.config.problems import Path, Problems, suggestion
+from byway.config.problems import Path, Problems
 from byway.config.tree import Entry, Node, Twice, grow
 from byway.config.values import NAME_PATTERN
 from byway.config.wrong import Wrong, kind_of, shown
@@ -81,7 +81,9 @@ class _Checker:
         self._problems = problems
         self._root = root
         self._context = {"folder": folder}
-        self._links: dict[str, dict[str, str]] = {}  # the outbounds made of links, by name
+        self._links: set[str] = set()  # the names of outbounds made of links
+        self._made: dict[tuple[object, ...], str] = {}  # the name for what a link says
+        self._numbers: dict[str, int] = {}  # how many links want this name
         self._told: set[Path] = set()  # what is not to be told again
 
     def config(self) -> Config:
@@ -94,7 +96,7 @@ class _Checker:
         outbounds = self._named("outbounds", "outbound", OUTBOUNDS)
         outbounds.setdefault("direct", DirectOutbound(type="direct"))
         rules = self._rules()
-        crosscheck.check(self._root, self._problems, tuple(self._links))
+        crosscheck.check(self._root, self._problems, self._links)
         config = Config(
             log=log or Log(),
             limits=limits or Limits(),
@@ -169,7 +171,7 @@ class _Checker:
         kind = written.content
         if not isinstance(kind, str) or kind not in kinds:
             what = shown(kind) if isinstance(kind, str) else kind_of(written.plain())
-            hint = suggestion(str(kind), tuple(kinds))
+            hint = self._problems.suggestion(str(kind), tuple(kinds))
             self._problems.add((*path, "type"), f"unknown type {what}", hint)
             return None
         if path == ("outbounds", "direct") and kind != "direct":
@@ -220,17 +222,23 @@ class _Checker:
             self._problems.wrong(path, error)
             node.content = "direct"
             return
-        name, number = link.name, 1
-        while name in outbounds and self._links.get(name) != link.outbound:
-            number += 1
-            name = f"{link.name}#{number}"
-        if name not in outbounds:
-            self._links[name] = link.outbound
+        same = (link.name, *sorted(link.outbound.items()))
+        name = self._made.get(same)
+        if name is None:
+            name = self._made[same] = self._free_name(link.name, outbounds)
+            self._links.add(name)
             self._problems.moved["outbounds", name] = path
             made = Node(None, node.line, node.column)
             _become(made, link.outbound)
             outbounds[name] = Entry(node.line, node.column, made)
         node.content = name
+
+    def _free_name(self, name: str, taken: Mapping[str, object]) -> str:
+        free = name
+        while free in taken:
+            self._numbers[name] = self._numbers.get(name, 1) + 1
+            free = f"{name}#{self._numbers[name]}"
+        return free
 
     def _rules(self) -> tuple[RuleEntry, ...]:
         node = self._root.get("rules")
@@ -281,7 +289,9 @@ class _Checker:
         if isinstance(node.content, dict):
             for key in node.content:
                 if key not in known:
-                    self._problems.add((*path, key), "unknown key", suggestion(key, known), True)
+                    self._problems.add(
+                        (*path, key), "unknown key", self._problems.suggestion(key, known), True
+                    )
 
     def _note(self, model: type[Section], path: Path, details: ErrorDetails) -> None:
         """Tell one of the model's errors in a person's words."""
@@ -292,13 +302,17 @@ class _Checker:
             self._problems.wrong(where, context["error"])
         elif kind == "extra_forbidden":
             known = tuple(_model_at(model, loc[:-1]).model_fields)
-            self._problems.add(where, "unknown key", suggestion(str(loc[-1]), known), at_key=True)
+            self._problems.add(
+                where, "unknown key", self._problems.suggestion(str(loc[-1]), known), at_key=True
+            )
         elif kind == "missing":
             self._problems.add(where[:-1], f"{loc[-1]} is missing")
         elif kind == "literal_error":
             words = re.findall(r"'([^']*)'", str(context.get("expected", "")))
             what = shown(value) if isinstance(value, str) else kind_of(value)
-            self._problems.add(where, f"cannot be {what}", suggestion(str(value), words))
+            self._problems.add(
+                where, f"cannot be {what}", self._problems.suggestion(str(value), words)
+            )
         elif kind in ("greater_than_equal", "less_than_equal"):
             low, high = _bounds(model, str(loc[-1]))
             self._problems.add(where, f"{value} is out of bounds", f"{low} to {high}")

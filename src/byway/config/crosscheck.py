@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 
 from byway.config import hosts
 from byway.config.model import Config, HttpOutbound, RuleEntry, SocksOutbound, is_loopback
-from byway.config.problems import Path, Problems, suggestion
+from byway.config.problems import Path, Problems
 from byway.config.shadows import shadowed
 from byway.config.tree import Node
 from byway.config.wrong import Wrong, shown
@@ -16,16 +16,15 @@ VERDICTS = ("reject", "drop")
 _KEYS = set(RuleEntry.model_fields)
 
 
-def check(root: Node, problems: Problems, links: Sequence[str]) -> None:
+def check(root: Node, problems: Problems, links: Set[str]) -> None:
     """Note every error between the parts. `links` are outbounds that nobody named."""
     inbounds, outbounds, rules = (
         _entries(root, "inbounds"),
         _entries(root, "outbounds"),
         root.get("rules"),
     )
-    ways = [name for name in outbounds if name not in links]
-    if "direct" not in ways:
-        ways.append("direct")
+    ways = dict.fromkeys(name for name in (*outbounds, "direct") if name not in links)
+    ways_of_rules = ways | dict.fromkeys(VERDICTS)
     for name, node in inbounds.items():
         _users(("inbounds", name), node, problems)
         _open(("inbounds", name), node, problems)
@@ -35,15 +34,12 @@ def check(root: Node, problems: Problems, links: Sequence[str]) -> None:
         _way(("outbounds", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
     _loops(outbounds, problems)
     if rules is not None and isinstance(rules.content, list):
-        users = list(
-            dict.fromkeys(user for node in inbounds.values() for user in _user_names(node))
-        )
+        users = dict.fromkeys(user for node in inbounds.values() for user in _user_names(node))
         for at, rule in enumerate(rules.content):
-            _refers(("rules", at, "inbound"), rule, "inbound", list(inbounds), problems)
+            _refers(("rules", at, "inbound"), rule, "inbound", inbounds, problems)
             _refers(("rules", at, "user"), rule, "user", users, problems)
             for key in ("to", "otherwise"):
-                known = [*ways, *VERDICTS]
-                _way(("rules", at, key), rule.get(key), known, links, problems)
+                _way(("rules", at, key), rule.get(key), ways_of_rules, links, problems)
         _order(rules.content, problems)
 
 
@@ -198,8 +194,8 @@ def _credentials(path: Path, outbound: Node, problems: Problems) -> None:
 def _way(
     path: Path,
     node: Node | None,
-    known: Sequence[str],
-    links: Sequence[str],
+    known: Collection[str],
+    links: Set[str],
     problems: Problems,
     verdicts: Sequence[str] = (),
 ) -> None:
@@ -209,16 +205,16 @@ def _way(
     if word in verdicts:
         problems.add(path, f"{word} is a verdict, not an outbound", "only rules can say it")
     elif word not in known and word not in links:
-        problems.add(path, f"there is no outbound {shown(word)}", suggestion(word, known))
+        problems.add(path, f"there is no outbound {shown(word)}", problems.suggestion(word, known))
 
 
-def _refers(path: Path, rule: Node, word: str, known: Sequence[str], problems: Problems) -> None:
+def _refers(path: Path, rule: Node, word: str, known: Collection[str], problems: Problems) -> None:
     """Names in a condition exist: a rule that can never match is a slip."""
     node = rule.get(word)
     for at, item in enumerate(node.items() if node is not None else []):
         name = item.content
         if isinstance(name, str) and name not in known:
-            hint = suggestion(name, known) if known else f"no {word} is configured"
+            hint = problems.suggestion(name, known) if known else f"no {word} is configured"
             problems.add((*path, at), f"there is no {word} {shown(name)}", hint)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection
+from itertools import islice
 
 from byway.config.tree import Node
 from byway.config.wrong import Wrong
 from byway.errors import Problem
 
 Path = tuple[str | int, ...]
+
+MAX_NEAREST = 200  # errors for which the nearest word is looked for
 
 # Words of other programs, or of this one's past, for what is called otherwise here.
 _SYNONYMS = {
@@ -65,6 +68,17 @@ class Problems:
         """The errors in the order of the file, none twice."""
         return sorted(dict.fromkeys(self.errors), key=lambda p: (p.line, p.column))
 
+    def suggestion(self, word: str, known: Collection[str], limit: int = 24) -> str:
+        """A hint that names the nearest known word and what is known.
+
+        Looking for the nearest is slow: after many errors, only what is known is named.
+        """
+        listed = ", ".join(key_text((name,)) for name in islice(known, limit))
+        if len(known) > limit:
+            listed += f" and {len(known) - limit} more"
+        near = nearest(word, known) if len(self.errors) < MAX_NEAREST else ""
+        return f"did you mean {near}? Known here: {listed}" if near else f"known here: {listed}"
+
     def line(self, path: Path) -> int:
         """The line of a path."""
         return self._find(path, False)[0]
@@ -95,10 +109,10 @@ class Problems:
         return line, column, tuple(step for step in there if step != "")
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Collection[str]) -> str:
     """The known word most like this one, or an empty text."""
-    choices = list(known)
-    plain = word.lower().replace("-", "_").replace(" ", "_")
+    choices = [choice for choice in known if choice.isprintable()]
+    plain = word[:64].lower().replace("-", "_").replace(" ", "_")
     if plain in choices:
         return plain
     for synonym in _SYNONYMS.get(plain, ()):
@@ -107,17 +121,6 @@ def nearest(word: str, known: Iterable[str]) -> str:
     by_plain = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(plain, by_plain, n=1, cutoff=0.6)
     return by_plain[found[0]] if found else ""
-
-
-def suggestion(word: str, known: Sequence[str], limit: int = 24) -> str:
-    """A hint that names the nearest known word and what is known."""
-    near = nearest(word, known)
-    shown = ", ".join(known[:limit]) + (
-        f" and {len(known) - limit} more" if len(known) > limit else ""
-    )
-    if near:
-        return f"did you mean {near}? Known here: {shown}"
-    return f"known here: {shown}"
 
 
 def key_text(path: Path) -> str:

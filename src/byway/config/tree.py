@@ -95,6 +95,9 @@ def parse(text: str) -> tuple[Node | None, list[Twice]]:
     try:
         for event in _events(text):
             builder.take(event)
+    except UnicodeEncodeError as error:
+        line, column = place_in(text, error.start)
+        raise TreeError("a character that YAML does not allow", line, column) from None
     except yaml.reader.ReaderError as error:
         line, column = place_in(text, error.position)
         raise TreeError("a character that YAML does not allow", line, column) from None

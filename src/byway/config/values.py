@@ -22,6 +22,7 @@ from byway.rules import Prefix
 
 JsonSchema = dict[str, object]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
@@ -105,6 +106,8 @@ class OneOrMany:
 def text_of(value: object) -> str:
     """The value when it is text, else Wrong (YAML reads 12 as a number, true as a flag)."""
     if isinstance(value, str):
+        if _SURROGATE.search(value):  # bytes of the command line that are not UTF-8
+            raise Wrong("the text is not UTF-8")
         return value
     hint = "write it in quotes" if isinstance(value, bool | int | float) else ""
     raise Wrong(f"expected text, got {kind_of(value)}", hint)
@@ -115,24 +118,19 @@ def _address(text: str) -> str:
 
 
 def _domain(value: object) -> str:
-    text = text_of(value)
-    if text.startswith(("*.", ".", "+.")):
-        name = text.lstrip("*+.")
-        raise Wrong(
-            f"{shown(text)} is not a name",
-            f"domain_suffix: {name} matches {name} and every name below it",
-        )
-    return hosts.name(text)
+    return _name(value, "domain_suffix: {0} matches {0} and every name below it")
 
 
 def _suffix(value: object) -> str:
+    return _name(value, "write {0}: it matches {0} itself and every name below it")
+
+
+def _name(value: object, hint: str) -> str:
+    """A host name; `hint` is for the wildcards that other programs write."""
     text = text_of(value)
     if text.startswith(("*.", ".", "+.")):
-        name = text.lstrip("*+.")
-        raise Wrong(
-            f"{shown(text)} is not a name",
-            f"write {name}: it matches {name} itself and every name below it",
-        )
+        name = hosts.name(text.lstrip("*+."))
+        raise Wrong(f"{shown(text)} is not a name", hint.format(name))
     return hosts.name(text)
 
 
