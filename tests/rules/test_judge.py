@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from byway.config import default, judge_of, load_text
 from byway.flow import Flow, Network, Target
 from byway.rules import (
@@ -17,9 +20,18 @@ from byway.rules import (
     Reject,
     Rule,
     RuleRef,
+    Verdict,
     Via,
 )
-from byway.rules.matchers import ALWAYS, Address, Domain, PrefixSet
+from byway.rules.matchers import (
+    ALWAYS,
+    Address,
+    Domain,
+    DomainSuffix,
+    Matcher,
+    Port,
+    PrefixSet,
+)
 
 
 def flow(target: str = "www.example.com:443", source: str = "127.0.0.1:5", **more: object) -> Flow:
@@ -141,3 +153,37 @@ def test_a_decision_costs_microseconds() -> None:
     each = (time.process_time() - began) / 10_000
 
     assert each < 50e-6  # measured: 1
+
+
+names = st.lists(st.sampled_from(["a", "b", "com"]), min_size=1, max_size=4).map(".".join)
+conditions: st.SearchStrategy[Matcher] = st.one_of(
+    st.frozensets(names, min_size=1, max_size=3).map(Domain),
+    st.frozensets(names, min_size=1, max_size=3).map(DomainSuffix),
+    st.just(Port(((80, 80),))),
+    st.just(Address(PrefixSet((Prefix.parse("10.0.0.0/8"),)))),
+    st.just(ALWAYS),
+)
+
+
+def slowly(rules: list[Rule], f: Flow, facts: Facts) -> Verdict | Lacks:
+    """The reference: one rule after the other."""
+    for rule in rules:
+        answer = rule.condition.match(f, facts)
+        if isinstance(answer, Fact):
+            return Lacks(answer)
+        if answer:
+            return rule.verdict
+    return DEFAULT
+
+
+@given(
+    st.lists(conditions, max_size=8),
+    st.builds("{}:{}".format, names | st.just("10.0.0.1"), st.sampled_from([80, 81])),
+    st.sampled_from([Facts(), Facts(()), Facts((bytes([10, 0, 0, 1]),))]),
+)
+def test_the_judge_says_what_one_rule_after_the_other_says(
+    some: list[Matcher], target: str, facts: Facts
+) -> None:
+    rules = [Rule(one, Drop(RuleRef("", at, ""))) for at, one in enumerate(some)]
+
+    assert Judge(rules).decide(flow(target), facts) == slowly(rules, flow(target), facts)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from byway.flow import Flow
-from byway.rules.matchers import ALWAYS, Matcher
-from byway.rules.verdicts import NO_FACTS, Facts, Lacks, RuleRef, Verdict, Via
+from byway.rules.matchers import ALWAYS, Answer, Domain, DomainSuffix, Matcher
+from byway.rules.verdicts import NO_FACTS, Fact, Facts, Lacks, RuleRef, Verdict, Via
 
 DEFAULT = Via("direct", RuleRef("", 0, "no rules: everything direct"))
 
@@ -27,12 +28,13 @@ class Judge:
 
     def __init__(self, rules: Sequence[Rule] = (), otherwise: Verdict = DEFAULT) -> None:
         self.rules = tuple(rules)
-        self._steps = tuple((rule.condition.match, rule.verdict) for rule in self.rules)
         self._otherwise = otherwise
+        reached = self.rules
         for at, rule in enumerate(self.rules):
             if rule.condition == ALWAYS:
-                self._steps, self._otherwise = self._steps[:at], rule.verdict
+                reached, self._otherwise = self.rules[:at], rule.verdict
                 break
+        self._steps = tuple(_steps(reached))
 
     def decide(self, flow: Flow, facts: Facts = NO_FACTS) -> Verdict | Lacks:
         """The verdict of the first rule that matches.
@@ -41,9 +43,57 @@ class Judge:
         into `facts` and ask again (an unresolvable name has `addresses=()`, not None). Pure: the
         same flow and facts give the same answer.
         """
-        for match, verdict in self._steps:
-            answer = match(flow, facts)
+        for step, verdict in self._steps:
+            answer = step(flow, facts)
             if answer is False:
                 continue
-            return verdict if answer is True else Lacks(answer)
+            if answer is True:
+                return verdict
+            return Lacks(answer) if isinstance(answer, Fact) else answer
         return self._otherwise
+
+
+_Step = Callable[[Flow, Facts], "Answer | Verdict"]
+
+
+class _NameTable:
+    """A run of rules that ask for the target's name alone, as one look-up per label.
+
+    A long list of such rules costs then what one costs; the earliest that matches still decides.
+    """
+
+    def __init__(self, run: Sequence[Rule]) -> None:
+        self._exact: dict[str, int] = {}
+        self._suffix: dict[str, int] = {}
+        self._verdicts = [rule.verdict for rule in run]
+        for at, rule in enumerate(run):
+            table = self._exact if isinstance(rule.condition, Domain) else self._suffix
+            if isinstance(rule.condition, Domain | DomainSuffix):
+                for name in rule.condition.names:
+                    table.setdefault(name, at)
+
+    def decide(self, flow: Flow, facts: Facts) -> Answer | Verdict:
+        target = flow.target
+        if target.packed is not None:
+            return False
+        name, suffix = target.host, self._suffix
+        none = len(self._verdicts)
+        first = self._exact.get(name, none)
+        while name:
+            first = min(first, suffix.get(name, none))
+            name = name.partition(".")[2]
+        return False if first == none else self._verdicts[first]
+
+
+def _steps(rules: Sequence[Rule]) -> Iterator[tuple[_Step, Verdict]]:
+    """One step per rule, and one for each run of rules about names."""
+    for about_names, group in groupby(rules, _is_about_names):
+        run = list(group)
+        if about_names and len(run) > 1:
+            yield _NameTable(run).decide, run[0].verdict
+        else:
+            yield from ((rule.condition.match, rule.verdict) for rule in run)
+
+
+def _is_about_names(rule: Rule) -> bool:
+    return isinstance(rule.condition, Domain | DomainSuffix)
