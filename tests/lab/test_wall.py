@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import sys
+import socket
 from pathlib import Path
 
 import pytest
@@ -39,21 +39,19 @@ def test_resets_by_name(street: Street, family: str, scheme: str, code: int) -> 
     assert "reset" in err
 
 
-LISTEN = """\
-import socket
-server = socket.create_server(("", 8000))
-print("up", flush=True)
-peer, _ = server.accept()
-try:
-    while peer.recv(100):
-        pass
-except ConnectionResetError:
-    print("reset", flush=True)
-"""
+def listen(port: int) -> None:
+    with socket.create_server(("", port)) as server:
+        print("up", flush=True)
+        peer, _ = server.accept()
+        try:
+            while peer.recv(100):
+                pass
+        except ConnectionResetError:
+            print("reset", flush=True)
 
 
 def test_resets_both_ends(street: Street) -> None:
-    server = street.site.start([sys.executable, "-c", LISTEN], ready="^up$")
+    server = street.site.start_call(listen, 8000, ready="^up$")
     street.wall.reset("reset.example", ports=[8000])
     try:
         url = f"http://{street.site.address4}:8000/"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,13 @@ def parser() -> argparse.ArgumentParser:
     _config_option(check)
     check.add_argument("--json", action="store_true", help="for programs")
     check.set_defaults(verb=_check)
+
+    demo = verbs.add_parser("demo", help="play a story in an internet in a box; see what works")
+    demo.set_defaults(verb=partial(_program, "byway.lab.demo"), arguments=[])
+
+    lab = verbs.add_parser("lab", help="open a shell in the demo's internet in a box")
+    lab.add_argument("arguments", nargs="?", metavar="HOST", help="on which host (the laptop)")
+    lab.set_defaults(verb=partial(_program, "byway.lab"))
 
     schema = verbs.add_parser("schema", help="print the config's JSON Schema")
     schema.set_defaults(verb=_schema)
@@ -73,6 +81,12 @@ def _check(options: argparse.Namespace) -> int:
     report = check_report(find(options.config, os.environ, Path.cwd()))
     print(report.json() if options.json else report.human())
     return 0 if report.ok else 1
+
+
+def _program(module: str, options: argparse.Namespace) -> int:
+    """Become another program of ours, one that stands beside the command line."""
+    words = [options.arguments] if options.arguments else []
+    os.execv(sys.executable, [sys.executable, "-m", module, *words])  # noqa: S606 - no shell wanted
 
 
 def _schema(_: argparse.Namespace) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from byway.lab.process import Process, listening
@@ -22,7 +24,7 @@ T = TypeVar("T")
 # Runs a function, found by the file it is in, and answers with what it returned or raised.
 _CALL = """\
 import importlib, importlib.util, pickle, sys
-name, file, function, out = sys.argv[1:5]
+name, file, function, given, out = sys.argv[1:6]
 if name.partition(".")[0] == "byway":
     module = importlib.import_module(name)
 else:
@@ -30,13 +32,14 @@ else:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
-args, kwargs = pickle.load(sys.stdin.buffer)
+with open(given, "rb") as handle:
+    args, kwargs = pickle.load(handle)
 try:
     result = (True, getattr(module, function)(*args, **kwargs))
 except BaseException as error:
     result = (False, error)
-with open(out, "wb") as file:
-    pickle.dump(result, file)
+with open(out, "wb") as handle:
+    pickle.dump(result, handle)
 """
 
 
@@ -161,26 +164,30 @@ class Host:
 
         Arguments and result are pickled. What it raises is raised here.
         """
-        module = sys.modules[function.__module__]
-        self._calls += 1
-        out = self.space.directory / f"call-{os.getpid()}-{self._calls}"
-        self.lab.settle()
-        words = [function.__module__, module.__file__ or "", function.__qualname__, str(out)]
-        done = subprocess.run(
-            self.command([sys.executable, "-c", _CALL, *words]),
-            input=pickle.dumps((args, kwargs)),
-            capture_output=True,
-            env=self.environment(),
-            timeout=timeout,
-        )
+        argv, out = self._calling(function, args, kwargs)
+        done = self.run(argv, timeout=timeout)
         if not out.exists():
-            raise RuntimeError(f"{function.__qualname__} on {self.name}: {done.stderr.decode()}")
+            raise RuntimeError(f"{function.__qualname__} on {self.name}: {done.stderr}")
         good, result = pickle.loads(out.read_bytes())
-        out.unlink()
         if not good:
             raise result
         answer: T = result
         return answer
+
+    def start_call(self, function: Callable[..., object], *args: Any, ready: str) -> Process:
+        """Start a module-level function here, a server say, and wait until it prints `ready`."""
+        argv, _ = self._calling(function, args, {})
+        return self.start(argv, ready=ready)
+
+    def shell(self) -> int:
+        """Open a shell here on our own terminal, until the person leaves it."""
+        self.lab.settle()
+        env = self.environment({"PS1": f"{self.name}$ "})
+        before = signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for what runs in it
+        try:
+            return subprocess.run(self.command(["bash", "--norc"]), env=env).returncode
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def listens(self, port: int, network: str = "tcp") -> bool:
         """Whether something here listens on the port."""
@@ -191,6 +198,18 @@ class Host:
     ) -> None:
         """Wait until the port is open here. Raises NotReady when `process` ends first."""
         process.wait_until(lambda: self.listens(port, network), timeout, f"{network} port {port}")
+
+    def _calling(
+        self, function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[list[str], Path]:
+        """The command line that runs a function, and the file its outcome will be in."""
+        module = sys.modules[function.__module__]
+        self._calls += 1
+        given = self.space.directory / f"call{self._calls}.given"
+        given.write_bytes(pickle.dumps((args, kwargs)))
+        out = given.with_suffix(".out")
+        what = [function.__module__, module.__file__ or "", function.__qualname__]
+        return [sys.executable, "-c", _CALL, *what, str(given), str(out)], out
 
     def _first(self) -> Port:
         if not self.node.ports:

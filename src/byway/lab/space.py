@@ -175,7 +175,11 @@ def sweep_stale() -> list[Path]:
         if match is None:
             continue
         uid, pidns, pid, start = map(int, match.groups())
-        ours = (uid, pidns) == _owner(os.getpid())[:2] and directory.lstat().st_uid == os.geteuid()
+        try:
+            ours = directory.lstat().st_uid == os.geteuid()
+        except FileNotFoundError:  # another lab that starts now was faster
+            continue
+        ours = ours and (uid, pidns) == _owner(os.getpid())[:2]
         if ours and _owner(pid) != (uid, pidns, pid, start):
             guard.sweep(directory)
             swept.append(directory)

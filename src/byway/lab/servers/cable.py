@@ -13,6 +13,8 @@ import sys
 import time
 from collections import deque
 
+from byway.lab.servers import deepen
+
 _ETH_P_ALL = 3
 _SOL_PACKET = 263
 _PACKET_VNET_HDR = 15
@@ -54,8 +56,7 @@ def _open(device: str) -> socket.socket:
     end = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     end.setsockopt(_SOL_PACKET, _PACKET_VNET_HDR, 1)
     end.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
+    deepen(end, 8 << 20)
     end.bind((device, _ETH_P_ALL))
     end.setblocking(False)
     return end

@@ -26,6 +26,7 @@ from typing import Any
 from byway.lab.capture import Recorder
 from byway.lab.dnswire import answer, parse_query
 from byway.lab.packets import ACK, RST, TCP, UDP, Packet, parse, tcp, udp
+from byway.lab.servers import deepen
 from byway.lab.sniff import Streams
 
 _ETH_P_ALL = 3
@@ -109,7 +110,7 @@ def main() -> None:
     with contextlib.suppress(OSError):
         os.nice(-20)  # where the kernel lets us: it is a race
     ear = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
-    ear.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 << 20)
+    deepen(ear, 32 << 20)
     ear.bind((sys.argv[1], _ETH_P_ALL))
     ear.setblocking(False)
     recorder = Recorder(Path(sys.argv[2]))
