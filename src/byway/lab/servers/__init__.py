@@ -5,11 +5,11 @@ Each prints the line "ready" when it serves.
 
 import socket
 
-_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33  # socket(7)
 
 
 def deepen(end: socket.socket, size: int) -> None:
-    """Give a socket this much buffer each way: past the machine's limit where we may (socket(7))."""
+    """Give a socket this much buffer each way, past the machine's limit where we may."""
     for force, ask in (
         (_SO_RCVBUFFORCE, socket.SO_RCVBUF),
         (_SO_SNDBUFFORCE, socket.SO_SNDBUF),
