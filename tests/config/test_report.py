@@ -83,3 +83,15 @@ def test_the_schema_refuses_what_the_loader_refuses(wrong: object) -> None:
 def test_the_schema_is_a_schema() -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     jsonschema.validate({"log": None, "rules": None}, json.loads(schema_text()))
+
+
+def test_the_schema_says_what_each_key_is_for() -> None:
+    definitions = schema()["$defs"]
+    assert isinstance(definitions, dict)
+
+    for name, definition in definitions.items():
+        for key, part in definition["properties"].items():
+            assert key == "type" or part["description"], f"{name}.{key}"
+    assert definitions["HttpOutbound"]["properties"]["server"]["description"].startswith(
+        "The proxy"
+    )

@@ -97,7 +97,8 @@ class _Checker:
         outbounds.setdefault("direct", DirectOutbound(type="direct"))
         rules = self._rules()
         crosscheck.check(self._root, self._problems, self._links)
-        config = Config(
+        # the parts are validated already; validating them again would cost every start
+        config = Config.model_construct(
             log=log or Log(),
             limits=limits or Limits(),
             inbounds=inbounds,

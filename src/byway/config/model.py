@@ -41,14 +41,18 @@ RESERVED = ("reject", "drop", "otherwise")
 
 
 class Section(BaseModel):
-    """A mapping of the config: frozen, strict, no unknown keys, no input in its errors."""
+    """A mapping of the config: frozen, strict, no unknown keys, no input in its errors.
+
+    What a field is for stands in the text below it; `schema.py` reads it there, since having
+    pydantic collect these texts would cost every start.
+    """
 
     model_config = ConfigDict(
+        defer_build=True,  # a start pays only for the sections that its file has
         extra="forbid",
         frozen=True,
         strict=True,
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
     )
 
 

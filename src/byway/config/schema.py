@@ -6,9 +6,14 @@ It says what one value may be. What holds between the parts (names that exist, c
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import cast
 
+from byway.config import model
 from byway.config.links import SCHEMES
 from byway.config.model import RESERVED, Config
 from byway.config.values import NAME_PATTERN
@@ -24,6 +29,7 @@ def schema() -> Schema:
     made = cast(Schema, _without_null(Config.model_json_schema()))
     sections = _part(made, "properties")
     definitions = _part(made, "$defs")
+    _describe(made, definitions)
     _part(_part(definitions, "Log"), "properties")["file"] = _or_null(
         _part(_part(_part(definitions, "Log"), "properties"), "file")
     )
@@ -51,12 +57,36 @@ def schema_text() -> str:
     return json.dumps(schema(), indent=2, ensure_ascii=False)
 
 
+def _describe(made: Schema, definitions: Schema) -> None:
+    """Give each key the text that stands below its field in the model."""
+    texts: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(model)).body:
+        if isinstance(node, ast.ClassDef):
+            texts[node.name] = dict(_texts_below_fields(node))
+    for name, part in [*definitions.items(), ("Config", made)]:
+        for owner in getattr(model, name).__mro__:
+            for key, text in texts.get(owner.__name__, {}).items():
+                _part(_part(cast(Schema, part), "properties"), key)["description"] = text
+
+
+def _texts_below_fields(owner: ast.ClassDef) -> Iterator[tuple[str, str]]:
+    for field, below in pairwise(owner.body):
+        match field, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=key)),
+                ast.Expr(value=ast.Constant(value=str() as text)),
+            ):
+                yield key, inspect.cleandoc(text)
+
+
 def _part(schema: Schema, key: str) -> Schema:
     return cast(Schema, schema[key])
 
 
 def _or_null(schema: Schema) -> Schema:
-    return {"anyOf": [schema, dict(_NULL)]}
+    outside = {key: value for key, value in schema.items() if key in ("description", "title")}
+    inside = {key: value for key, value in schema.items() if key not in outside}
+    return {"anyOf": [inside, dict(_NULL)], **outside}
 
 
 def _without_null(value: object) -> object:
