@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from byway.config import (
     Config,
@@ -47,6 +48,13 @@ def test_every_mistake_of_a_file_is_told_at_once_in_fixed_words() -> None:
     told = "\n".join(map(str, load_failing(text))) + "\n"
 
     assert told == (HERE / "mistakes.txt").read_text(encoding="utf-8")
+
+
+def test_without_the_c_library_the_same_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+
+    test_every_mistake_of_a_file_is_told_at_once_in_fixed_words()
+    assert "nested deeper than" in only("[" * 1000).message
 
 
 def load_failing(text: str) -> tuple[Problem, ...]:
@@ -451,6 +459,13 @@ rules:
         (7, "never reached: the rule in line 5 matches all of it"),
         (10, "this rule is about UDP, which 'web' cannot carry"),
     ]
+
+
+def test_bytes_of_the_command_line_that_are_no_text_are_refused() -> None:
+    for link in ("http://u\udcff:p@h:1", "http://u:p\udcff@h:1", "http://h\udcff:1"):
+        with pytest.raises(ConfigError):
+            from_links([link])
+    assert "does not allow" in only("a: \ud800").message
 
 
 def test_no_rules_mean_direct() -> None:
