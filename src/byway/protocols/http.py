@@ -195,6 +195,8 @@ async def connect(stream: Stream, target: Target, options: HttpOptions = HttpOpt
             raise PeerError("the HTTP proxy hung up without an answer") from None
         if head.status >= 200:
             break
+    else:
+        raise PeerError("the HTTP proxy does not come to an answer: 1xx responses only")
     if 200 <= head.status < 300:
         return stream
     said = _CONTROL.sub("?", head.phrase.decode("latin-1"))[:80]
