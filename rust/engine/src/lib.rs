@@ -6,6 +6,7 @@
 
 pub mod body;
 pub mod completion;
+pub mod datagrams;
 pub mod dial;
 pub mod failure;
 pub mod io;
@@ -20,8 +21,8 @@ use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
+pub use futures_util::future::{AbortHandle, abortable};
 pub use tokio::net::UnixStream;
-pub use tokio::task::AbortHandle;
 
 /// Run a future; a panic in it becomes the failure of this one operation.
 pub async fn catching<T>(work: impl Future<Output = failure::Outcome<T>>) -> failure::Outcome<T> {

@@ -1,0 +1,519 @@
+//! Sessions and their flows: who has what, who was silent longest, which flow an answer belongs to.
+//! No socket is touched here, and time is a tick that is passed in.
+
+use std::hash::BuildHasher;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use slab::Slab;
+use tokio::task::AbortHandle;
+
+use super::batch::{Line, Marker};
+use super::codec::{Place, Spot};
+use super::far::FarHandle;
+use super::wheel::{TURN, Wheel};
+use crate::relay::{End, Gauge};
+
+/// What is called at a flow's end.
+pub type Done = Box<dyn FnOnce(End) + Send>;
+
+/// Bytes that may wait for verdicts in one table.
+const WAITING_BYTES: usize = 8 << 20;
+
+/// No flow.
+const NONE: u32 = u32::MAX;
+
+/// Names a session for good; its index is used again, its serial never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionId {
+    pub index: u32,
+    pub serial: u64,
+}
+
+/// Names a flow for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowId {
+    pub index: u32,
+    pub serial: u64,
+}
+
+/// All of one source's flows.
+pub struct Session {
+    pub id: SessionId,
+    pub source: SocketAddr,
+    /// The local address that the source sends to, when the listener has many.
+    pub local: Option<IpAddr>,
+    /// The ways out it uses.
+    pub ways: Vec<Way>,
+    flows: usize,
+    newest: u32,
+    oldest: u32,
+}
+
+/// A far in use by a session: its sockets by family, and the tasks that read them.
+pub struct Way {
+    pub far: FarHandle,
+    pub lines: [Option<(Arc<Line>, AbortHandle)>; 2],
+    /// A flow that answers for packets from senders that nobody wrote to.
+    first: u32,
+    /// The flow known by name alone that was written to last.
+    named: u32,
+    flows: usize,
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        for (_, reader) in self.lines.iter().flatten() {
+            reader.abort();
+        }
+        self.far.close();
+    }
+}
+
+/// One target of one session.
+pub struct Flow {
+    pub id: FlowId,
+    pub session: u32,
+    pub target: Place,
+    pub state: State,
+    /// Where its packets of the present batch gather, going up and down.
+    pub markers: [Marker; 2],
+    last: u64,
+    newer: u32,
+    older: u32,
+}
+
+/// What became of a flow.
+pub enum State {
+    /// The verdict is awaited, and these with it.
+    Asked(Vec<Box<[u8]>>),
+    /// The verdict was no.
+    Refused,
+    /// Packets pass.
+    Carried(Carried),
+}
+
+/// What a passing flow needs per packet.
+pub struct Carried {
+    /// Which of the session's ways.
+    pub way: usize,
+    /// The target as located.
+    pub located: Place,
+    /// Who answered for a target known by name alone.
+    pub alias: Option<SocketAddr>,
+    /// The socket and address that its packets are sent to.
+    pub line: Arc<Line>,
+    pub to: SocketAddr,
+    /// What goes before each payload.
+    pub head: Box<[u8]>,
+    pub gauge: Arc<Gauge>,
+    pub done: Option<Done>,
+}
+
+/// What a new packet met.
+pub enum Found {
+    /// This flow, which exists.
+    Flow(u32),
+    /// This flow, just made; a verdict must be asked.
+    New(u32),
+}
+
+/// The sessions and flows of one listener.
+pub struct Table {
+    pub sessions: Slab<Session>,
+    pub flows: Slab<Flow>,
+    by_source: HashTable<u32>,
+    by_target: HashTable<u32>,
+    by_sender: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    wheel: Wheel<FlowId>,
+    serial: u64,
+    most_sessions: usize,
+    most_targets: usize,
+    most_waiting: usize,
+    waiting_bytes: usize,
+    ended: Vec<(Done, End)>,
+}
+
+impl Table {
+    /// An empty table: so many sessions, targets in each, packets waiting for each verdict.
+    pub fn new(sessions: usize, targets: usize, waiting: usize) -> Self {
+        Self {
+            sessions: Slab::new(),
+            flows: Slab::new(),
+            by_source: HashTable::new(),
+            by_target: HashTable::new(),
+            by_sender: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            wheel: Wheel::new(),
+            serial: 0,
+            most_sessions: sessions,
+            most_targets: targets.max(1),
+            most_waiting: waiting,
+            waiting_bytes: 0,
+            ended: Vec::new(),
+        }
+    }
+
+    /// The session of a source, made if there is room.
+    pub fn session(&mut self, source: SocketAddr, local: Option<IpAddr>) -> Option<u32> {
+        let hash = self.hasher.hash_one(source);
+        let sessions = &self.sessions;
+        if let Some(&found) = self.by_source.find(hash, |&at| sessions[at as usize].source == source) {
+            return Some(found);
+        }
+        if self.sessions.len() >= self.most_sessions {
+            return None;
+        }
+        let entry = self.sessions.vacant_entry();
+        self.serial += 1;
+        let id = SessionId { index: entry.key() as u32, serial: self.serial };
+        entry.insert(Session { id, source, local, ways: Vec::new(), flows: 0, newest: NONE, oldest: NONE });
+        let (sessions, hasher) = (&self.sessions, &self.hasher);
+        self.by_source.insert_unique(hash, id.index, |&at| hasher.hash_one(sessions[at as usize].source));
+        Some(id.index)
+    }
+
+    /// Whether that session still lives.
+    pub fn alive(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(id.index as usize).filter(|session| session.id == id)
+    }
+
+    /// The flow of a session to a target, made if it is new; the one silent longest makes room.
+    pub fn flow(&mut self, session: u32, target: Spot<'_>, now: u64) -> Found {
+        let hash = hash_target(&self.hasher, session, target);
+        let flows = &self.flows;
+        let same = |&at: &u32| {
+            let flow: &Flow = &flows[at as usize];
+            flow.session == session && flow.target.spot() == target
+        };
+        if let Some(&found) = self.by_target.find(hash, same) {
+            return Found::Flow(found);
+        }
+        let entry = &self.sessions[session as usize];
+        if entry.flows >= self.most_targets {
+            self.displace(entry.oldest);
+        }
+        let entry = self.flows.vacant_entry();
+        self.serial += 1;
+        let id = FlowId { index: entry.key() as u32, serial: self.serial };
+        entry.insert(Flow {
+            id,
+            session,
+            target: target.to_place(),
+            state: State::Asked(Vec::new()),
+            markers: [Marker::default(); 2],
+            last: now,
+            newer: NONE,
+            older: NONE,
+        });
+        let (flows, hasher) = (&self.flows, &self.hasher);
+        self.by_target.insert_unique(hash, id.index, |&at| {
+            let flow = &flows[at as usize];
+            hash_target(hasher, flow.session, flow.target.spot())
+        });
+        self.sessions[session as usize].flows += 1;
+        self.link(id.index);
+        self.wheel.add(id, now + TURN);
+        Found::New(id.index)
+    }
+
+    /// End a flow to make room; its session stays for the one that comes.
+    fn displace(&mut self, flow: u32) {
+        if let State::Carried(carried) = &self.flows[flow as usize].state {
+            carried.gauge.cut("displaced by newer targets of the same session");
+        }
+        self.remove(flow, End::Cut);
+    }
+
+    /// A packet moved on this flow.
+    pub fn touch(&mut self, flow: u32, now: u64) {
+        let entry = &mut self.flows[flow as usize];
+        if entry.last != now {
+            entry.last = now;
+            self.unlink(flow);
+            self.link(flow);
+        }
+    }
+
+    /// Let a packet wait for the verdict. False when there is no room.
+    pub fn wait(&mut self, flow: u32, payload: &[u8]) -> bool {
+        let State::Asked(waiting) = &mut self.flows[flow as usize].state else { return false };
+        if waiting.len() >= self.most_waiting || self.waiting_bytes + payload.len() > WAITING_BYTES {
+            return false;
+        }
+        self.waiting_bytes += payload.len();
+        waiting.push(payload.into());
+        true
+    }
+
+    /// The flow of that name, if it still waits for its verdict.
+    pub fn asked(&self, id: FlowId) -> Option<&Flow> {
+        let flow = self.flows.get(id.index as usize).filter(|flow| flow.id == id)?;
+        matches!(flow.state, State::Asked(_)).then_some(flow)
+    }
+
+    /// Whether that flow still lives.
+    pub fn lives(&self, id: FlowId) -> bool {
+        self.flows.get(id.index as usize).is_some_and(|flow| flow.id == id)
+    }
+
+    /// The verdict is no.
+    pub fn refuse(&mut self, id: FlowId) {
+        if self.asked(id).is_some() {
+            self.settle(id.index, State::Refused);
+        }
+    }
+
+    /// The verdict is yes: what waited is handed over.
+    pub fn carry(&mut self, id: FlowId, carried: Carried) -> Vec<Box<[u8]>> {
+        let entry = &self.flows[id.index as usize];
+        let way = &mut self.sessions[entry.session as usize].ways[carried.way];
+        way.flows += 1;
+        if way.first == NONE {
+            way.first = id.index;
+        }
+        let sender = match &carried.located {
+            Place::Address(address) => Some(*address),
+            Place::Name(..) => None,
+        };
+        let (session, way) = (entry.session, carried.way);
+        let waited = self.settle(id.index, State::Carried(carried));
+        if let Some(sender) = sender {
+            self.expect(session, way, sender, id.index);
+        }
+        waited
+    }
+
+    fn settle(&mut self, flow: u32, state: State) -> Vec<Box<[u8]>> {
+        match std::mem::replace(&mut self.flows[flow as usize].state, state) {
+            State::Asked(waited) => {
+                self.waiting_bytes -= waited.iter().map(|packet| packet.len()).sum::<usize>();
+                waited
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The number of a far among the ways of a session.
+    pub fn way(&mut self, session: u32, far: &FarHandle) -> usize {
+        let ways = &mut self.sessions[session as usize].ways;
+        if let Some(at) = ways.iter().position(|way| Arc::ptr_eq(&way.far, far)) {
+            return at;
+        }
+        let way = Way { far: Arc::clone(far), lines: [None, None], first: NONE, named: NONE, flows: 0 };
+        // One that nobody uses any more and that nobody can use again gives its place.
+        if let Some(at) = ways.iter().position(|way| way.flows == 0 && way.far.is_dead()) {
+            ways[at] = way;
+            return at;
+        }
+        ways.push(way);
+        ways.len() - 1
+    }
+
+    /// Remember that packets for a target known by name alone go out on this flow.
+    pub fn note_named(&mut self, flow: u32) {
+        if let Some(Flow { session, state: State::Carried(carried), .. }) = self.flows.get(flow as usize)
+            && carried.alias.is_none()
+            && matches!(carried.located, Place::Name(..))
+        {
+            self.sessions[*session as usize].ways[carried.way].named = flow;
+        }
+    }
+
+    /// The flow that a packet from `sender` belongs to, and whether it shows that flow alive. A sender
+    /// that nobody wrote to is heard too (endpoint-independent filtering, RFC 4787 section 5): on the
+    /// flow whose named target it may well be, else on the way's first flow, which it does not keep
+    /// alive.
+    pub fn answered(&mut self, session: u32, way: usize, sender: Spot<'_>) -> Option<(u32, bool)> {
+        let flows = &self.flows;
+        if let Spot::Address(sender) = sender {
+            let hash = self.hasher.hash_one((session, way, sender));
+            let same = |&at: &u32| expects(&flows[at as usize], session, way, sender);
+            if let Some(&found) = self.by_sender.find(hash, same) {
+                return Some((found, true));
+            }
+        } else if let Some(&found) = self
+            .by_target
+            .find(hash_target(&self.hasher, session, sender), |&at| {
+                let flow = &flows[at as usize];
+                flow.session == session && flow.target.spot() == sender
+            })
+        {
+            return Some((found, true));
+        }
+        let entry = self.sessions.get(session as usize)?.ways.get(way)?;
+        let (named, first, flows) = (entry.named, entry.first, entry.flows);
+        if let Some(flow) = self.flows.get_mut(named as usize)
+            && let Spot::Address(address) = sender
+            && let State::Carried(carried) = &mut flow.state
+            && carried.located.port() == address.port()
+        {
+            carried.alias = Some(address);
+            self.sessions[session as usize].ways[way].named = NONE;
+            self.expect(session, way, address, named);
+            return Some((named, true));
+        }
+        if first != NONE || flows == 0 {
+            return (first != NONE).then_some((first, false));
+        }
+        let first = self.of_session(session).find(|&at| self.flows[at as usize].uses(way))?;
+        self.sessions[session as usize].ways[way].first = first;
+        Some((first, false))
+    }
+
+    fn expect(&mut self, session: u32, way: usize, sender: SocketAddr, flow: u32) {
+        let hash = self.hasher.hash_one((session, way, sender));
+        let (flows, hasher) = (&self.flows, &self.hasher);
+        self.by_sender.insert_unique(hash, flow, |&at| hash_sender(hasher, &flows[at as usize]));
+    }
+
+    /// The flow is over; `take_ended` tells whom to tell. Its session ends with its last flow.
+    pub fn end(&mut self, flow: u32, end: End) {
+        let session = self.remove(flow, end) as usize;
+        if self.sessions[session].flows == 0 {
+            let source = self.sessions.remove(session).source;
+            let hash = self.hasher.hash_one(source);
+            if let Ok(entry) = self.by_source.find_entry(hash, |&at| at as usize == session) {
+                entry.remove();
+            }
+        }
+    }
+
+    /// End what uses this way of this session.
+    pub fn end_way(&mut self, session: u32, way: usize, end: End) {
+        let over: Vec<u32> = self.of_session(session).filter(|&at| self.flows[at as usize].uses(way)).collect();
+        for flow in over {
+            self.end(flow, end);
+        }
+    }
+
+    /// End everything.
+    pub fn end_all(&mut self, end: End) {
+        while let Some((at, _)) = self.flows.iter().next() {
+            self.end(at as u32, end);
+        }
+        self.sessions.clear();
+        self.by_source.clear();
+    }
+
+    /// End what has been silent for a turn at tick `now`.
+    pub fn expire(&mut self, now: u64) {
+        while let Some(due) = self.wheel.advance(now) {
+            for id in due {
+                if !self.lives(id) {
+                    continue;
+                }
+                let last = self.flows[id.index as usize].last;
+                if now.saturating_sub(last) >= TURN {
+                    self.end(id.index, End::Idle);
+                } else {
+                    self.wheel.add(id, last + TURN);
+                }
+            }
+        }
+    }
+
+    /// Whom to tell of flows that are over; to be called when the table is not locked.
+    pub fn take_ended(&mut self) -> Vec<(Done, End)> {
+        std::mem::take(&mut self.ended)
+    }
+
+    fn of_session(&self, session: u32) -> impl Iterator<Item = u32> {
+        let newest = self.sessions.get(session as usize).map_or(NONE, |session| session.newest);
+        std::iter::successors(Some(newest), |&at| Some(self.flows[at as usize].older)).take_while(|&at| at != NONE)
+    }
+
+    /// Take a flow out of every index. Its session may be left without any.
+    fn remove(&mut self, flow: u32, end: End) -> u32 {
+        self.settle_waiting(flow);
+        self.unlink(flow);
+        let entry = &self.flows[flow as usize];
+        let hash = hash_target(&self.hasher, entry.session, entry.target.spot());
+        if let Ok(entry) = self.by_target.find_entry(hash, |&at| at == flow) {
+            entry.remove();
+        }
+        if entry.sender().is_some()
+            && let Ok(entry) = self.by_sender.find_entry(hash_sender(&self.hasher, entry), |&at| at == flow)
+        {
+            entry.remove();
+        }
+        let mut entry = self.flows.remove(flow as usize);
+        let session = &mut self.sessions[entry.session as usize];
+        session.flows -= 1;
+        if let State::Carried(carried) = &mut entry.state {
+            let way = &mut session.ways[carried.way];
+            way.flows -= 1;
+            for mark in [&mut way.first, &mut way.named] {
+                if *mark == flow {
+                    *mark = NONE;
+                }
+            }
+            self.ended.extend(carried.done.take().map(|done| (done, end)));
+        }
+        entry.session
+    }
+
+    fn settle_waiting(&mut self, flow: u32) {
+        if let State::Asked(waiting) = &mut self.flows[flow as usize].state {
+            self.waiting_bytes -= waiting.drain(..).map(|packet| packet.len()).sum::<usize>();
+        }
+    }
+
+    /// Make it the newest of its session.
+    fn link(&mut self, flow: u32) {
+        let entry = &mut self.flows[flow as usize];
+        let session = &mut self.sessions[entry.session as usize];
+        let newest = std::mem::replace(&mut session.newest, flow);
+        entry.older = newest;
+        entry.newer = NONE;
+        match self.flows.get_mut(newest as usize) {
+            Some(next) => next.newer = flow,
+            None => session.oldest = flow,
+        }
+    }
+
+    fn unlink(&mut self, flow: u32) {
+        let Flow { session, newer, older, .. } = self.flows[flow as usize];
+        let session = &mut self.sessions[session as usize];
+        match self.flows.get_mut(newer as usize) {
+            Some(next) => next.older = older,
+            None => session.newest = older,
+        }
+        match self.flows.get_mut(older as usize) {
+            Some(next) => next.newer = newer,
+            None => session.oldest = newer,
+        }
+    }
+}
+
+impl Flow {
+    fn uses(&self, way: usize) -> bool {
+        matches!(&self.state, State::Carried(carried) if carried.way == way)
+    }
+
+    /// The address that its answers come from, as far as it is known.
+    fn sender(&self) -> Option<SocketAddr> {
+        let State::Carried(carried) = &self.state else { return None };
+        match carried.located {
+            Place::Address(address) => Some(address),
+            Place::Name(..) => carried.alias,
+        }
+    }
+}
+
+fn expects(flow: &Flow, session: u32, way: usize, sender: SocketAddr) -> bool {
+    flow.session == session && flow.uses(way) && flow.sender() == Some(sender)
+}
+
+fn hash_target(hasher: &DefaultHashBuilder, session: u32, target: Spot<'_>) -> u64 {
+    hasher.hash_one((session, target))
+}
+
+fn hash_sender(hasher: &DefaultHashBuilder, flow: &Flow) -> u64 {
+    match (&flow.state, flow.sender()) {
+        (State::Carried(carried), Some(sender)) => hasher.hash_one((flow.session, carried.way, sender)),
+        _ => 0,
+    }
+}
