@@ -44,6 +44,7 @@ class Byway:
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "byway.yaml"
         file.write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
+        file.chmod(0o600)
         self.config = config
         self.program = Program(
             [*before, *command(), "run", "-c", str(file)],

@@ -1,0 +1,89 @@
+"""The docs keep up: a page for each dialect and way, a word for each config key, no dead link."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from byway.config.schema import schema
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CHANGELOG.md"]
+PAGES += sorted(DOCS.rglob("*.md"))
+
+Schema = dict[str, object]
+
+
+def _definitions() -> dict[str, Schema]:
+    return cast(dict[str, Schema], schema()["$defs"])
+
+
+def _types(ending: str) -> Iterator[str]:
+    """The `type:` words of all inbounds, or all outbounds, of the config."""
+    for name, definition in _definitions().items():
+        if name.endswith(ending):
+            properties = cast(dict[str, Schema], definition["properties"])
+            yield cast(str, properties["type"]["const"])
+
+
+def _keys() -> Iterator[tuple[str, str]]:
+    sections = {"Config": schema(), **_definitions()}
+    for section, definition in sections.items():
+        for key in cast(dict[str, Schema], definition.get("properties", {})):
+            yield section, key
+
+
+def test_each_inbound_has_a_page() -> None:
+    kinds = set(_types("Inbound"))
+    assert {"mixed", "http", "socks", "forward"} <= kinds
+    for kind in kinds:
+        assert (DOCS / "inbounds" / f"{kind}.md").is_file(), f"docs/inbounds/{kind}.md"
+
+
+def test_each_outbound_has_a_page() -> None:
+    kinds = set(_types("Outbound"))
+    assert {"direct", "http", "socks"} <= kinds
+    for kind in kinds:
+        assert (DOCS / "outbounds" / f"{kind}.md").is_file(), f"docs/outbounds/{kind}.md"
+
+
+@pytest.mark.parametrize("protocol", ["http", "socks"])
+def test_each_protocol_has_a_page(protocol: str) -> None:
+    assert (ROOT / "src" / "byway" / "protocols" / f"{protocol}.py").is_file()
+    assert (DOCS / "protocols" / f"{protocol}.md").is_file()
+
+
+def test_every_config_key_is_told_of() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md"))
+    untold = [f"{section}.{key}" for section, key in _keys() if not re.search(rf"\b{key}\b", text)]
+    assert not untold
+
+
+@pytest.mark.parametrize("page", ["glossary.md", "guide/config.md"])
+def test_the_pages_everyone_needs_are_there(page: str) -> None:
+    assert (DOCS / page).is_file()
+
+
+def test_decisions_are_recorded() -> None:
+    assert len(list((DOCS / "decisions").glob("*.md"))) >= 2
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:|#", link):
+            there = page.parent / link.partition("#")[0]
+            assert there.exists(), f"{page.relative_to(ROOT)}: {link}"
+
+
+def test_the_readme_names_the_verbs() -> None:
+    for readme in (ROOT / "README.md", ROOT / "README.zh-CN.md"):
+        text = readme.read_text(encoding="utf-8")
+        for verb in ("make demo", "make test", "make run"):
+            assert verb in text, f"{readme.name}: {verb}"
