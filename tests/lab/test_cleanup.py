@@ -29,7 +29,7 @@ with Lab() as lab:
     lab.link(a, b)
     serve_web(b, "site.example")
     a.start(["sh", "-c", "setsid sleep 1000 & echo up"], ready="up")
-    print(lab.directory, lab.run._guard.pid, flush=True)
+    print(lab.directory, flush=True)
     if sys.argv[1] == "raise":
         raise ValueError("on purpose")
     sys.stdin.read()
@@ -37,10 +37,10 @@ with Lab() as lab:
 
 
 @pytest.fixture
-def story(possible: None) -> Iterator[Callable[[str], tuple[subprocess.Popen[str], Path, int]]]:
+def story(possible: None) -> Iterator[Callable[[str], tuple[subprocess.Popen[str], Path]]]:
     started: list[subprocess.Popen[str]] = []
 
-    def start(how: str) -> tuple[subprocess.Popen[str], Path, int]:
+    def start(how: str) -> tuple[subprocess.Popen[str], Path]:
         process = subprocess.Popen(
             [sys.executable, "-c", STORY, how],
             stdin=subprocess.PIPE,
@@ -51,8 +51,7 @@ def story(possible: None) -> Iterator[Callable[[str], tuple[subprocess.Popen[str
         )
         started.append(process)
         assert process.stdout is not None
-        directory, guard_pid = process.stdout.readline().split()
-        return process, Path(directory), int(guard_pid)
+        return process, Path(process.stdout.readline().strip())
 
     yield start
     for process in started:
@@ -69,15 +68,24 @@ def eventually(look: Callable[[], bool]) -> bool:
     return True
 
 
+def guard_of(directory: Path) -> int:
+    """The process whose command line names the guard and the directory."""
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        words = place.read_bytes().split(b"\0")
+        if guard.__file__.encode() in words and str(directory).encode() in words:
+            return int(place.parent.name)
+    raise AssertionError(f"no guard of {directory}")
+
+
 def gone(directory: Path) -> bool:
     return not directory.exists() and not guard.members(directory.name)
 
 
-Story = Callable[[str], tuple[subprocess.Popen[str], Path, int]]
+Story = Callable[[str], tuple[subprocess.Popen[str], Path]]
 
 
 def test_after_an_exception(story: Story) -> None:
-    process, directory, _ = story("raise")
+    process, directory = story("raise")
     _, err = process.communicate()
     assert "on purpose" in err
     assert gone(directory)
@@ -85,7 +93,7 @@ def test_after_an_exception(story: Story) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_after_a_signal(story: Story, number: signal.Signals) -> None:
-    process, directory, _ = story("wait")
+    process, directory = story("wait")
     assert len(guard.members(directory.name)) >= 4
     process.send_signal(number)
     process.wait()
@@ -93,8 +101,8 @@ def test_after_a_signal(story: Story, number: signal.Signals) -> None:
 
 
 def test_the_next_start_cleans_up_when_the_guard_was_killed_too(story: Story) -> None:
-    process, directory, guard_pid = story("wait")
-    os.kill(guard_pid, signal.SIGKILL)
+    process, directory = story("wait")
+    os.kill(guard_of(directory), signal.SIGKILL)
     process.kill()
     process.wait()
     assert guard.members(directory.name)

@@ -61,6 +61,27 @@ def test_resets_both_ends(street: Street) -> None:
         street.wall.reset("reset.example")
 
 
+def send_in_pieces(host: str, port: int, data: bytes) -> str:
+    """Send byte by byte, each in a segment of its own; tell how it ended."""
+    with socket.create_connection((host, port), 10) as tcp:
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            for at in range(len(data)):
+                tcp.sendall(data[at : at + 1])
+            return "answered" if tcp.recv(100) else "closed"
+        except OSError as error:
+            return type(error).__name__
+
+
+def test_puts_pieces_together(street: Street) -> None:
+    ends = {}
+    for host in ("free.example", "reset.example"):
+        request = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        ends[host] = street.laptop.call(send_in_pieces, street.site.address4, 80, request)
+    assert ends["free.example"] == "answered"
+    assert ends["reset.example"] in ("ConnectionResetError", "BrokenPipeError")
+
+
 def test_looks_only_at_its_ports_unless_told(street: Street) -> None:
     echo = serve_web(street.site, port=8080, tls_port=8443)
     street.lab.settle()
@@ -121,7 +142,9 @@ def test_records_what_it_hears(street: Street, tmp_path: Path) -> None:
     street.wall.save(tmp_path / "wall.pcap")
     assert (tmp_path / "wall.pcap").stat().st_size > 20000
     if shutil.which("tcpdump"):
-        done = street.laptop.run(["tcpdump", "-Anr", str(tmp_path / "wall.pcap"), "port 80"])
+        done = street.laptop.run(
+            ["tcpdump", "-Z", "root", "-Anr", str(tmp_path / "wall.pcap"), "port 80"]
+        )
         assert "Host: free.example" in done.stdout
 
 

@@ -29,7 +29,7 @@ def main() -> int:
     tell.say("Your own network is not touched, and nothing is left behind.")
     try:
         with staged(tell) as stage:
-            how = "without root, in a user namespace" if stage.lab.run.rootless else "as root"
+            how = "without root, in a user namespace" if stage.lab.rootless else "as root"
             tell.say(f"Built {how} in {time.monotonic() - began:.1f} s:", "")
             tell.show(PICTURE)
             for number, (title, act) in enumerate(ACTS, 1):

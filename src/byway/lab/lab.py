@@ -40,12 +40,12 @@ class Lab:
         self._names: dict[str, list[str]] = {}
         self._resolver: Host | None = None
         self._changed = False
-        self.run = Run()
+        self._run = Run()
         try:
-            self.authority = Authority(self.run.directory)
+            self.authority = Authority(self._run.directory)
             self.authority.make()
         except BaseException:
-            self.run.close()
+            self._run.close()
             raise
 
     def __enter__(self) -> Lab:
@@ -67,7 +67,7 @@ class Lab:
             for process in self.processes:
                 process.stop()
         finally:
-            self.run.close()
+            self._run.close()
             for process in self.processes:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(5)
@@ -75,12 +75,17 @@ class Lab:
     @property
     def id(self) -> str:
         """What tells this lab from others that run now."""
-        return self.run.id
+        return self._run.id
+
+    @property
+    def rootless(self) -> bool:
+        """Whether it runs in a user namespace, without root."""
+        return self._run.rootless
 
     @property
     def directory(self) -> Path:
         """A place for files, gone with the lab; every host sees it under the same path."""
-        return self.run.directory
+        return self._run.directory
 
     # describing
 
@@ -110,7 +115,7 @@ class Lab:
         self._resolver = host
         self._changed = True
         self._write_zone()
-        zone = str(self.run.directory / "zone.json")
+        zone = str(self._run.directory / "zone.json")
         host.python("byway.lab.servers.names", zone)
 
     def name(self, name: str, *to: Host | str) -> None:
@@ -140,7 +145,7 @@ class Lab:
     def space_of(self, node: Node) -> Space:
         """The namespaces of a node, made on first request."""
         if node.name not in self._spaces:
-            self._spaces[node.name] = self.run.space(node.name)
+            self._spaces[node.name] = self._run.space(node.name)
         return self._spaces[node.name]
 
     def _fresh(self, name: str) -> str:
@@ -196,7 +201,7 @@ class Lab:
         if self._resolver is None:
             return
         zone = {f"{host.name}.lab": list(map(str, host.addresses)) for host in self.hosts.values()}
-        place = self.run.directory / "zone.json"
+        place = self._run.directory / "zone.json"
         draft = place.with_suffix(".new")
         draft.write_text(json.dumps({**zone, **self._names}))
         draft.replace(place)

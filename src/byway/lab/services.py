@@ -58,7 +58,7 @@ def serve_ssh(host: Host, port: int = 22) -> Sshd:
     """Run the real sshd, with keys made for this lab. Raises Unavailable."""
     lab, place = host.lab, host.space.directory
     sshd = _program("sshd", "openssh-server")
-    if lab.run.rootless:
+    if lab.rootless:
         raise Unavailable("sshd needs real root: it drops privileges to a user of its own")
     host_key, user_key = place / "ssh_host_key", place / "ssh_user_key"
     for key in (host_key, user_key):
@@ -87,7 +87,7 @@ def serve_ssh(host: Host, port: int = 22) -> Sshd:
 def serve_ftp(host: Host, root: Path, port: int = 21) -> Process:
     """Run the real vsftpd: anonymous, reading and writing below `root`. Raises Unavailable."""
     vsftpd = _program("vsftpd", "vsftpd")
-    if host.lab.run.rootless:
+    if host.lab.rootless:
         raise Unavailable("vsftpd needs real root: it drops privileges to a user of its own")
     upload = root / "upload"
     upload.mkdir(exist_ok=True)
