@@ -69,8 +69,8 @@ async def test_a_full_backlog_times_out(engine: Engine) -> None:
         target = Target.of("127.0.0.1", full.getsockname()[1])
         filling = [await engine.connect([target])]
         with pytest.raises(TimeoutError):  # noqa: PT012
-            for _ in range(8):
-                filling.append(await engine.connect([target], DialOptions(timeout=0.2)))
+            while len(filling) < 9:
+                filling += [await engine.connect([target], DialOptions(timeout=0.2))]
 
 
 async def test_dialling_from_a_chosen_address(engine: Engine) -> None:
@@ -305,7 +305,7 @@ async def test_moving_bytes_crosses_not_once() -> None:
         accepted = list(await listener.accept())
         while len(accepted) < 2:
             accepted += await listener.accept()
-        relay = engine.relay(*accepted)
+        relay = engine.relay(accepted[0], accepted[1])
         before = engine.stats()["crossings"]
         for _ in range(64):
             await one.write(bytes(65536))
@@ -405,7 +405,9 @@ class TestRelay:
         assert await far.read_exactly(size) == data
         assert await near.read_exactly(size) == data[::-1]
         await sent
-        assert (relay.up, relay.down) == (size, size)
+        await asyncio.gather(near.end(), far.end())
+        ending = await relay.wait()
+        assert (ending.up, ending.down) == (size, size)
 
 
 class TestBody:

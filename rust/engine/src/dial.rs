@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
@@ -133,10 +133,4 @@ fn tokio_socket(socket: Socket) -> TcpSocket {
 pub async fn connect_unix(path: &Path, home: usize) -> Outcome<Stream> {
     let socket = UnixStream::connect(path).await?;
     Ok(Stream::new(Io::Unix(socket), home, None))
-}
-
-/// What every accepted TCP socket gets: no Nagle delay.
-pub fn tune(socket: &TcpStream) {
-    let socket = SockRef::from(socket);
-    let _ = socket.set_tcp_nodelay(true);
 }

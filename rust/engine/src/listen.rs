@@ -3,17 +3,19 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::dial::tune;
 use crate::io::Io;
 use crate::limits::{Permit, Turnstile};
 use crate::reactor::Reactors;
@@ -111,11 +113,13 @@ pub fn listen_tcp(
         // `::` means IPv6 alone, so that a config says what it opens.
         socket.set_only_v6(true)?;
     }
+    // Accepted sockets inherit it: no delay for small answers.
+    socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let bound = socket.local_addr()?.as_socket();
     let _entered = reactors.home(0).enter();
-    let door = Door::Tcp(TcpListener::from_std(socket.into())?);
+    let door = Door::Tcp(watched(socket.into())?);
     Ok(open(door, bound, None, options, reactors, arrivals))
 }
 
@@ -140,7 +144,7 @@ pub fn listen_unix(
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     socket.listen(options.backlog)?;
     let _entered = reactors.home(0).enter();
-    let door = Door::Unix(UnixListener::from_std(socket.into())?);
+    let door = Door::Unix(watched(socket.into())?);
     Ok(open(door, None, Some(path.to_owned()), options, reactors, arrivals))
 }
 
@@ -158,9 +162,16 @@ fn open(
     Listener { address, turnstile, task: task.abort_handle(), path }
 }
 
+/// A listening socket. What it accepts is not registered with this loop, but with its own.
 enum Door {
-    Tcp(TcpListener),
-    Unix(UnixListener),
+    Tcp(AsyncFd<std::net::TcpListener>),
+    Unix(AsyncFd<std::os::unix::net::UnixListener>),
+}
+
+#[expect(unsafe_code, reason = "AsyncFd asks its caller to vouch for the descriptor")]
+fn watched<T: AsRawFd>(listener: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: the standard library's listeners own their descriptor and give the same one each time.
+    Ok(unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?)
 }
 
 enum Caller {
@@ -170,14 +181,21 @@ enum Caller {
 
 impl Door {
     async fn next(&self) -> io::Result<Caller> {
-        Ok(match self {
+        match self {
             Self::Tcp(listener) => {
-                let (socket, remote) = listener.accept().await?;
-                tune(&socket);
-                Caller::Tcp(socket.into_std()?, remote)
+                let accept = |socket: &std::net::TcpListener| Ok(socket2::SockRef::from(socket).accept()?);
+                let (socket, remote) = listener.async_io(Interest::READABLE, accept).await?;
+                socket.set_nonblocking(true)?;
+                let remote = remote.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+                Ok(Caller::Tcp(socket.into(), remote))
             }
-            Self::Unix(listener) => Caller::Unix(listener.accept().await?.0.into_std()?),
-        })
+            Self::Unix(listener) => {
+                let accept = |socket: &std::os::unix::net::UnixListener| socket.accept();
+                let (socket, _) = listener.async_io(Interest::READABLE, accept).await?;
+                socket.set_nonblocking(true)?;
+                Ok(Caller::Unix(socket))
+            }
+        }
     }
 }
 
@@ -208,7 +226,7 @@ async fn accept(door: Door, porter: Porter, reactors: std::sync::Weak<Reactors>)
             continue;
         };
         let home = reactors.next_home();
-        reactors.home(home).spawn(welcome(caller, permit, home, porter.clone()));
+        reactors.spawn(home, welcome(caller, permit, home, porter.clone()));
     }
 }
 

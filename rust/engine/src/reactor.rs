@@ -4,18 +4,49 @@
 //! polled by the thread that moves their bytes, so a chunk costs no wake-up of another thread.
 
 use std::io;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crossbeam_queue::SegQueue;
 use rustix::process::Pid;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+
+use crate::pipe::clear_pool;
+
+/// Work handed to a loop from elsewhere. Many hand-overs cost one wake-up while the loop is busy.
+#[derive(Default)]
+struct Mailbox {
+    queue: SegQueue<Box<dyn FnOnce() + Send>>,
+    signalled: AtomicBool,
+    came: Notify,
+}
+
+impl Mailbox {
+    fn put(&self, work: Box<dyn FnOnce() + Send>) {
+        self.queue.push(work);
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            self.came.notify_one();
+        }
+    }
+
+    async fn serve(&self) {
+        loop {
+            self.came.notified().await;
+            self.signalled.store(false, Ordering::Release);
+            while let Some(work) = self.queue.pop() {
+                work();
+            }
+        }
+    }
+}
 
 /// The event loops and their threads.
 pub struct Reactors {
     handles: Vec<Handle>,
+    mailboxes: Vec<Arc<Mailbox>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     stop: watch::Sender<bool>,
     next: AtomicUsize,
@@ -27,25 +58,36 @@ impl Reactors {
     pub fn start(count: usize) -> io::Result<Self> {
         let (stop, _) = watch::channel(false);
         let mut handles = Vec::with_capacity(count);
+        let mut mailboxes = Vec::with_capacity(count);
         let mut threads = Vec::with_capacity(count);
         for index in 0..count.max(1) {
             let runtime = Builder::new_current_thread().enable_all().event_interval(31).build()?;
             handles.push(runtime.handle().clone());
+            let mailbox = Arc::<Mailbox>::default();
+            mailboxes.push(Arc::clone(&mailbox));
             let mut stopped = stop.subscribe();
+            let (deaf, is_deaf) = std::sync::mpsc::channel();
             let thread = std::thread::Builder::new()
                 .name(format!("byway-{index}"))
                 .stack_size(512 * 1024)
                 .spawn(move || {
                     block_signals();
+                    let _ = deaf.send(());
                     runtime.block_on(async move {
-                        let _ = stopped.wait_for(|stop| *stop).await;
+                        tokio::select! {
+                            _ = stopped.wait_for(|stop| *stop) => {}
+                            () = mailbox.serve() => {}
+                        }
                     });
+                    clear_pool();
                     runtime.shutdown_timeout(Duration::from_millis(200));
                 })?;
+            // Not before it blocks signals may the program go on.
+            let _ = is_deaf.recv();
             threads.push(thread);
         }
         let owner = rustix::process::getpid();
-        Ok(Self { handles, threads: Mutex::new(threads), stop, next: AtomicUsize::new(0), owner })
+        Ok(Self { handles, mailboxes, threads: Mutex::new(threads), stop, next: AtomicUsize::new(0), owner })
     }
 
     /// Whether this process is the one that started the threads (they do not survive a fork).
@@ -61,6 +103,12 @@ impl Reactors {
     /// The loop with this number.
     pub fn home(&self, home: usize) -> &Handle {
         &self.handles[home % self.handles.len()]
+    }
+
+    /// Run a task on a loop, from any thread.
+    pub fn spawn(&self, home: usize, task: impl Future<Output = ()> + Send + 'static) {
+        let mailbox = &self.mailboxes[home % self.mailboxes.len()];
+        mailbox.put(Box::new(move || drop(tokio::spawn(task))));
     }
 
     /// How many loops there are.

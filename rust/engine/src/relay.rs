@@ -129,6 +129,7 @@ impl Way {
         sink: &mut Io,
         count: &AtomicU64,
         moved: &mut bool,
+        last: bool,
     ) -> Poll<Result<(), Fault>> {
         if self.over {
             return Poll::Ready(Ok(()));
@@ -154,7 +155,10 @@ impl Way {
                     self.release_held();
                     continue;
                 }
-                ready!(sink.poll_shutdown(cx)).map_err(Fault::Sink)?;
+                // Where the other direction is over already, the close that follows says it all.
+                if !last || sink.bare().is_none() {
+                    ready!(sink.poll_shutdown(cx)).map_err(Fault::Sink)?;
+                }
                 self.over = true;
                 return Poll::Ready(Ok(()));
             }
@@ -309,11 +313,13 @@ impl Relay {
 
     fn poll_ways(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let mut moved = false;
-        let up = self.up.poll(cx, &mut self.near, &mut self.far, &self.gauge.up, &mut moved);
+        let last = self.down.over;
+        let up = self.up.poll(cx, &mut self.near, &mut self.far, &self.gauge.up, &mut moved, last);
         if let Poll::Ready(Err(fault)) = up {
             return Poll::Ready(self.fail(fault, true));
         }
-        let down = self.down.poll(cx, &mut self.far, &mut self.near, &self.gauge.down, &mut moved);
+        let last = self.up.over;
+        let down = self.down.poll(cx, &mut self.far, &mut self.near, &self.gauge.down, &mut moved, last);
         if let Poll::Ready(Err(fault)) = down {
             return Poll::Ready(self.fail(fault, false));
         }

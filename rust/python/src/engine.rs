@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use byway_engine::body::{BodyMove, Framing};
-use byway_engine::completion::{Completions, Event, Token};
+use byway_engine::completion::{Event, Token};
+use byway_engine::datagrams::{Asks, Codec, Far, PacketListener as CorePackets, PacketOptions};
 use byway_engine::dial::{self, DialOptions};
 use byway_engine::failure::{Failure, Outcome};
 use byway_engine::io::Io;
@@ -14,15 +15,15 @@ use byway_engine::listen::{self, Arrivals, ListenOptions};
 use byway_engine::reactor::Reactors;
 use byway_engine::relay::Run;
 use byway_engine::stream::Stream as CoreStream;
-use byway_engine::{UnixStream, catching};
+use byway_engine::{UnixStream, abortable, catching};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::datagrams::{Datagrams, PacketListener, place};
 use crate::failure::to_python;
 use crate::listener::Listener;
-use crate::ops::{Done, Hub, Polled, Slot, fail, tokio_abort};
+use crate::ops::{Done, Hub, AbortOnDrop, Polled, Slot, fail};
 use crate::relay::Relay;
-use crate::slots::Slots;
 use crate::stream::{READ, Stream};
 
 /// (timeout, stagger, bind, interface, mark)
@@ -30,6 +31,9 @@ pub type DialArgs = (f64, f64, Option<String>, Option<String>, Option<u32>);
 
 /// A dial under way.
 type Dialling = (Token, Py<PyAny>);
+
+/// (idle, sessions, targets, waiting, only)
+type PacketArgs = (f64, usize, usize, usize, Option<String>);
 
 /// (backlog, first, `per_source`, total)
 type ListenArgs = (i32, f64, usize, usize);
@@ -45,12 +49,7 @@ impl Engine {
     /// `create_future` is the bound method of the loop that will drain this engine.
     #[new]
     fn new(threads: usize, create_future: Py<PyAny>) -> PyResult<Self> {
-        let hub = Hub {
-            reactors: Arc::new(Reactors::start(threads)?),
-            completions: Completions::new()?,
-            slots: Slots::new(),
-            create_future,
-        };
+        let hub = Hub::new(Reactors::start(threads)?, create_future)?;
         Ok(Self { hub: Arc::new(hub) })
     }
 
@@ -68,7 +67,7 @@ impl Engine {
     fn connect(&self, py: Python<'_>, addresses: Vec<(String, u16)>, options: DialArgs) -> PyResult<Dialling> {
         let addresses = addresses.iter().map(socket_address).collect::<PyResult<Vec<_>>>()?;
         let options = dial_options(options)?;
-        let home = self.hub.reactors.next_home();
+        let home = self.hub.home_of_last_read();
         self.dial(py, home, async move { dial::connect(&addresses, &options, home).await })
     }
 
@@ -115,10 +114,57 @@ impl Engine {
         let running = Arc::clone(&gauge);
         let completions = Arc::clone(&self.hub.completions);
         let relay = Run::new(*near, *far, home, idle, running);
-        let task = self.hub.reactors.home(home).spawn(async move {
+        self.hub.reactors.spawn(home, async move {
             completions.push(Event::Done(token, Done::Relayed(relay.await)));
         });
-        Ok(Relay::new(&self.hub, token, gauge, Some(task.abort_handle())))
+        Ok(Relay::new(&self.hub, token, gauge))
+    }
+
+    /// A direct way out for packets.
+    fn datagrams(&self, py: Python<'_>, options: DialArgs) -> PyResult<Datagrams> {
+        self.hub.check(py)?;
+        Ok(Datagrams::new(Far::direct(dial_options(options)?)))
+    }
+
+    /// A way through a SOCKS5 relay at `relay`, over `inner`; it lives as long as `control`.
+    fn wrap_socks5(
+        &self,
+        py: Python<'_>,
+        inner: &Bound<'_, Datagrams>,
+        relay: (String, u16),
+        control: &Bound<'_, Stream>,
+    ) -> PyResult<Datagrams> {
+        self.hub.check(py)?;
+        let relay = place(&relay.0, relay.1);
+        let inner = inner.get().consume(py)?;
+        let control = *control.get().consume(py)?;
+        Ok(Datagrams::new(Far::wrap_socks5(&inner, relay, control, &self.hub.reactors)))
+    }
+
+    /// Listen for packets; `fixed` is the target of all of them, else each has a SOCKS5 header.
+    fn listen_packets(
+        &self,
+        py: Python<'_>,
+        address: (String, u16),
+        fixed: Option<(String, u16)>,
+        options: PacketArgs,
+    ) -> PyResult<PacketListener> {
+        self.hub.check(py)?;
+        let address = socket_address(&address)?;
+        let codec = fixed.map_or(Codec::Socks5, |(host, port)| Codec::Fixed(place(&host, port)));
+        let (idle, sessions, targets, waiting, only) = options;
+        let only = only.map(|host| socket_address(&(host, 0)).map(|address| address.ip())).transpose()?;
+        let options = PacketOptions { idle: seconds(idle), sessions, targets, waiting, only };
+        let token = self.hub.slots.reserve();
+        let completions = Arc::clone(&self.hub.completions);
+        let asks = Asks::new(move || completions.push(Event::Woken(token)));
+        match CorePackets::bind(address, codec, &options, &self.hub.reactors, Arc::clone(&asks)) {
+            Ok(core) => Ok(PacketListener::new(core, asks, token, Arc::clone(&self.hub))),
+            Err(error) => {
+                self.hub.slots.free(token);
+                Err(to_python(py, Failure::Os(error)))
+            }
+        }
     }
 
     /// Move one body; the count of its payload at once, or a future of it.
@@ -185,12 +231,13 @@ impl Engine {
         let future = self.hub.future(py)?;
         let token = self.hub.slots.reserve();
         let completions = Arc::clone(&self.hub.completions);
-        let task = self.hub.reactors.home(home).spawn(async move {
-            let outcome = catching(dialling).await;
-            completions.push(Event::Done(token, Done::Dialled(outcome)));
+        let (dialling, abort) = abortable(catching(dialling));
+        self.hub.reactors.spawn(home, async move {
+            if let Ok(outcome) = dialling.await {
+                completions.push(Event::Done(token, Done::Dialled(outcome)));
+            }
         });
-        let abort = tokio_abort::Abort(task.abort_handle());
-        self.hub.slots.put(token, Slot::Dial { future: future.clone_ref(py), abort });
+        self.hub.slots.put(token, Slot::Dial { future: future.clone_ref(py), _abort: AbortOnDrop(abort) });
         Ok((token, future))
     }
 

@@ -1,6 +1,7 @@
 //! The binding: hands the engine to Python. Only this crate knows pyo3, and it holds no logic of its
 //! own beyond turning tokens into futures.
 
+mod datagrams;
 mod engine;
 mod failure;
 mod listener;
@@ -20,5 +21,8 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<stream::Stream>()?;
     module.add_class::<listener::Listener>()?;
     module.add_class::<relay::Relay>()?;
+    module.add_class::<datagrams::Datagrams>()?;
+    module.add_class::<datagrams::PacketListener>()?;
+    module.add_class::<datagrams::Ask>()?;
     Ok(())
 }

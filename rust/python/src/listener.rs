@@ -6,8 +6,7 @@ use byway_engine::completion::Token;
 use byway_engine::listen::{Arrivals, Listener as Core};
 use pyo3::prelude::*;
 
-use crate::failure::misuse;
-use crate::ops::{Hub, Slot, fail};
+use crate::ops::{Arrived, Hub, Slot, fail};
 use crate::stream::{Packed, packed};
 
 /// A bound listener.
@@ -21,7 +20,7 @@ pub struct Listener {
 
 impl Listener {
     pub fn new(core: Core, arrivals: Arc<Arrivals>, token: Token, hub: Arc<Hub>) -> Self {
-        hub.slots.put(token, Slot::Listener { arrivals: Arc::clone(&arrivals), future: None });
+        hub.slots.put(token, Slot::Listener { arrived: Arrived::Streams(Arc::clone(&arrivals)), future: None });
         Self { core: Mutex::new(Some(core)), arrivals, token, hub }
     }
 
@@ -34,26 +33,12 @@ impl Listener {
 impl Listener {
     /// A list of streams at once, or a future of one.
     fn accept(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let hub = &self.hub;
-        let Some(Slot::Listener { future: None, .. }) = hub.slots.take(self.token) else {
-            return Err(misuse(py, "the listener is closed, or somebody else accepts already"));
-        };
-        let streams = self.arrivals.take();
-        let future = if streams.is_empty() { Some(hub.future(py)?) } else { None };
-        let waiting = future.as_ref().map(|future| future.clone_ref(py));
-        hub.slots.put(self.token, Slot::Listener { arrivals: Arc::clone(&self.arrivals), future: waiting });
-        match future {
-            Some(future) => Ok(future),
-            None => hub.wrap_all(py, streams),
-        }
+        self.hub.accept(py, self.token, Arrived::Streams(Arc::clone(&self.arrivals)))
     }
 
     /// Forget a cancelled wait, so that the next accept may begin.
     fn forget(&self) {
-        if self.hub.slots.take(self.token).is_some() {
-            let arrivals = Arc::clone(&self.arrivals);
-            self.hub.slots.put(self.token, Slot::Listener { arrivals, future: None });
-        }
+        self.hub.forget_accept(self.token, Arrived::Streams(Arc::clone(&self.arrivals)));
     }
 
     #[getter]

@@ -1,11 +1,14 @@
 //! Operations that wait, what they yield, and the hub that joins tokens to futures.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use byway_engine::body::BodyMove;
+use byway_engine::AbortHandle;
 use byway_engine::completion::{Completions, Event, Token};
+use byway_engine::datagrams::Asks;
 use byway_engine::failure::{Failure, Outcome, panic_text};
 use byway_engine::listen::Arrivals;
 use byway_engine::reactor::Reactors;
@@ -16,6 +19,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+use crate::datagrams::wrap_asks;
 use crate::failure::to_python;
 use crate::slots::Slots;
 use crate::stream::Stream;
@@ -57,20 +61,40 @@ pub enum Polled {
 /// Who waits at a place.
 pub enum Slot {
     Polled { op: Polled, waker: Waker, future: Py<PyAny> },
-    Dial { future: Py<PyAny>, abort: tokio_abort::Abort },
-    Listener { arrivals: Arc<Arrivals>, future: Option<Py<PyAny>> },
+    Dial { future: Py<PyAny>, _abort: AbortOnDrop },
+    Listener { arrived: Arrived, future: Option<Py<PyAny>> },
     Relay { ended: Arc<Mutex<Option<Outcome<End>>>>, future: Option<Py<PyAny>> },
 }
 
-/// Ending a spawned task when its place is dropped.
-pub mod tokio_abort {
-    /// Aborts on drop; aborting what has ended does nothing.
-    pub struct Abort(pub byway_engine::AbortHandle);
+/// What a listener has collected.
+#[derive(Clone)]
+pub enum Arrived {
+    Streams(Arc<Arrivals>),
+    Asks(Arc<Asks>),
+}
 
-    impl Drop for Abort {
-        fn drop(&mut self) {
-            self.0.abort();
+impl Arrived {
+    /// All that came since last asked, as a Python list; None when nothing did.
+    fn take(&self, py: Python<'_>, hub: &Arc<Hub>) -> PyResult<Option<Py<PyAny>>> {
+        match self {
+            Self::Streams(arrivals) => match arrivals.take() {
+                streams if streams.is_empty() => Ok(None),
+                streams => hub.wrap_all(py, streams).map(Some),
+            },
+            Self::Asks(asks) => match asks.take() {
+                asks if asks.is_empty() => Ok(None),
+                asks => wrap_asks(py, hub, asks).map(Some),
+            },
         }
+    }
+}
+
+/// Ends a spawned dial when its place is freed; ending what is over does nothing.
+pub struct AbortOnDrop(pub AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -80,9 +104,34 @@ pub struct Hub {
     pub completions: Arc<Completions<Done>>,
     pub slots: Slots<Slot>,
     pub create_future: Py<PyAny>,
+    last_home: AtomicUsize,
 }
 
 impl Hub {
+    pub fn new(reactors: Reactors, create_future: Py<PyAny>) -> std::io::Result<Self> {
+        Ok(Self {
+            reactors: Arc::new(reactors),
+            completions: Completions::new()?,
+            slots: Slots::new(),
+            create_future,
+            last_home: AtomicUsize::new(0),
+        })
+    }
+
+    /// The loop of the stream that was read last: a dial that follows is nearly always for the same
+    /// flow, and a flow whose two sockets live on one loop moves its bytes without waking another.
+    pub fn home_of_last_read(&self) -> usize {
+        self.last_home.load(Ordering::Relaxed)
+    }
+
+    fn note_home(&self, op: &Polled) {
+        if let Polled::Read(cell, _) = op
+            && let Some(stream) = cell.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+        {
+            self.last_home.store(stream.home, Ordering::Relaxed);
+        }
+    }
+
     /// A future of the loop that owns this engine.
     pub fn future(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.create_future.call0(py)
@@ -99,6 +148,7 @@ impl Hub {
     /// Run an operation: its value at once where it can be had, else a future.
     pub fn run(&self, py: Python<'_>, mut op: Polled) -> PyResult<Started> {
         if let Poll::Ready(outcome) = poll_guarded(&mut op, &mut Context::from_waker(Waker::noop())) {
+            self.note_home(&op);
             let value = outcome.map_err(|failure| to_python(py, failure))?;
             return to_object(py, value).map(Started::Over);
         }
@@ -146,19 +196,21 @@ impl Hub {
                     }
                 }
             }
-            Some(Slot::Listener { arrivals, future }) => {
+            Some(Slot::Listener { arrived, future }) => {
                 let waiting = match future {
                     Some(future) if !is_done(py, &future)? => Some(future),
                     _ => None,
                 };
-                self.slots.put(token, Slot::Listener { arrivals: Arc::clone(&arrivals), future: None });
-                if let Some(future) = waiting {
-                    let streams = arrivals.take();
-                    if streams.is_empty() {
-                        self.slots.put(token, Slot::Listener { arrivals, future: Some(future) });
-                    } else {
-                        resolve(py, &future, self.wrap_all(py, streams))?;
-                    }
+                let Some(future) = waiting else {
+                    self.slots.put(token, Slot::Listener { arrived, future: None });
+                    return Ok(());
+                };
+                let taken = arrived.take(py, self);
+                let nothing = matches!(taken, Ok(None));
+                let kept = nothing.then(|| future.clone_ref(py));
+                self.slots.put(token, Slot::Listener { arrived, future: kept });
+                if let Some(outcome) = taken.transpose() {
+                    resolve(py, &future, outcome)?;
                 }
             }
             Some(other) => self.slots.put(token, other),
@@ -169,7 +221,7 @@ impl Hub {
 
     fn done(self: &Arc<Self>, py: Python<'_>, token: Token, done: Done) -> PyResult<()> {
         match (self.slots.free(token), done) {
-            (Some(Slot::Dial { future, abort: _ }), Done::Dialled(outcome)) if !is_done(py, &future)? => {
+            (Some(Slot::Dial { future, .. }), Done::Dialled(outcome)) if !is_done(py, &future)? => {
                 let outcome = outcome.map_err(|failure| to_python(py, failure));
                 resolve(py, &future, outcome.and_then(|stream| self.wrap(py, stream)))
             }
@@ -182,6 +234,33 @@ impl Hub {
             }
             // Given up meanwhile: what came is dropped, and a stream dropped is a stream closed.
             _ => Ok(()),
+        }
+    }
+
+    /// What a listener has collected at once, or a future of it.
+    pub fn accept(self: &Arc<Self>, py: Python<'_>, token: Token, arrived: Arrived) -> PyResult<Py<PyAny>> {
+        match self.slots.take(token) {
+            Some(Slot::Listener { future: None, .. }) => {}
+            Some(taken) => {
+                self.slots.put(token, taken);
+                return Err(to_python(py, Failure::Misuse("somebody else accepts here already")));
+            }
+            None => return Err(to_python(py, Failure::Misuse("the listener is closed"))),
+        }
+        let taken = arrived.take(py, self);
+        let future = if matches!(taken, Ok(None)) { Some(self.future(py)?) } else { None };
+        let waiting = future.as_ref().map(|future| future.clone_ref(py));
+        self.slots.put(token, Slot::Listener { arrived, future: waiting });
+        match (future, taken?) {
+            (Some(future), _) => Ok(future),
+            (None, list) => Ok(list.unwrap_or_else(|| py.None())),
+        }
+    }
+
+    /// Forget a cancelled accept.
+    pub fn forget_accept(&self, token: Token, arrived: Arrived) {
+        if self.slots.take(token).is_some() {
+            self.slots.put(token, Slot::Listener { arrived, future: None });
         }
     }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use byway_engine::AbortHandle;
 use byway_engine::completion::Token;
 use byway_engine::failure::Outcome;
 use byway_engine::relay::{End, Gauge};
@@ -20,7 +19,6 @@ pub struct Relay {
     ended: Arc<Mutex<Option<Outcome<End>>>>,
     token: Token,
     hub: Arc<Hub>,
-    abort: Option<AbortHandle>,
 }
 
 impl Relay {
@@ -29,10 +27,10 @@ impl Relay {
         (hub.slots.reserve(), Arc::new(Gauge::default()))
     }
 
-    pub fn new(hub: &Arc<Hub>, token: Token, gauge: Arc<Gauge>, abort: Option<AbortHandle>) -> Self {
+    pub fn new(hub: &Arc<Hub>, token: Token, gauge: Arc<Gauge>) -> Self {
         let ended = Arc::new(Mutex::new(None));
         hub.slots.put(token, Slot::Relay { ended: Arc::clone(&ended), future: None });
-        Self { gauge, ended, token, hub: Arc::clone(hub), abort }
+        Self { gauge, ended, token, hub: Arc::clone(hub) }
     }
 }
 
@@ -81,10 +79,7 @@ impl Relay {
     /// Close both sides at once and tell nobody.
     fn abort(&self) {
         self.hub.slots.free(self.token);
-        match &self.abort {
-            Some(abort) => abort.abort(),
-            None => self.gauge.cut("given up"),
-        }
+        self.gauge.cut("given up");
     }
 }
 

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::failure::{misuse, to_python};
-use crate::ops::{Cell, Hub, Polled, Started};
+use crate::ops::{Cell, Hub, Polled, Slot, Started, fail};
 
 /// An address as packed bytes and a port.
 pub type Packed = (Vec<u8>, u16);
@@ -60,6 +60,23 @@ impl Stream {
         }
     }
 
+    fn shut(&self) {
+        drop(self.cell.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Wake whoever waits on this handle: there is nothing left to wait for.
+    fn fail_waits(&self, py: Python<'_>) -> PyResult<()> {
+        for waiting in &self.waiting {
+            let token = waiting.swap(NOBODY, Ordering::Relaxed);
+            if token != NOBODY
+                && let Some(Slot::Polled { future, .. }) = self.hub.slots.free(token)
+            {
+                fail(py, &future, "the stream was closed or handed on")?;
+            }
+        }
+        Ok(())
+    }
+
     fn forget(&self, which: usize) {
         let token = self.waiting[which].swap(NOBODY, Ordering::Relaxed);
         if token != NOBODY {
@@ -69,8 +86,7 @@ impl Stream {
 
     /// Take the stream out for a layer or a relay.
     pub fn consume(&self, py: Python<'_>) -> PyResult<Box<Core>> {
-        self.forget(READ);
-        self.forget(WRITE);
+        self.fail_waits(py)?;
         let taken = self.cell.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken.ok_or_else(|| misuse(py, "the stream was closed or handed on"))
     }
@@ -85,7 +101,10 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.close();
+        // Whoever waits holds the handle, so nobody does.
+        self.forget(READ);
+        self.forget(WRITE);
+        self.shut();
     }
 }
 
@@ -151,17 +170,17 @@ impl Stream {
         Ok((!waiting.is_none(py)).then_some(waiting))
     }
 
-    fn close(&self) {
-        self.forget(READ);
-        self.forget(WRITE);
-        drop(self.cell.lock().unwrap_or_else(PoisonError::into_inner).take());
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.shut();
+        self.fail_waits(py)
     }
 
     /// Close so that the other side sees a reset.
-    fn abort(&self) {
-        if let Some(mut stream) = self.cell.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    fn abort(&self, py: Python<'_>) -> PyResult<()> {
+        if let Some(stream) = self.cell.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             stream.io.abort();
         }
+        self.close(py)
     }
 
     /// Whether the handle was closed, or consumed by a layer or a relay.

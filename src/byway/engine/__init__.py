@@ -4,6 +4,7 @@ In come addresses, options and streams; out go streams, relays and counters. Not
 config, a name or a rule. Its clock is flow time: a few calls per flow, none per chunk or packet.
 """
 
+from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketListener
 from byway.engine.engine import Engine
 from byway.engine.options import Body, DialOptions, ListenOptions, PacketOptions
 from byway.engine.relay import EngineRelay
@@ -13,9 +14,12 @@ __all__ = [
     "Body",
     "DialOptions",
     "Engine",
+    "EngineDatagrams",
     "EngineListener",
     "EngineRelay",
     "EngineStream",
     "ListenOptions",
+    "PacketAsk",
+    "PacketListener",
     "PacketOptions",
 ]

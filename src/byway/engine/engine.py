@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from typing import Literal
 
 from byway import _engine
-from byway.engine.options import Body, DialOptions, ListenOptions
+from byway.engine.datagrams import EngineDatagrams, PacketListener, raw_datagrams
+from byway.engine.options import Body, DialOptions, ListenOptions, PacketOptions
 from byway.engine.relay import EngineRelay
 from byway.engine.stream import EngineListener, EngineStream
 from byway.flow import Target
-from byway.interfaces import Stream
+from byway.interfaces import Datagrams, Stream
 
 
 class Engine:
@@ -69,6 +71,30 @@ class Engine:
         """Join two of the engine's streams, at once, in Rust. Consumes both; what was unread, held
         or unfinished goes first. It ends when nothing has moved for `idle` seconds."""
         return EngineRelay(self._raw.relay(_raw(near), _raw(far), idle))
+
+    def datagrams(self, options: DialOptions | None = None) -> EngineDatagrams:
+        """A direct way out for packets: one local port per address family, for all targets."""
+        return EngineDatagrams(self._raw.datagrams(_dial(options)), names=False)
+
+    def wrap_socks5(self, inner: Datagrams, relay: Target, control: Stream) -> EngineDatagrams:
+        """A way through the SOCKS5 relay at `relay` (RFC 1928, section 7), over `inner`. Consumes
+        both; it ends with its control stream. It carries names."""
+        wrapped = self._raw.wrap_socks5(
+            raw_datagrams(inner), (relay.host, relay.port), _raw(control)
+        )
+        return EngineDatagrams(wrapped, names=True)
+
+    def listen_packets(
+        self,
+        address: Target,
+        codec: Literal["socks5"] | Target,
+        options: PacketOptions | None = None,
+    ) -> PacketListener:
+        """Listen for packets: with SOCKS5 headers, or all for one fixed target. Raises OSError."""
+        fixed = None if isinstance(codec, str) else (codec.host, codec.port)
+        options = options or PacketOptions()
+        limits = (options.idle, options.sessions, options.targets, options.waiting, options.only)
+        return PacketListener(self._raw.listen_packets((address.host, address.port), fixed, limits))
 
     async def send_body(self, source: Stream, sink: Stream, body: Body) -> int:
         """Move one HTTP body; neither stream is consumed. Returns its payload bytes.

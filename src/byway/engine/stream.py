@@ -52,7 +52,7 @@ class EngineStream:
         return got if isinstance(got, bytes) else await got
 
     async def read_until(self, mark: bytes, limit: int) -> bytes:
-        """Up to and including mark. Raises EOFError, ValueError past limit. Cancel loses nothing."""
+        """Up to and including mark. Raises EOFError, or ValueError past limit."""
         got = self.raw.read_until(mark, limit)
         return got if isinstance(got, bytes) else await got
 

@@ -1,0 +1,188 @@
+//! Packet sessions in Python's hands: who asks, and by which way the answer lets it go.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use byway_engine::completion::{Event, Token};
+use byway_engine::datagrams::{Ask as CoreAsk, Asks, FarHandle, PacketListener as Core, Place};
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use crate::failure::misuse;
+use crate::ops::{Arrived, Done, Hub, Slot, fail};
+use crate::relay::Relay;
+use crate::stream::{Packed, packed};
+
+/// A target as Python has it: its host, its port, and its packed address unless it is a name.
+type PlaceParts = (String, u16, Option<Vec<u8>>);
+
+/// A way out for packets; shared by the targets of one session.
+#[pyclass(frozen, module = "byway._engine")]
+pub struct Datagrams {
+    far: Mutex<Option<FarHandle>>,
+}
+
+impl Datagrams {
+    pub fn new(far: FarHandle) -> Self {
+        Self { far: Mutex::new(Some(far)) }
+    }
+
+    /// The way itself, still shared.
+    fn share(&self, py: Python<'_>) -> PyResult<FarHandle> {
+        let far = self.far.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        far.ok_or_else(|| misuse(py, "the datagrams were closed or wrapped"))
+    }
+
+    /// The way itself, for a layer around it.
+    pub fn consume(&self, py: Python<'_>) -> PyResult<FarHandle> {
+        let far = self.far.lock().unwrap_or_else(PoisonError::into_inner).take();
+        far.ok_or_else(|| misuse(py, "the datagrams were closed or wrapped"))
+    }
+}
+
+#[pymethods]
+impl Datagrams {
+    /// End its flows and give up its sockets. Idempotent.
+    fn close(&self) {
+        if let Some(far) = self.far.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            far.close();
+        }
+    }
+}
+
+/// A bound packet socket and its sessions.
+#[pyclass(frozen, module = "byway._engine")]
+pub struct PacketListener {
+    core: Mutex<Option<Core>>,
+    asks: Arc<Asks>,
+    token: Token,
+    hub: Arc<Hub>,
+}
+
+impl PacketListener {
+    pub fn new(core: Core, asks: Arc<Asks>, token: Token, hub: Arc<Hub>) -> Self {
+        hub.slots.put(token, Slot::Listener { arrived: Arrived::Asks(Arc::clone(&asks)), future: None });
+        Self { core: Mutex::new(Some(core)), asks, token, hub }
+    }
+}
+
+#[pymethods]
+impl PacketListener {
+    /// A list of asks at once, or a future of one.
+    fn accept(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.hub.accept(py, self.token, Arrived::Asks(Arc::clone(&self.asks)))
+    }
+
+    /// Forget a cancelled wait, so that the next accept may begin.
+    fn forget(&self) {
+        self.hub.forget_accept(self.token, Arrived::Asks(Arc::clone(&self.asks)));
+    }
+
+    #[getter]
+    fn address(&self) -> Option<Packed> {
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        core.as_ref().map(|core| packed(core.address))
+    }
+
+    /// What it did so far, by name.
+    fn stats(&self) -> Vec<(&'static str, u64)> {
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stats) = core.as_ref().map(Core::stats) else { return Vec::new() };
+        vec![
+            ("sessions", stats.sessions),
+            ("flows", stats.flows),
+            ("packets_up", stats.packets_up),
+            ("packets_down", stats.packets_down),
+            ("malformed", stats.malformed),
+            ("stranger", stats.stranger),
+            ("refused", stats.refused),
+            ("full", stats.full),
+            ("congested", stats.congested),
+            ("unsendable", stats.unsendable),
+            ("gro", stats.gro.into()),
+            ("gso", stats.gso.into()),
+        ]
+    }
+
+    /// End its sessions and unbind. Idempotent.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(core);
+        drop(self.asks.take());
+        match self.hub.slots.free(self.token) {
+            Some(Slot::Listener { future: Some(future), .. }) => fail(py, &future, "the listener was closed"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A new (session, target) pair that waits for its verdict. Dropped unanswered, it is refused.
+#[pyclass(frozen, module = "byway._engine")]
+pub struct Ask {
+    core: Mutex<Option<CoreAsk>>,
+    hub: Arc<Hub>,
+    #[pyo3(get)]
+    session: u64,
+    #[pyo3(get)]
+    source: Packed,
+    #[pyo3(get)]
+    target: PlaceParts,
+}
+
+impl Ask {
+    fn new(core: CoreAsk, hub: &Arc<Hub>) -> Self {
+        let (session, source, target) = (core.session, packed(core.source), parts(&core.target));
+        Self { core: Mutex::new(Some(core)), hub: Arc::clone(hub), session, source, target }
+    }
+}
+
+#[pymethods]
+impl Ask {
+    /// Let it go by `far`, to `host` (an address or a name) and `port`.
+    fn relay(&self, py: Python<'_>, far: &Bound<'_, Datagrams>, host: &str, port: u16) -> PyResult<Relay> {
+        self.hub.check(py)?;
+        let far = far.get().share(py)?;
+        let ask = self.core.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ask = ask.ok_or_else(|| misuse(py, "the ask was answered already"))?;
+        let (token, gauge) = Relay::place(&self.hub);
+        let relay = Relay::new(&self.hub, token, Arc::clone(&gauge));
+        let completions = Arc::clone(&self.hub.completions);
+        let done = move |end| completions.push(Event::Done(token, Done::Relayed(Ok(end))));
+        ask.relay(&far, place(host, port), gauge, Box::new(done));
+        Ok(relay)
+    }
+
+    /// Say no, until the session ends.
+    fn refuse(&self) {
+        if let Some(ask) = self.core.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            ask.refuse();
+        }
+    }
+}
+
+/// Python handles for a batch of asks.
+pub fn wrap_asks(py: Python<'_>, hub: &Arc<Hub>, asks: Vec<CoreAsk>) -> PyResult<Py<PyAny>> {
+    let list = PyList::empty(py);
+    for ask in asks {
+        list.append(Py::new(py, Ask::new(ask, hub))?)?;
+    }
+    Ok(list.into_any().unbind())
+}
+
+/// The engine's form of a host and a port.
+pub fn place(host: &str, port: u16) -> Place {
+    match host.parse() {
+        Ok(address) => Place::Address(SocketAddr::new(address, port)),
+        Err(_) => Place::Name(host.to_owned(), port),
+    }
+}
+
+fn parts(place: &Place) -> PlaceParts {
+    match place {
+        Place::Address(address) => {
+            let (bytes, port) = packed(*address);
+            (address.ip().to_string(), port, Some(bytes))
+        }
+        Place::Name(name, port) => (name.clone(), *port, None),
+    }
+}

@@ -1,0 +1,102 @@
+"""Packet sessions: one per source, many targets, judged once per (session, target)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from byway import _engine
+from byway.engine.relay import EngineRelay
+from byway.errors import EngineError
+from byway.flow import Target
+from byway.interfaces import Datagrams
+
+
+class EngineDatagrams:
+    """A way out for the packets of one session. `names` tells whether it carries host names."""
+
+    __slots__ = ("_names", "raw")
+
+    def __init__(self, raw: _engine.Datagrams, names: bool) -> None:
+        self.raw = raw
+        self._names = names
+
+    @property
+    def bare(self) -> EngineDatagrams:
+        """Itself: nothing stands in front of it."""
+        return self
+
+    async def locate(self, target: Target) -> Target:
+        """The target itself. Raises ValueError for a name that this way cannot carry."""
+        if target.is_name and not self._names:
+            raise ValueError(f"{target.host} has to be resolved first")
+        return target
+
+    def close(self) -> None:
+        """End its flows. Idempotent."""
+        self.raw.close()
+
+
+class PacketAsk:
+    """A new (session, target) pair. Answer it once; dropped unanswered it is refused."""
+
+    __slots__ = ("_raw", "session", "source", "target")
+
+    def __init__(self, raw: _engine.Ask) -> None:
+        self._raw = raw
+        self.session = raw.session
+        self.source = Target.from_packed(*raw.source)
+        host, port, packed = raw.target
+        self.target = Target(host, port) if packed is None else Target.from_packed(packed, port)
+
+    def relay(self, far: Datagrams, target: Target) -> EngineRelay:
+        """Let it go by `far` to `target`, as located. Packets that waited go first. `far` is shared
+        by the session's targets, not consumed. Raises EngineError when answered before."""
+        return EngineRelay(self._raw.relay(raw_datagrams(far), target.host, target.port))
+
+    def refuse(self) -> None:
+        """Say no; remembered until the session ends. Idempotent."""
+        self._raw.refuse()
+
+
+class PacketListener:
+    """A bound packet socket."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: _engine.PacketListener) -> None:
+        self._raw = raw
+
+    @property
+    def address(self) -> Target:
+        """Where it listens. Raises EngineError once it is closed."""
+        address = self._raw.address
+        if address is None:
+            raise EngineError("the listener is closed")
+        return Target.from_packed(*address)
+
+    async def accept(self) -> Sequence[PacketAsk]:
+        """The pairs that came up since last asked, at least one. EngineError once it is closed."""
+        got = self._raw.accept()
+        if not isinstance(got, list):
+            try:
+                got = await got
+            except asyncio.CancelledError:
+                self._raw.forget()
+                raise
+        return [PacketAsk(raw) for raw in got]
+
+    def stats(self) -> dict[str, int]:
+        """Sessions, flows, packets, what was dropped and why, and which offloads are on."""
+        return dict(self._raw.stats())
+
+    def close(self) -> None:
+        """End its sessions and unbind. Idempotent."""
+        self._raw.close()
+
+
+def raw_datagrams(datagrams: Datagrams) -> _engine.Datagrams:
+    """The extension's handle. Raises TypeError for datagrams that are not the engine's."""
+    if not isinstance(datagrams, EngineDatagrams):
+        raise TypeError(f"not datagrams of the engine: {datagrams!r}")
+    return datagrams.raw
