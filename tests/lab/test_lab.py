@@ -158,6 +158,21 @@ def test_names_are_checked(possible: None) -> None:
                 lab.host(bad)
         with pytest.raises(ValueError, match="no link"):
             _ = lab.hosts["a"].address4
+        with pytest.raises(ValueError, match="no link"):
+            serve_web(lab.hosts["a"])
+
+
+def test_the_order_of_a_description_does_not_matter(possible: None) -> None:
+    with Lab() as lab:
+        a, wall, b = lab.host("a"), lab.wall(), lab.host("b")
+        lab.resolver(b)
+        lab.name("b.example", b)
+        wall.drop("198.51.100.0/24", b)
+        lab.link(a, wall)
+        lab.link(wall, b)
+        assert a.run(["ping", "-c1", "-W0.2", b.address4]).returncode == 1
+        wall.relent()
+        assert a.run(["ping", "-c1", "-W5", "b.example"]).returncode == 0
 
 
 def test_real_sshd(street: Street) -> None:

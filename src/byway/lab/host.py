@@ -7,7 +7,7 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -215,6 +215,14 @@ class Host:
         if not self.node.ports:
             raise ValueError(f"{self.name} has no link yet, so no address")
         return self.node.ports[0]
+
+
+def addresses_of(targets: Iterable[Host | str]) -> list[str]:
+    """The addresses of hosts, as text; what is text already stays as it is."""
+    found: list[str] = []
+    for target in targets:
+        found += [target] if isinstance(target, str) else map(str, target.addresses)
+    return found
 
 
 class Router(Host):

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from byway.lab import wiring
 from byway.lab.authority import Authority
-from byway.lab.host import Host, Router
+from byway.lab.host import Host, Router, addresses_of
 from byway.lab.process import Process
 from byway.lab.space import Run, Space
 from byway.lab.wall import Wall
@@ -37,7 +37,7 @@ class Lab:
         self._plan = Plan()
         self._segments: list[Segment] = []
         self._spaces: dict[str, Space] = {}
-        self._names: dict[str, list[str]] = {}
+        self._names: dict[str, tuple[Host | str, ...]] = {}
         self._resolver: Host | None = None
         self._changed = False
         self._run = Run()
@@ -120,10 +120,7 @@ class Lab:
 
     def name(self, name: str, *to: Host | str) -> None:
         """Teach the lab's DNS a name: the addresses of hosts, or address literals."""
-        found: list[str] = []
-        for one in to:
-            found += [one] if isinstance(one, str) else [str(ip) for ip in one.addresses]
-        self._names[name] = found
+        self._names[name] = to
         self._write_zone()
 
     # being
@@ -200,10 +197,11 @@ class Lab:
     def _write_zone(self) -> None:
         if self._resolver is None:
             return
-        zone = {f"{host.name}.lab": list(map(str, host.addresses)) for host in self.hosts.values()}
+        known = {f"{host.name}.lab": (host,) for host in self.hosts.values()}
+        zone = {name: addresses_of(to) for name, to in {**known, **self._names}.items()}
         place = self._run.directory / "zone.json"
         draft = place.with_suffix(".new")
-        draft.write_text(json.dumps({**zone, **self._names}))
+        draft.write_text(json.dumps(zone))
         draft.replace(place)
         servers = [str(ip) for ip in self._resolver.addresses[:2]]
         for host in self.hosts.values():

@@ -15,8 +15,13 @@ from byway.lab.space import Unavailable, environment
 def serve_web(
     host: Host, *names: str, title: str = "", port: int = 80, tls_port: int = 443
 ) -> Process:
-    """Serve the lab's web site (see servers/origin.py) under these names, plain and over TLS."""
+    """Serve the lab's web site (see servers/origin.py) under these names, plain and over TLS.
+
+    The certificate is also for the host's addresses, so give it its links first (ValueError).
+    """
     lab = host.lab
+    if not host.addresses:
+        raise ValueError(f"{host.name} has no link yet, so no address for its certificate")
     for name in names:
         lab.name(name, host)
     every = [*names, f"{host.name}.lab"]

@@ -12,7 +12,7 @@ from shutil import copyfile
 from typing import TYPE_CHECKING
 
 from byway.lab.capture import Capture
-from byway.lab.host import Host, Router
+from byway.lab.host import Host, Router, addresses_of
 from byway.lab.process import Process
 from byway.lab.wiring import Node
 
@@ -38,7 +38,7 @@ class Wall(Router):
         super().__init__(lab, node)
         self._observer: Process | None = None
         self._orders = 0
-        self._dropped: list[str] = []
+        self._dropped: list[Host | str] = []
         self._names: list[str] = []
         self._forged: list[str] = []
         self._hosts: list[str] = []
@@ -46,7 +46,7 @@ class Wall(Router):
 
     def drop(self, *targets: Host | str) -> None:
         """Drop what goes to or comes from these hosts, addresses or prefixes."""
-        self._dropped += _prefixes(targets)
+        self._dropped += targets
         self._apply()
 
     def forge(self, *names: str, to: Iterable[str] = NOWHERE) -> None:
@@ -99,7 +99,7 @@ class Wall(Router):
     def _apply(self) -> None:
         if self._observer is None:
             return
-        self.space.script(f"nft -f - <<'END'\n{_table(self._dropped)}\nEND\n")
+        self.space.script(f"nft -f - <<'END'\n{_table(addresses_of(self._dropped))}\nEND\n")
         rules = {"names": self._names, "forged": self._forged, "hosts": self._hosts}
         self._order({**rules, "ports": self._ports})
 
@@ -111,13 +111,6 @@ class Wall(Router):
         self._observer.popen.stdin.write(json.dumps(order).encode() + b"\n")
         self._observer.popen.stdin.flush()
         return int(self._observer.wait_for(rf"^done {self._orders} lost (\d+)$")[1])
-
-
-def _prefixes(targets: Iterable[Host | str]) -> list[str]:
-    found: list[str] = []
-    for target in targets:
-        found += [target] if isinstance(target, str) else map(str, target.addresses)
-    return found
 
 
 def _table(dropped: list[str]) -> str:
