@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.interop.byway import USERS, proxying
+from tests.interop.hosts import Hosts, three_hosts
 from tests.interop.origin import Server
 from tests.interop.programs import need, run, told
 
@@ -94,3 +95,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a mixed proxy that knows two users."""
     with proxying(tmp_path_factory.mktemp("guarded"), users=USERS) as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def hosts() -> Iterator[Hosts]:
+    """Three hosts and two links, gone afterwards."""
+    with three_hosts() as made:
+        yield made

@@ -83,8 +83,8 @@ class Exchange(BaseHTTPRequestHandler):
             self.send_header("Connection", "Upgrade")
             self.send_header("Upgrade", self.headers.get("Upgrade", "echo"))
             self.end_headers()
-            while data := self.connection.recv(65536):
-                self.connection.sendall(data)
+            while data := self.rfile.read1(65536):
+                self.wfile.write(data)
             self.close_connection = True
         else:
             self._answer({"unknown": self.path}, 404)

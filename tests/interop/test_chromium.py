@@ -1,27 +1,23 @@
 """Headless Chromium, on a host of its own that reaches nothing but the proxy.
 
-Chromium bypasses its proxy for loopback addresses, so three namespaces stand in for three hosts:
-
-    client 198.51.100.2 -- 198.51.100.1 proxy 192.0.2.1 -- 192.0.2.2 origin
+Chromium bypasses its proxy for loopback addresses, so three namespaces stand in for three hosts.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.interop.byway import Byway
 from tests.interop.conftest import Certificate
-from tests.interop.programs import Program, missing, need, run, told, until
+from tests.interop.hosts import ORIGIN, PROXY, Hosts
+from tests.interop.programs import Program, need, run, told
 
 ROOT = Path(__file__).parents[2]
-PROXY, ORIGIN = "198.51.100.1", "192.0.2.2"
 PORT, HTTP, HTTPS = 1080, 80, 443  # ports of namespaces that are ours alone
 QUIET = [
     "--headless",
@@ -38,46 +34,6 @@ QUIET = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Hosts:
-    """The names of three network namespaces."""
-
-    client: str
-    proxy: str
-    origin: str
-
-    def on(self, host: str) -> list[str]:
-        """The words that run a command on one of them."""
-        return [need("ip"), "netns", "exec", host]
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[Hosts]:
-    """Three hosts and two links, gone afterwards."""
-    ip = need("ip")
-    if os.geteuid() != 0:
-        missing("network namespaces need root")
-    made = Hosts(*(f"byway-{os.getpid()}-{role}" for role in ("client", "proxy", "origin")))
-
-    def link(left: str, near: str, right: str, far: str, name: str) -> None:
-        words = ("link", "add", f"{name}0", "netns", left, "type", "veth", "peer", f"{name}1")
-        told(run(ip, *words, "netns", right))
-        for host, device, address in ((left, f"{name}0", near), (right, f"{name}1", far)):
-            told(run(ip, "-n", host, "addr", "add", f"{address}/30", "dev", device))
-            told(run(ip, "-n", host, "link", "set", device, "up"))
-
-    with ExitStack() as stack:
-        for host in (made.client, made.proxy, made.origin):
-            done = run(ip, "netns", "add", host)
-            if done.returncode:
-                missing(f"no network namespaces here: {done.stderr.decode()}")
-            stack.callback(run, ip, "netns", "del", host)
-            told(run(ip, "-n", host, "link", "set", "lo", "up"))
-        link(made.client, "198.51.100.2", made.proxy, PROXY, "cp")
-        link(made.proxy, "192.0.2.1", made.origin, ORIGIN, "po")
-        yield made
-
-
 @pytest.fixture(scope="module")
 def through(
     hosts: Hosts, certificate: Certificate, tmp_path_factory: pytest.TempPathFactory
@@ -89,12 +45,12 @@ def through(
             words = [sys.executable, "-m", "tests.interop.origin", ORIGIN, str(port), *more]
             command = [*hosts.on(hosts.origin), *words]
             stack.callback(Program(command, folder / f"origin-{port}.log", cwd=ROOT).stop)
-            _answering(hosts, hosts.proxy, ORIGIN, port)
+            hosts.answering(hosts.proxy, ORIGIN, port)
         inbound = {"type": "mixed", "listen": f"{PROXY}:{PORT}", "open": True}
         config = {"inbounds": {"door": inbound}}
         byway = Byway(config, folder, before=hosts.on(hosts.proxy))
         stack.callback(byway.stop)
-        _answering(hosts, hosts.client, PROXY, PORT)
+        hosts.answering(hosts.client, PROXY, PORT)
         yield byway
 
 
@@ -117,8 +73,3 @@ def test_loads_a_page_and_what_its_script_fetches(
 def test_the_client_reaches_the_origin_no_other_way(hosts: Hosts, through: Byway) -> None:
     command = [*hosts.on(hosts.client), need("curl"), "-q", "-sS", "--noproxy", "*", "-m", "5"]
     assert run(*command, f"http://{ORIGIN}/seen").returncode == 7
-
-
-def _answering(hosts: Hosts, host: str, address: str, port: int) -> None:
-    probe = [*hosts.on(host), need("nc"), "-z", "-w", "2", address, str(port)]
-    until(lambda: run(*probe).returncode == 0, 20, f"{address}:{port}")

@@ -14,6 +14,7 @@ from tests.interop.byway import ANN
 from tests.interop.conftest import Origin
 from tests.interop.origin import content, digest
 from tests.interop.programs import need, run, told
+from tests.interop.raw import dial
 
 MIB = 1 << 20
 SCHEMES = ["http", "socks4", "socks4a", "socks5", "socks5h"]
@@ -177,6 +178,22 @@ def test_many_at_once(port: int, origin: Origin) -> None:
     outs = [word for url in urls for word in ("-o", "-", url)]
     got = curl(f"socks5h://127.0.0.1:{port}", "--parallel", "--parallel-max", "20", *outs)
     assert len(got) == sum(50_000 + n for n in range(20))
+
+
+def test_switches_protocols_in_the_middle(port: int, origin: Origin) -> None:
+    # What a browser does for WebSocket over a plain HTTP proxy that it may forward through.
+    request = (
+        f"GET {origin.url('/upgrade')} HTTP/1.1\r\nHost: 127.0.0.1:{origin.http}\r\n"
+        "Connection: Upgrade\r\nUpgrade: echo\r\n\r\nsent along"
+    )
+    with dial(port) as sock:
+        sock.sendall(request.encode())
+        got = b""
+        while not got.endswith(b"sent along"):
+            got += sock.recv(1000)
+        assert got.startswith(b"HTTP/1.1 101 ")
+        sock.sendall(b"and after")
+        assert sock.recv(1000) == b"and after"
 
 
 @pytest.mark.parametrize("name", ["http_proxy", "all_proxy"])
