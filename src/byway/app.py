@@ -127,7 +127,11 @@ class App:
         try:
             for task in self._serving:
                 task.cancel()
-            await self._tasks.__aexit__(kind, error, trace)
+            # The body's own error goes on as it is; a cancel may be the group's, for a failed task.
+            cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
+            await self._tasks.__aexit__(
+                *((kind, error, trace) if cancelled else (None, None, None))
+            )
         finally:
             self.log.info("stopped", flows=self.ledger.carried)
             await self._closed()

@@ -149,8 +149,7 @@ class Exchange:
     async def wait(self) -> Ending:
         kept = False
         try:
-            await self._send_request()
-            reason, kept = await self._exchange()
+            reason, kept = await self._tried()
         except (OSError, EOFError, PeerError, EngineError):
             if not self._cut:
                 raise
@@ -169,29 +168,33 @@ class Exchange:
             self._far.close()
             self._near.close()
 
-    async def _send_request(self) -> None:
-        """Send the head; a kept connection that turns out dead is replaced where that is safe."""
-        head = self._outgoing.head
+    async def _tried(self) -> tuple[str, bool]:
+        """The exchange; a kept connection that turns out dead is replaced once, where it may be."""
+        try:
+            return await self._exchange()
+        except (OSError, EOFError):
+            if self._cut or not self._is_repeatable():
+                raise
         assert self._far is not None
-        if not (self._reused and self._is_repeatable()):
-            await self._far.write(head)
-        else:
-            try:
-                await self._far.write(head)
-                await self._far.peek(1, self._entry.means.idle)
-            except (OSError, EOFError):
-                assert self._far_key is not None
-                self._far.close()
-                self._far = await self._far_key[0].connect(self.flow.target)
-                await self._far.write(head)
-        self.up += len(head)
+        assert self._far_key is not None
+        self._far.close()
+        self._far = await self._far_key[0].connect(self.flow.target)
+        return await self._exchange()
 
     def _is_repeatable(self) -> bool:
-        """Whether a second try cannot do harm (RFC 9112 section 9.3.1)."""
-        return self._request.head.method in _SAFE and self._outgoing.framing.is_empty
+        """Whether a second try can help and cannot do harm (RFC 9112 section 9.3.1)."""
+        return (
+            self._reused
+            and not self._answered
+            and self._request.head.method in _SAFE
+            and self._outgoing.framing.is_empty
+        )
 
     async def _exchange(self) -> tuple[str, bool]:
-        """Everything after the request's head: how it ended, and whether far was kept."""
+        """The request and its response: how it ended, and whether far was kept."""
+        assert self._far is not None
+        await self._far.write(self._outgoing.head)
+        self.up += len(self._outgoing.head)
         if self._outgoing.framing.is_empty:
             incoming = await self._response(None)
             return await self._finish(incoming, None)
@@ -229,9 +232,8 @@ class Exchange:
         assert self._far is not None
         limit, idle = self._entry.means.head, self._entry.means.idle
         if sending is None or sending.done():
-            if not await self._far.peek(1, idle):
-                raise TimeoutError("the server did not answer (limits.idle)")
-            return await http.read_response(self._far, limit)
+            async with asyncio.timeout(idle):
+                return await http.read_response(self._far, limit)
         reading = asyncio.ensure_future(http.read_response(self._far, limit))
         try:
             await asyncio.wait((reading, sending), return_when=asyncio.FIRST_COMPLETED)
@@ -281,10 +283,12 @@ class Exchange:
 
 async def _is_quiet(far: Stream) -> bool:
     """Whether a kept connection is still open and has nothing to say unasked."""
-    try:
-        return not await far.peek(1, 0)
-    except (OSError, EOFError, EngineError):
-        return False
+    reading = asyncio.ensure_future(far.read(1))
+    await asyncio.sleep(0)
+    quiet = not reading.done()
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    return quiet
 
 
 def _body(framing: http.Framing) -> Body:

@@ -104,10 +104,8 @@ class _Bind(_Answered, Visit):
         try:
             await asyncio.wait((accepting, leaving), return_when=asyncio.FIRST_COMPLETED)
             if not accepting.done():
-                if leaving.exception() is not None:
-                    raise PeerError("the client left while it waited for its peer")
-                if not leaving.result():
-                    raise TimeoutError(f"no peer came within {PEER_WAIT:.0f} s")
+                if leaving.exception() is not None or not leaving.result():
+                    raise PeerError(f"no peer came within {PEER_WAIT:.0f} s, or the client left")
                 async with asyncio.timeout(PEER_WAIT):  # it spoke early, and still waits
                     await accepting
             return accepting.result()

@@ -46,10 +46,10 @@ class LineWriter:
         told = 0
         while True:
             self._wake.wait()
-            closing = self._closing
-            if not closing:
+            if not self._closing:
                 time.sleep(PAUSE)
-                self._wake.clear()
+            self._wake.clear()
+            closing = self._closing  # read after the clear, so that a close is never missed
             lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
             if (dropped := self.dropped) > told:
                 lines.append(f"({dropped - told} log lines were lost: their reader is too slow)")

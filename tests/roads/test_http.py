@@ -1,0 +1,281 @@
+"""Plain HTTP requests through the proxy, byte by byte: what goes on, what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from byway.flow import Target
+from tests.roads import clients
+from tests.roads.conftest import RunRoad
+
+PLAIN = "inbounds: {in: {type: http, listen: '127.0.0.1:0'}}\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+Play = Callable[[asyncio.StreamReader, asyncio.StreamWriter], "asyncio.Future[None]"]
+
+
+class Origin:
+    """A scripted server: it answers each request head (and its fixed body) from a list."""
+
+    def __init__(self, answers: list[bytes], body: int = 0, close: bool = False) -> None:
+        self.answers = answers
+        self.seen: list[bytes] = []
+        self.connections = 0
+        self._body = body
+        self._close = close
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while self.answers:
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.seen.append(head + await reader.readexactly(self._body))
+                writer.write(self.answers.pop(0))
+                await writer.drain()
+                if self._close:
+                    break
+            else:
+                await reader.read()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def serving(origin: Origin) -> AsyncIterator[Target]:
+    server = await asyncio.start_server(origin.talk, "127.0.0.1", 0)
+    try:
+        yield Target.of("127.0.0.1", server.sockets[0].getsockname()[1])
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+async def response(link: clients.Link) -> tuple[int, bytes, bytes]:
+    """Status, head, and the body by its Content-Length."""
+    head = await link[0].readuntil(b"\r\n\r\n")
+    size = next(
+        (int(line[15:]) for line in head.split(b"\r\n") if line.startswith(b"Content-Length:")), 0
+    )
+    return int(head.split()[1]), head, await link[0].readexactly(size)
+
+
+async def test_forwards_in_origin_form(road: RunRoad) -> None:
+    origin = Origin([OK])
+    async with serving(origin) as target, road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        link[1].write(
+            b"GET http://%b/path?q=1 HTTP/1.1\r\nHost: wrong.example\r\n"
+            b"Proxy-Connection: keep-alive\r\nConnection: X-Foo\r\nX-Foo: 1\r\nX-Bar: 2\r\n\r\n"
+            % str(target).encode()
+        )
+        assert (await response(link))[::2] == (200, b"ok")
+        await clients.left(link)
+    head = origin.seen[0]
+    assert head.startswith(b"GET /path?q=1 HTTP/1.1\r\nHost: %b\r\n" % str(target).encode())
+    assert b"X-Bar: 2" in head
+    assert b"X-Foo" not in head
+    assert b"Proxy-" not in head
+
+
+async def test_keeps_both_connections(road: RunRoad) -> None:
+    origin = Origin([OK, OK, OK])
+    async with serving(origin) as target, road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        for _ in range(3):
+            link[1].write(b"GET http://%b/ HTTP/1.1\r\n\r\n" % str(target).encode())
+            assert (await response(link))[0] == 200
+        await clients.left(link)
+        await run.settled(3)
+        assert run.ended() == ["done"] * 3
+    assert origin.connections == 1
+
+
+async def test_judges_each_request(road: RunRoad) -> None:
+    origin = Origin([OK, OK])
+    async with serving(origin) as target:
+        rules = f"rules: [{{port: [{target.port}], to: direct}}, {{otherwise: reject}}]"
+        async with road(PLAIN + rules) as run:
+            link = await clients.linked(run.place("in"))
+            link[1].write(b"GET http://%b/ HTTP/1.1\r\n\r\n" % str(target).encode())
+            assert (await response(link))[0] == 200
+            link[1].write(b"GET http://other.example/ HTTP/1.1\r\n\r\n")
+            assert (await response(link))[0] == 403
+            await clients.left(link)
+
+
+async def test_a_kept_connection_that_died_is_replaced(road: RunRoad) -> None:
+    origin = Origin([OK, OK], close=True)  # closes without having said so
+    async with serving(origin) as target, road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        for _ in range(2):
+            link[1].write(b"GET http://%b/ HTTP/1.1\r\n\r\n" % str(target).encode())
+            assert (await response(link))[0] == 200
+        await clients.left(link)
+    assert origin.connections == 2
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_carries_bodies_both_ways(road: RunRoad, chunked: bool) -> None:
+    body = bytes(range(256)) * 1000
+    wire = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body
+    field = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % len(body)
+    origin = Origin([b"HTTP/1.1 200 OK\r\n%b\r\n\r\n%b" % (field, wire)], body=len(wire))
+    async with serving(origin) as target, road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        head = b"POST http://%b/ HTTP/1.1\r\n%b\r\n\r\n" % (str(target).encode(), field)
+        link[1].write(head + wire)
+        got = await link[0].readuntil(b"\r\n\r\n")
+        assert field in got
+        assert await link[0].readexactly(len(wire)) == wire
+        await clients.left(link)
+    assert origin.seen[0].endswith(wire)
+
+
+async def test_passes_100_continue_on(road: RunRoad) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = await reader.readexactly(5)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        link[1].write(
+            b"PUT http://127.0.0.1:%d/ HTTP/1.1\r\nContent-Length: 5\r\n"
+            b"Expect: 100-continue\r\n\r\n" % port
+        )
+        assert (await response(link))[0] == 100
+        link[1].write(b"hello")
+        assert (await response(link))[::2] == (200, b"hello")
+        await clients.left(link)
+    server.close()
+    await server.wait_closed()
+
+
+async def test_upgrades_become_tunnels(road: RunRoad) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\nfirst")
+        writer.write(await reader.readexactly(4))
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        link[1].write(
+            b"GET http://127.0.0.1:%d/ HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n" % port
+        )
+        assert (await response(link))[0] == 101
+        link[1].write(b"ping")
+        assert await link[0].read() == b"firstping"
+        await clients.left(link)
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b""),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", b""),
+        (b"HTTP/1.0 200 OK\r\n\r\nuntil the end", b"until the end"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok"),
+    ],
+)
+async def test_an_old_client_gets_plain_bodies(
+    road: RunRoad, answer: bytes, expected: bytes
+) -> None:
+    async with serving(Origin([answer], close=True)) as target, road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        link[1].write(b"GET http://%b/ HTTP/1.0\r\n\r\n" % str(target).encode())
+        await link[0].readuntil(b"\r\n\r\n")
+        assert await link[0].read() == expected
+        await clients.left(link)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"GET ftp://a/ HTTP/1.1\r\n\r\n", 501),
+        (b"garbage\r\n\r\n", 400),
+        (b"GET http://a/ HTTP/1.1\r\n" + b"X: " + b"y" * 70000 + b"\r\n\r\n", 431),
+        (
+            b"POST http://a/ HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            400,
+        ),
+        (b"POST http://a/ HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
+        (b"POST http://a/ HTTP/1.1\r\nTransfer-Encoding: x\r\n\r\n", 400),
+    ],
+)
+async def test_bad_requests_are_told(road: RunRoad, request_: bytes, status: int) -> None:
+    async with road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        link[1].write(request_)
+        assert (await response(link))[0] == status
+        assert await link[0].read() == b""
+        await clients.left(link)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"",
+    ],
+)
+async def test_bad_answers_are_told(road: RunRoad, answer: bytes) -> None:
+    async with serving(Origin([answer], close=True)) as target, road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        link[1].write(b"GET http://%b/ HTTP/1.1\r\n\r\n" % str(target).encode())
+        assert (await response(link))[0] == 502
+        await clients.left(link)
+
+
+async def test_a_broken_request_body_ends_it(road: RunRoad) -> None:
+    async with serving(Origin([OK], body=100)) as target, road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        link[1].write(
+            b"POST http://%b/ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+            % str(target).encode()
+        )
+        assert (await response(link))[0] == 400
+        await clients.left(link)
+
+
+async def test_an_early_answer_is_passed_on(road: RunRoad) -> None:
+    answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+    async with serving(Origin([answer], close=True)) as target, road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        link[1].write(
+            b"POST http://%b/ HTTP/1.1\r\nContent-Length: 10000000\r\n\r\nsome"
+            % str(target).encode()
+        )
+        assert (await response(link))[::2] == (413, b"no")
+        await clients.left(link)
+
+
+async def test_forwards_through_a_proxy(road: RunRoad) -> None:
+    async with serving(Origin([OK, OK])) as target, road(PLAIN) as far:
+        ways = f"outbounds: {{a: {{type: http, server: '{far.place('in')}'}}}}\n"
+        async with road(PLAIN + ways + "rules: [{otherwise: a}]") as run:
+            link = await clients.linked(run.place("in"))
+            for _ in range(2):
+                link[1].write(b"GET http://%b/ HTTP/1.1\r\n\r\n" % str(target).encode())
+                assert (await response(link))[0] == 200
+            await clients.left(link)
+            await run.settled(2)
+        await far.settled(1)
