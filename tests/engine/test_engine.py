@@ -311,7 +311,9 @@ async def test_moving_bytes_crosses_not_once() -> None:
             await one.write(bytes(65536))
             await other.read_exactly(65536)
         assert engine.stats()["crossings"] == before
-        assert relay.up + relay.down == 64 * 65536
+        await asyncio.gather(one.end(), other.end())
+        ending = await relay.wait()
+        assert ending.up + ending.down == 64 * 65536
         near.close()
         client.close()
     finally:

@@ -3,12 +3,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -158,7 +159,7 @@ fn open(
 ) -> Listener {
     let turnstile = Turnstile::new(options.total, options.per_source);
     let porter = Porter { turnstile: turnstile.clone(), arrivals, first: options.first };
-    let task = reactors.home(0).spawn(accept(door, porter, Arc::downgrade(reactors)));
+    let task = reactors.home(0).spawn(serve(door, porter, Arc::downgrade(reactors)));
     Listener { address, turnstile, task: task.abort_handle(), path }
 }
 
@@ -183,20 +184,21 @@ impl Door {
     async fn next(&self) -> io::Result<Caller> {
         match self {
             Self::Tcp(listener) => {
-                let accept = |socket: &std::net::TcpListener| Ok(socket2::SockRef::from(socket).accept()?);
                 let (socket, remote) = listener.async_io(Interest::READABLE, accept).await?;
-                socket.set_nonblocking(true)?;
-                let remote = remote.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+                let remote = remote.and_then(|remote| SocketAddr::try_from(remote).ok());
+                let remote = remote.ok_or(io::ErrorKind::InvalidData)?;
                 Ok(Caller::Tcp(socket.into(), remote))
             }
             Self::Unix(listener) => {
-                let accept = |socket: &std::os::unix::net::UnixListener| socket.accept();
                 let (socket, _) = listener.async_io(Interest::READABLE, accept).await?;
-                socket.set_nonblocking(true)?;
-                Ok(Caller::Unix(socket))
+                Ok(Caller::Unix(socket.into()))
             }
         }
     }
+}
+
+fn accept<T: AsFd>(listener: &T) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
+    Ok(acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
 }
 
 #[derive(Clone)]
@@ -206,7 +208,7 @@ struct Porter {
     first: Duration,
 }
 
-async fn accept(door: Door, porter: Porter, reactors: std::sync::Weak<Reactors>) {
+async fn serve(door: Door, porter: Porter, reactors: std::sync::Weak<Reactors>) {
     loop {
         porter.arrivals.room().await;
         let caller = match door.next().await {
