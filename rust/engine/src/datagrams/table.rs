@@ -421,8 +421,9 @@ impl Table {
     }
 
     fn of_session(&self, session: u32) -> impl Iterator<Item = u32> {
-        let newest = self.sessions.get(session as usize).map_or(NONE, |session| session.newest);
-        std::iter::successors(Some(newest), |&at| Some(self.flows[at as usize].older)).take_while(|&at| at != NONE)
+        let known = |at: u32| (at != NONE).then_some(at);
+        let newest = self.sessions.get(session as usize).and_then(|session| known(session.newest));
+        std::iter::successors(newest, move |&at| known(self.flows[at as usize].older))
     }
 
     /// Take a flow out of every index. Its session may be left without any.
