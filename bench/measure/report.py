@@ -128,12 +128,13 @@ def _memory(footprints: Sequence[Footprint]) -> list[str]:
             statistics.median(one.startup_ms), min(one.startup_ms), max(one.startup_ms)
         )
         held = one.flows_held > 0
+        short = f" of {one.flows:,}" if one.flows_held < one.flows else ""
         rows.append(
             (
                 one.program,
                 spread(started) if one.startup_ms else "–",
                 megabytes(one.idle_rss),
-                f"{one.flows_held:,}" if held else "–",
+                f"{one.flows_held:,}{short}" if held else "–",
                 number(one.rss_per_flow),
                 number(one.pss_per_flow),
                 f"{one.flows_alive:,}" if held else "–",
@@ -149,6 +150,8 @@ def _notes(results: Results) -> Iterable[str]:
     for footprint in results.footprints:
         if footprint.error:
             yield f"{footprint.program}: {footprint.error}"
+        if footprint.flows_held < footprint.flows:
+            yield f"{footprint.program}: held {footprint.flows_held:,} of {footprint.flows:,} flows"
         if footprint.new_errors:
             failed = footprint.new_errors
             yield f"{footprint.program}: {failed} new connections failed beside the idle flows"

@@ -87,6 +87,14 @@ def test_the_report_says_what_is_missing_failed_and_doubtful() -> None:
     assert "6 of 8 hold." in text
 
 
+def test_flows_that_could_not_be_held_are_told() -> None:
+    results = sample()
+    results.footprints[1].flows_held = 3332
+    text = render(results, PROXIES)
+    assert "| 3,332 of 9,000 |" in text
+    assert "- sing-box: held 3,332 of 9,000 flows" in text
+
+
 def test_every_table_is_whole() -> None:
     widths: set[int] = set()
     for line in [*render(sample(), PROXIES).splitlines(), ""]:
