@@ -1,0 +1,87 @@
+"""The command line, as a program sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from byway.cli import main
+
+SOURCE = Path(__file__).parents[2] / "src"
+COMMAND = (sys.executable, "-m", "byway")
+ENVIRON = {**os.environ, "PYTHONPATH": str(SOURCE)}
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No config but the test's own is found."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("BYWAY_CONFIG", "XDG_CONFIG_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("byway ")
+
+
+def test_check_tells_good_from_bad(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "byway.yaml").write_text("rules: [{otherwise: direct}]\n")
+    assert main(["check"]) == 0
+    (tmp_path / "byway.yaml").write_text("ruels: []\n")
+    assert main(["check", "--json"]) == 1
+    assert '"ok": false' in capsys.readouterr().out
+
+
+def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert "properties" in json.loads(capsys.readouterr().out)
+
+
+def test_run_refuses_a_bad_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.yaml").write_text("inbounds: 7\n")
+    assert main(["run", "-c", "x.yaml"]) == 1
+    assert "x.yaml:1:" in capsys.readouterr().err
+    assert main(["run", "-c", "x.yaml", "socks5://h:1"]) == 2
+
+
+def test_run_names_the_address_it_cannot_have(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        (tmp_path / "c.yaml").write_text(f"inbounds: {{a: {{type: mixed, listen: '{place}'}}}}\n")
+        done = subprocess.run(
+            [*COMMAND, "run", "-c", "c.yaml"], env=ENVIRON, capture_output=True, timeout=30
+        )
+    assert done.returncode == 1
+    assert f"cannot listen on {place}".encode() in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_run_serves_until_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "c.yaml").write_text("inbounds: {a: {type: mixed, listen: '127.0.0.1:0'}}\n")
+    with subprocess.Popen(
+        [*COMMAND, "run", "-c", "c.yaml"],
+        env=ENVIRON,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        name, _, place = program.stdout.readline().strip().partition(": ")
+        assert name == "a"
+        host, port = place.split(":")
+        with socket.create_connection((host, int(port))) as link:
+            link.sendall(b"\5\1\0")
+            assert link.recv(2) == b"\5\0"
+        program.send_signal(number)
+        _, log = program.communicate(timeout=30)
+    assert program.returncode == 0
+    assert "info ready" in log
+    assert "info stopped" in log
