@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 
@@ -39,7 +40,16 @@ async def _serve(config: Config) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
+        _calm_collector()
         for name, addresses in app.addresses.items():
             print(f"{name}: {', '.join(addresses)}", flush=True)
         await asked.wait()
         await app.drain()
+
+
+def _calm_collector() -> None:
+    """Collect garbage less often: a flow leaves no cycles unless it fails, and a collection that
+    walks thousands of idle flows costs a tenth of all new connections. What stands now, stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
