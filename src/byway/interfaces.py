@@ -7,8 +7,8 @@ closes. End of stream is an exception (EOFError), never an empty read.
 from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeVar
 
 from byway.flow import Flow, Network, Target
 
@@ -134,6 +134,72 @@ class Outbound(Dialer, Protocol):
 
     async def bind(self, target: Target) -> Binding:
         """Lend a port for one connection from `target` (0.0.0.0: from anyone)."""
+
+
+Cipher = Literal["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"]
+"""An AEAD with 12-byte nonces (little-endian counters here) and 16-byte tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealing:
+    """How what we write is sealed: `prefix | seal(lead | u16 length) | seal(payload)` first, all in
+    one write, then `seal(u16 length) | seal(payload)`; nonces count seals from 0."""
+
+    key: bytes = field(repr=False)
+    prefix: bytes = b""
+    lead: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How what we read is opened: so many seals under this key were opened already."""
+
+    key: bytes = field(repr=False)
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """How an answer is opened whose salt is still to come, as long as `master` is.
+
+    `request` None: shadowsocks AEAD, the key is HKDF-SHA1 ("ss-subkey"). Else the 2022 edition's
+    request salt: the key is BLAKE3's, and the first length stands behind type 1, a time within
+    30 s of now, and this salt.
+    """
+
+    master: bytes = field(repr=False)
+    request: bytes | None = None
+
+
+class Framings(Protocol):
+    """Ciphers and framings, lent to the protocols by the engine (or by a pure double in tests)."""
+
+    def seal(self, cipher: Cipher, key: bytes, count: int, plain: bytes) -> bytes: ...
+    def open(self, cipher: Cipher, key: bytes, count: int, sealed: bytes) -> bytes:
+        """The plain bytes. Raises ValueError when they are not authentic."""
+
+    def aes_encrypt(self, key: bytes, block: bytes) -> bytes:
+        """One block of 16 bytes, without a mode."""
+
+    def aes_decrypt(self, key: bytes, block: bytes) -> bytes: ...
+    def blake3(self, data: bytes) -> bytes:
+        """The 32-byte hash."""
+
+    def blake3_key(self, context: str, material: bytes, size: int) -> bytes:
+        """BLAKE3's key derivation, cut to `size` bytes (16 or 32)."""
+
+    def chunked(
+        self,
+        stream: Stream,
+        cipher: Cipher,
+        sealing: Sealing,
+        opening: Opening | Awaited,
+        limit: int,
+    ) -> Stream:
+        """A stream of sealed chunks of at most `limit` bytes over `stream`, which it consumes.
+
+        What is unauthentic, empty or longer ends its reading with PeerError.
+        """
 
 
 FarT = TypeVar("FarT")
