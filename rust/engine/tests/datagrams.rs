@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use byway_engine::datagrams::codec::{NAME, decode, encode};
-use byway_engine::datagrams::{Ask, Asks, Codec, Far, FarHandle, PacketListener, PacketOptions, Place, Stats};
+use byway_engine::datagrams::{
+    Ask, Asks, Codec, Far, FarHandle, PacketListener, PacketOptions, Place, Stats,
+};
 use byway_engine::dial::DialOptions;
 use byway_engine::io::Io;
 use byway_engine::reactor::Reactors;
@@ -32,9 +34,21 @@ impl Rig {
         let reactors = Reactors::start(1).expect("threads");
         let (sender, signal) = channel();
         let asks = Asks::new(move || _ = sender.send(()));
-        let listener =
-            PacketListener::bind((address, 0).into(), codec, options, &reactors, Arc::clone(&asks)).expect("bind");
-        Self { listener, asks, signal, queue: Vec::new(), reactors }
+        let listener = PacketListener::bind(
+            (address, 0).into(),
+            codec,
+            options,
+            &reactors,
+            Arc::clone(&asks),
+        )
+        .expect("bind");
+        Self {
+            listener,
+            asks,
+            signal,
+            queue: Vec::new(),
+            reactors,
+        }
     }
 
     fn socks(options: &PacketOptions) -> Self {
@@ -79,7 +93,12 @@ impl Flow {
     fn begin(ask: Ask, far: &FarHandle, located: Place) -> Self {
         let gauge = Arc::new(Gauge::default());
         let (sender, over): (Sender<End>, _) = channel();
-        ask.relay(far, located, Arc::clone(&gauge), Box::new(move |end| _ = sender.send(end)));
+        ask.relay(
+            far,
+            located,
+            Arc::clone(&gauge),
+            Box::new(move |end| _ = sender.send(end)),
+        );
         Self { gauge, over }
     }
 
@@ -98,7 +117,12 @@ impl Flow {
     fn counts(&self, up: u64, down: u64) {
         let begun = Instant::now();
         while self.counted() != (up, down) {
-            assert!(begun.elapsed() < LIMIT, "{:?} is not {:?}", self.counted(), (up, down));
+            assert!(
+                begun.elapsed() < LIMIT,
+                "{:?} is not {:?}",
+                self.counted(),
+                (up, down)
+            );
             std::thread::yield_now();
         }
     }
@@ -165,7 +189,10 @@ fn patient() -> PacketOptions {
 }
 
 fn hasty() -> PacketOptions {
-    PacketOptions { idle: Duration::from_millis(64), ..PacketOptions::default() }
+    PacketOptions {
+        idle: Duration::from_millis(64),
+        ..PacketOptions::default()
+    }
 }
 
 #[test]
@@ -175,12 +202,18 @@ fn there_and_back_by_v4_and_v6() {
         let (source, target, far) = (Host::new(near), Host::new(target), direct());
         source.send_for(&rig, &target.place(), b"hello");
         let ask = rig.ask();
-        assert_eq!((ask.source, &ask.target), (source.address(), &target.place()));
+        assert_eq!(
+            (ask.source, &ask.target),
+            (source.address(), &target.place())
+        );
         let flow = Flow::begin(ask, &far, target.place());
         let (packet, mapped) = target.receive();
         assert_eq!(packet, b"hello");
         target.0.send_to(b"and good day", mapped).expect("send");
-        assert_eq!(source.receive_from(), (target.place(), b"and good day".to_vec()));
+        assert_eq!(
+            source.receive_from(),
+            (target.place(), b"and good day".to_vec())
+        );
         source.send_for(&rig, &target.place(), b"");
         assert_eq!(target.receive(), (Vec::new(), mapped));
         target.0.send_to(b"", mapped).expect("send");
@@ -207,9 +240,15 @@ fn all_targets_see_one_mapping_and_anyone_may_answer() {
     }
     assert_eq!(seen[0], seen[1]);
     targets[1].0.send_to(b"second", seen[0]).expect("send");
-    assert_eq!(source.receive_from(), (targets[1].place(), b"second".to_vec()));
+    assert_eq!(
+        source.receive_from(),
+        (targets[1].place(), b"second".to_vec())
+    );
     targets[2].0.send_to(b"unasked", seen[0]).expect("send");
-    assert_eq!(source.receive_from(), (targets[2].place(), b"unasked".to_vec()));
+    assert_eq!(
+        source.receive_from(),
+        (targets[2].place(), b"unasked".to_vec())
+    );
     flows[0].counts(1, 7);
     flows[1].counts(1, 6);
 }
@@ -246,7 +285,10 @@ fn a_fixed_target_and_only_its_answers() {
     for source in [&one, &two] {
         source.send(&rig, b"ask");
         let ask = rig.ask();
-        assert_eq!((ask.source, &ask.target), (source.address(), &target.place()));
+        assert_eq!(
+            (ask.source, &ask.target),
+            (source.address(), &target.place())
+        );
         flows.push(Flow::begin(ask, &direct(), target.place()));
         mapped.push(target.receive().1);
     }
@@ -279,7 +321,10 @@ fn a_refusal_is_remembered() {
 
 #[test]
 fn packets_wait_for_the_verdict_in_order_and_not_without_bound() {
-    let mut rig = Rig::socks(&PacketOptions { waiting: 3, ..patient() });
+    let mut rig = Rig::socks(&PacketOptions {
+        waiting: 3,
+        ..patient()
+    });
     let (source, target, far) = (Host::new(V4), Host::new(V4), direct());
     for payload in [b"1", b"2", b"3", b"4", b"5"] {
         source.send_for(&rig, &target.place(), payload);
@@ -294,20 +339,28 @@ fn packets_wait_for_the_verdict_in_order_and_not_without_bound() {
 
 #[test]
 fn sessions_are_bounded() {
-    let mut rig = Rig::socks(&PacketOptions { sessions: 2, ..patient() });
+    let mut rig = Rig::socks(&PacketOptions {
+        sessions: 2,
+        ..patient()
+    });
     let target = Host::new(V4);
     let sources = [Host::new(V4), Host::new(V4), Host::new(V4)];
     for source in &sources {
         source.send_for(&rig, &target.place(), b"");
     }
-    rig.eventually("the third is dropped", |stats| stats.full == 1 && stats.sessions == 2);
+    rig.eventually("the third is dropped", |stats| {
+        stats.full == 1 && stats.sessions == 2
+    });
     let sessions = [rig.ask().session, rig.ask().session];
     assert_ne!(sessions[0], sessions[1]);
 }
 
 #[test]
 fn the_target_silent_longest_makes_room() {
-    let mut rig = Rig::socks(&PacketOptions { targets: 2, ..patient() });
+    let mut rig = Rig::socks(&PacketOptions {
+        targets: 2,
+        ..patient()
+    });
     let (source, far) = (Host::new(V4), direct());
     let targets = [Host::new(V4), Host::new(V4), Host::new(V4)];
     let mut flows = Vec::new();
@@ -317,7 +370,12 @@ fn the_target_silent_longest_makes_room() {
         target.receive();
     }
     assert_eq!(flows[0].end(), End::Cut);
-    assert!(flows[0].gauge.reason().is_some_and(|reason| reason.contains("displaced")));
+    assert!(
+        flows[0]
+            .gauge
+            .reason()
+            .is_some_and(|reason| reason.contains("displaced"))
+    );
     assert_eq!(rig.listener.stats().flows, 2);
     source.send_for(&rig, &targets[0].place(), b"again");
     rig.allow(&far);
@@ -367,7 +425,12 @@ fn a_cut_ends_one_flow() {
     gauge.cut("early");
     let (sender, over) = channel();
     let ask = rig.ask();
-    ask.relay(&far, one.place(), gauge, Box::new(move |end| _ = sender.send(end)));
+    ask.relay(
+        &far,
+        one.place(),
+        gauge,
+        Box::new(move |end| _ = sender.send(end)),
+    );
     assert_eq!(over.recv_timeout(LIMIT), Ok(End::Cut));
 }
 
@@ -381,11 +444,21 @@ fn garbage_is_counted_and_nothing_else() {
     fragment.extend_from_slice(&whole[3..]);
     let mut portless = whole.clone();
     portless[8..].fill(0);
-    let packets = [&b""[..], b"\0", &[0xff; 1000], &fragment, &portless, b"\0\0\0\x03\xffabc", &whole[..9]];
+    let packets = [
+        &b""[..],
+        b"\0",
+        &[0xff; 1000],
+        &fragment,
+        &portless,
+        b"\0\0\0\x03\xffabc",
+        &whole[..9],
+    ];
     for packet in packets {
         source.send(&rig, packet);
     }
-    let stats = rig.eventually("all are seen", |stats| stats.malformed == packets.len() as u64);
+    let stats = rig.eventually("all are seen", |stats| {
+        stats.malformed == packets.len() as u64
+    });
     assert_eq!((stats.sessions, stats.flows), (0, 0));
     source.send_for(&rig, &target.place(), b"good");
     rig.allow(&far);
@@ -394,7 +467,10 @@ fn garbage_is_counted_and_nothing_else() {
 
 #[test]
 fn an_association_is_for_its_client_alone() {
-    let mut rig = Rig::socks(&PacketOptions { only: Some(V4), ..patient() });
+    let mut rig = Rig::socks(&PacketOptions {
+        only: Some(V4),
+        ..patient()
+    });
     let (source, other, target, far) = (Host::new(V4), Host::new(V4), Host::new(V4), direct());
     source.send(&rig, b"garbage locks nothing");
     rig.eventually("garbage", |stats| stats.malformed == 1);
@@ -450,7 +526,11 @@ fn bursts_of_many_sizes_keep_their_order_per_flow() {
         for target in &targets {
             for _ in 0..20 {
                 let (place, _) = source.receive_from();
-                assert!(targets.iter().any(|target| target.place() == place), "{:?}", target.place());
+                assert!(
+                    targets.iter().any(|target| target.place() == place),
+                    "{:?}",
+                    target.place()
+                );
             }
         }
     }
@@ -462,7 +542,10 @@ fn bursts_of_many_sizes_keep_their_order_per_flow() {
 fn answers_leave_from_the_address_that_was_asked() {
     let mut rig = Rig::new(Ipv4Addr::UNSPECIFIED.into(), Codec::Socks5, &patient());
     let (source, target, far) = (Host::new(V4), Host::new(V4), direct());
-    let asked = SocketAddr::new(Ipv4Addr::new(127, 0, 0, 7).into(), rig.listener.address.port());
+    let asked = SocketAddr::new(
+        Ipv4Addr::new(127, 0, 0, 7).into(),
+        rig.listener.address.port(),
+    );
     rig.listener.address = asked;
     source.send_for(&rig, &target.place(), b"x");
     rig.allow(&far);
@@ -478,7 +561,10 @@ fn a_far_serves_one_session() {
     let flow = rig.allow(&far);
     target.receive();
     two.send_for(&rig, &target.place(), b"2");
-    assert_eq!(rig.allow(&far).end(), End::Far(std::io::ErrorKind::InvalidInput));
+    assert_eq!(
+        rig.allow(&far).end(),
+        End::Far(std::io::ErrorKind::InvalidInput)
+    );
     far.close();
     assert_eq!(flow.end(), End::Closed);
     // A new way for the same session.
@@ -514,7 +600,9 @@ fn through_socks_relays_to_any_depth() {
         let flow = rig.allow(&far);
         for at in 0..depth {
             let ask = upstreams[at].ask();
-            let next = upstreams.get(at + 1).map_or(name.clone(), |next| next.listener.address.into());
+            let next = upstreams
+                .get(at + 1)
+                .map_or(name.clone(), |next| next.listener.address.into());
             assert_eq!(ask.target, next);
             let located = if next == name { target.place() } else { next };
             Flow::begin(ask, &direct(), located);
@@ -537,7 +625,8 @@ fn through_socks_relays_to_any_depth() {
 #[test]
 fn only_the_relay_is_heard_on_a_wrapped_way() {
     let mut rig = Rig::socks(&patient());
-    let (source, target, relay, stranger) = (Host::new(V4), Host::new(V4), Host::new(V4), Host::new(V4));
+    let (source, target, relay, stranger) =
+        (Host::new(V4), Host::new(V4), Host::new(V4), Host::new(V4));
     let (ours, _theirs) = control(&rig);
     let far = Far::wrap_socks5(&direct(), relay.place(), ours, &rig.reactors);
     source.send_for(&rig, &target.place(), b"x");

@@ -12,8 +12,8 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use super::hub::Tally;
 use super::mmsg::{self, Inbox, JOINED, Parcel, SEGMENTS, Sender};
-use super::near::Tally;
 
 /// What the kernel is asked to buffer; it gives what the system's limits allow.
 const BUFFER: usize = 4 << 20;
@@ -35,7 +35,11 @@ impl Line {
         let gro = mmsg::set_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_GRO, 1).is_ok();
         let gso = mmsg::has_option(socket.as_fd(), libc::SOL_UDP, libc::UDP_SEGMENT);
         let joinable = AtomicUsize::new(if gso { usize::MAX } else { 0 });
-        Ok(Self { socket: UdpSocket::from_std(socket.into())?, joinable, gro })
+        Ok(Self {
+            socket: UdpSocket::from_std(socket.into())?,
+            joinable,
+            gro,
+        })
     }
 
     /// The socket.
@@ -59,7 +63,11 @@ impl Line {
         let mut taken = 0;
         let result = self.socket.try_io(Interest::READABLE, || {
             taken = inbox.receive(self.socket.as_fd())?;
-            if taken < mmsg::BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            if taken < mmsg::BATCH {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(())
+            }
         });
         match result {
             Err(error) if taken == 0 => Err(error),
@@ -154,11 +162,23 @@ impl Outbox {
     }
 
     /// Add a packet: `head` is in the arena and ends in `extra` payload bytes, `body` is in the inbox.
-    pub fn add(&mut self, marker: &mut Marker, address: &Address<'_>, head: Span, extra: usize, body: Span) {
+    pub fn add(
+        &mut self,
+        marker: &mut Marker,
+        address: &Address<'_>,
+        head: Span,
+        extra: usize,
+        body: Span,
+    ) {
         let size = head.len + body.len;
         let payload = extra + body.len;
         let piece = self.pieces.len();
-        self.pieces.push(Piece { head, body, payload, next: None });
+        self.pieces.push(Piece {
+            head,
+            body,
+            payload,
+            next: None,
+        });
         if marker.epoch == self.epoch
             && let Some(group) = self.groups.get_mut(marker.group)
             && group.takes(size)
@@ -173,7 +193,10 @@ impl Outbox {
             group.full = size < group.size;
             return;
         }
-        *marker = Marker { epoch: self.epoch, group: self.groups.len() };
+        *marker = Marker {
+            epoch: self.epoch,
+            group: self.groups.len(),
+        };
         self.groups.push(Group {
             line: Arc::clone(address.line),
             to: address.to,
@@ -192,14 +215,28 @@ impl Outbox {
     /// Send all of it. `data` is the inbox's; `sent` is told each flow and the payload bytes that went.
     pub fn flush(&mut self, data: &[u8], tally: &Tally, mut sent: impl FnMut(u32, u64)) {
         // Order holds within a flow; between sockets it means nothing.
-        self.groups.sort_unstable_by_key(|group| (Arc::as_ptr(&group.line).addr(), group.first));
-        let Self { pieces, groups, arena, sender, .. } = self;
-        let bytes = Bytes { pieces, data, arena };
+        self.groups
+            .sort_unstable_by_key(|group| (Arc::as_ptr(&group.line).addr(), group.first));
+        let Self {
+            pieces,
+            groups,
+            arena,
+            sender,
+            ..
+        } = self;
+        let bytes = Bytes {
+            pieces,
+            data,
+            arena,
+        };
         for run in groups.chunk_by(|a, b| Arc::ptr_eq(&a.line, &b.line)) {
             let line = &*run[0].line;
             let mut left = run;
             while let Some(group) = left.first() {
-                match sender.send(line.socket.as_fd(), left.iter().map(|group| bytes.parcel(group))) {
+                match sender.send(
+                    line.socket.as_fd(),
+                    left.iter().map(|group| bytes.parcel(group)),
+                ) {
                     Ok(gone) => {
                         for group in &left[..gone] {
                             sent(group.flow, group.payload as u64);
@@ -229,7 +266,9 @@ impl Line {
     fn unjoin(&self, error: &io::Error, size: usize) -> bool {
         match error.raw_os_error() {
             // The way out does not compute checksums: nothing can be joined.
-            Some(libc::EIO | libc::EOPNOTSUPP | libc::ENOPROTOOPT) => self.joinable.store(0, Relaxed),
+            Some(libc::EIO | libc::EOPNOTSUPP | libc::ENOPROTOOPT) => {
+                self.joinable.store(0, Relaxed);
+            }
             // Larger than the way's MTU: those must be cut by IP, one by one.
             Some(libc::EMSGSIZE | libc::EINVAL) => {
                 self.joinable.fetch_min(size.saturating_sub(1), Relaxed);
@@ -242,7 +281,11 @@ impl Line {
 
 impl Group {
     fn takes(&self, size: usize) -> bool {
-        !self.full && size <= self.size && size > 0 && self.packets < SEGMENTS && self.bytes + size <= JOINED
+        !self.full
+            && size <= self.size
+            && size > 0
+            && self.packets < SEGMENTS
+            && self.bytes + size <= JOINED
     }
 }
 
@@ -255,7 +298,11 @@ struct Bytes<'a> {
 
 impl<'a> Bytes<'a> {
     fn parcel(&self, group: &Group) -> Parcel<impl Iterator<Item = &'a [u8]> + use<'a>> {
-        let Self { pieces, data, arena } = *self;
+        let Self {
+            pieces,
+            data,
+            arena,
+        } = *self;
         let mut next = Some(group.first);
         let walk = std::iter::from_fn(move || {
             let piece = pieces.get(next?)?;
@@ -263,16 +310,32 @@ impl<'a> Bytes<'a> {
             Some([piece.head.of(arena), piece.body.of(data)])
         });
         let segment = if group.packets > 1 { group.size } else { 0 };
-        Parcel { to: group.to, from: group.from, segment, parts: walk.flatten() }
+        Parcel {
+            to: group.to,
+            from: group.from,
+            segment,
+            parts: walk.flatten(),
+        }
     }
 
     /// Send the packets of a group one by one.
-    fn send_apart(&self, sender: &mut Sender, group: &Group, tally: &Tally, sent: &mut impl FnMut(u32, u64)) {
+    fn send_apart(
+        &self,
+        sender: &mut Sender,
+        group: &Group,
+        tally: &Tally,
+        sent: &mut impl FnMut(u32, u64),
+    ) {
         let mut next = Some(group.first);
         while let Some(piece) = next.and_then(|at| self.pieces.get(at)) {
             next = piece.next;
             let parts = [piece.head.of(self.arena), piece.body.of(self.data)].into_iter();
-            let parcel = Parcel { to: group.to, from: group.from, segment: 0, parts };
+            let parcel = Parcel {
+                to: group.to,
+                from: group.from,
+                segment: 0,
+                parts,
+            };
             match sender.send(group.line.socket.as_fd(), std::iter::once(parcel)) {
                 Ok(_) => sent(group.flow, piece.payload as u64),
                 Err(error) => tally.lost(&error, 1),
@@ -296,8 +359,12 @@ thread_local! {
 /// Lend the thread's boxes.
 pub fn with_boxes<R>(work: impl FnOnce(&mut Boxes) -> R) -> R {
     BOXES.with_borrow_mut(|boxes| {
-        let boxes =
-            boxes.get_or_insert_with(|| Box::new(Boxes { inbox: Inbox::new(), outbox: Outbox::default() }));
+        let boxes = boxes.get_or_insert_with(|| {
+            Box::new(Boxes {
+                inbox: Inbox::new(),
+                outbox: Outbox::default(),
+            })
+        });
         work(boxes)
     })
 }

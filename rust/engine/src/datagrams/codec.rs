@@ -80,18 +80,26 @@ pub type Scratch = [u8; NAME];
 /// is a fragment, or names no possible host. Port 0 passes: some relays fill senders with zeros.
 pub fn decode<'a>(packet: &[u8], scratch: &'a mut Scratch) -> Option<(Spot<'a>, usize)> {
     // RSV is sent as zero; what a receiver makes of other values is not said, so they are malformed.
-    let [0, 0, 0, kind, rest @ ..] = packet else { return None };
+    let [0, 0, 0, kind, rest @ ..] = packet else {
+        return None;
+    };
     match kind {
         1 => {
             let (address, rest) = rest.split_first_chunk::<4>()?;
             let port = rest.first_chunk::<2>()?;
-            Some((Spot::Address((*address, u16::from_be_bytes(*port)).into()), 10))
+            Some((
+                Spot::Address((*address, u16::from_be_bytes(*port)).into()),
+                10,
+            ))
         }
         4 => {
             let (address, rest) = rest.split_first_chunk::<16>()?;
             let port = rest.first_chunk::<2>()?;
             let address = Ipv6Addr::from(*address).to_canonical();
-            Some((Spot::Address((address, u16::from_be_bytes(*port)).into()), 22))
+            Some((
+                Spot::Address((address, u16::from_be_bytes(*port)).into()),
+                22,
+            ))
         }
         3 => {
             let (length, rest) = rest.split_first()?;
@@ -155,7 +163,9 @@ pub fn encode(spot: Spot<'_>, into: &mut Vec<u8>) {
 /// The address without the v4-mapped form, and without a scope or flow label that means nothing.
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address {
-        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => (v6.ip().to_canonical(), v6.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().to_ipv4_mapped().is_some() => {
+            (v6.ip().to_canonical(), v6.port()).into()
+        }
         other => other,
     }
 }
@@ -181,22 +191,42 @@ mod tests {
     #[test]
     fn the_three_kinds() {
         let v4 = b"\0\0\0\x01\x7f\0\0\x01\x00\x35payload";
-        assert_eq!(decoded(v4), Some((Place::Address(([127, 0, 0, 1], 53).into()), 10)));
+        assert_eq!(
+            decoded(v4),
+            Some((Place::Address(([127, 0, 0, 1], 53).into()), 10))
+        );
         let mut v6 = vec![0, 0, 0, 4];
         v6.extend_from_slice(&Ipv6Addr::LOCALHOST.octets());
         v6.extend_from_slice(&[1, 0]);
-        assert_eq!(decoded(&v6), Some((Place::Address((Ipv6Addr::LOCALHOST, 256).into()), 22)));
-        assert_eq!(named(b"Example.COM."), Some(Place::Name("example.com".into(), 53)));
+        assert_eq!(
+            decoded(&v6),
+            Some((Place::Address((Ipv6Addr::LOCALHOST, 256).into()), 22))
+        );
+        assert_eq!(
+            named(b"Example.COM."),
+            Some(Place::Name("example.com".into(), 53))
+        );
     }
 
     #[test]
     fn addresses_in_other_clothes() {
-        let mut mapped = vec![0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1, 0, 53];
-        assert_eq!(decoded(&mapped).map(|d| d.0), Some(Place::Address(([192, 0, 2, 1], 53).into())));
+        let mut mapped = vec![
+            0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1, 0, 53,
+        ];
+        assert_eq!(
+            decoded(&mapped).map(|d| d.0),
+            Some(Place::Address(([192, 0, 2, 1], 53).into()))
+        );
         mapped.truncate(21);
         assert_eq!(decoded(&mapped), None);
-        assert_eq!(named(b"192.0.2.1"), Some(Place::Address(([192, 0, 2, 1], 53).into())));
-        assert_eq!(named(b"::1"), Some(Place::Address((Ipv6Addr::LOCALHOST, 53).into())));
+        assert_eq!(
+            named(b"192.0.2.1"),
+            Some(Place::Address(([192, 0, 2, 1], 53).into()))
+        );
+        assert_eq!(
+            named(b"::1"),
+            Some(Place::Address((Ipv6Addr::LOCALHOST, 53).into()))
+        );
         assert_eq!(named(b"host1"), Some(Place::Name("host1".into(), 53)));
     }
 
@@ -214,7 +244,16 @@ mod tests {
         ] {
             assert_eq!(decoded(bad), None, "{bad:?}");
         }
-        for name in [&b"."[..], b"a b", b"a\0b", b"a/b", b"[::1]", b"a:b", b"\xc3\xa9", &[b'a'; 254]] {
+        for name in [
+            &b"."[..],
+            b"a b",
+            b"a\0b",
+            b"a/b",
+            b"[::1]",
+            b"a:b",
+            b"\xc3\xa9",
+            &[b'a'; 254],
+        ] {
             assert_eq!(named(name), None, "{name:?}");
         }
     }

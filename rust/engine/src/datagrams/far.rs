@@ -11,8 +11,8 @@ use tokio::task::AbortHandle;
 
 use super::batch::Line;
 use super::codec::{self, Place, Spot};
-use super::near::Hub;
-use super::table::SessionId;
+use super::hub::Hub;
+use super::session::SessionId;
 use crate::dial::DialOptions;
 use crate::failure::Failure;
 use crate::reactor::Reactors;
@@ -49,7 +49,12 @@ impl Far {
     /// A way through `inner` to a SOCKS5 relay, which carries names too. It lives as long as `control`
     /// (RFC 1928, section 6): when that ends, the flows of this way and of all built on it end with
     /// `End::Far`. `inner` must not be given to a session itself.
-    pub fn wrap_socks5(inner: &FarHandle, relay: Place, control: Stream, reactors: &Reactors) -> FarHandle {
+    pub fn wrap_socks5(
+        inner: &FarHandle,
+        relay: Place,
+        control: Stream,
+        reactors: &Reactors,
+    ) -> FarHandle {
         let mut relays = inner.relays.clone();
         relays.push(match relay {
             Place::Address(address) => address.into(),
@@ -60,7 +65,9 @@ impl Far {
         if let Some(end) = inner.dead() {
             far.kill(end);
         }
-        let watcher = reactors.home(control.home).spawn(watch(control, Arc::downgrade(&far)));
+        let watcher = reactors
+            .home(control.home)
+            .spawn(watch(control, Arc::downgrade(&far)));
         let _ = far.watcher.set(watcher.abort_handle());
         far
     }
@@ -106,7 +113,10 @@ impl Far {
     }
 
     fn dead(&self) -> Option<End> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).dead
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .dead
     }
 
     pub(super) fn is_dead(&self) -> bool {
@@ -119,10 +129,14 @@ impl Far {
         if let Some(end) = state.dead {
             return Err(end);
         }
-        let taken = self.outer.get().is_some_and(|outer| outer.strong_count() > 0);
+        let taken = self
+            .outer
+            .get()
+            .is_some_and(|outer| outer.strong_count() > 0);
         match &state.user {
             None if !taken => state.user = Some((Arc::downgrade(hub), session)),
-            Some((user, of)) if *of == session && std::ptr::eq(user.as_ptr(), Arc::as_ptr(hub)) => {}
+            Some((user, of)) if *of == session && std::ptr::eq(user.as_ptr(), Arc::as_ptr(hub)) => {
+            }
             _ => return Err(End::Far(io::ErrorKind::InvalidInput)),
         }
         Ok(())

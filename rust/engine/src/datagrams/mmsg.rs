@@ -2,7 +2,10 @@
 //!
 //! `Inbox` owns what `recvmmsg` writes to; `Sender` points at borrowed bytes only for the length of
 //! one `sendmmsg` call. Both are one per thread, so that no session owns a buffer.
-#![expect(unsafe_code, reason = "recvmmsg, sendmmsg and their control messages have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "recvmmsg, sendmmsg and their control messages have no safe form"
+)]
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -54,7 +57,9 @@ impl Name {
                 name.v4 = libc::sockaddr_in {
                     sin_family: libc::AF_INET as libc::sa_family_t,
                     sin_port: v4.port().to_be(),
-                    sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                    sin_addr: libc::in_addr {
+                        s_addr: u32::from_ne_bytes(v4.ip().octets()),
+                    },
                     sin_zero: [0; 8],
                 };
                 (name, size_of::<libc::sockaddr_in>() as socklen_t)
@@ -64,7 +69,9 @@ impl Name {
                     sin6_family: libc::AF_INET6 as libc::sa_family_t,
                     sin6_port: v6.port().to_be(),
                     sin6_flowinfo: 0,
-                    sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                    sin6_addr: libc::in6_addr {
+                        s6_addr: v6.ip().octets(),
+                    },
                     sin6_scope_id: v6.scope_id(),
                 };
                 (name, size_of::<libc::sockaddr_in6>() as socklen_t)
@@ -110,8 +117,12 @@ pub struct Message {
 impl Message {
     /// Where each packet lies in `Inbox::data`. A message without bytes is one empty packet.
     pub fn packets(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let Self { at, len, segment, .. } = *self;
-        (0..len.max(1)).step_by(segment).map(move |from| (at + from, segment.min(len - from)))
+        let Self {
+            at, len, segment, ..
+        } = *self;
+        (0..len.max(1))
+            .step_by(segment)
+            .map(move |from| (at + from, segment.min(len - from)))
     }
 }
 
@@ -149,7 +160,10 @@ impl Inbox {
         let names = self.names.iter_mut().zip(self.controls.iter_mut());
         let heads = self.heads.iter_mut().zip(self.parts.iter_mut());
         for ((room, (name, control)), (head, part)) in rooms.zip(names).zip(heads) {
-            *part = iovec { iov_base: room.as_mut_ptr().cast(), iov_len: ROOM };
+            *part = iovec {
+                iov_base: room.as_mut_ptr().cast(),
+                iov_len: ROOM,
+            };
             let head = &mut head.msg_hdr;
             head.msg_name = (&raw mut *name).cast();
             head.msg_namelen = size_of::<Name>() as socklen_t;
@@ -178,7 +192,13 @@ impl Inbox {
         let head = &self.heads[index];
         let from = self.names[index].address()?;
         let len = (head.msg_len as usize).min(ROOM);
-        let mut message = Message { from, to: None, at: index * STRIDE, len, segment: len.max(1) };
+        let mut message = Message {
+            from,
+            to: None,
+            at: index * STRIDE,
+            len,
+            segment: len.max(1),
+        };
         if head.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
             return None;
         }
@@ -195,7 +215,8 @@ impl Inbox {
                     }
                     (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                         let info = data.cast::<libc::in_pktinfo>().read_unaligned();
-                        message.to = Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
+                        message.to =
+                            Some(Ipv4Addr::from(info.ipi_spec_dst.s_addr.to_ne_bytes()).into());
                     }
                     (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                         let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
@@ -278,7 +299,10 @@ impl Sender {
         usize::try_from(sent).map_err(|_| io::Error::last_os_error())
     }
 
-    fn lay_out<'a, P: Iterator<Item = &'a [u8]>>(&mut self, parcels: impl Iterator<Item = Parcel<P>>) {
+    fn lay_out<'a, P: Iterator<Item = &'a [u8]>>(
+        &mut self,
+        parcels: impl Iterator<Item = Parcel<P>>,
+    ) {
         self.parts.clear();
         self.names.clear();
         self.controls.clear();
@@ -292,7 +316,12 @@ impl Sender {
             self.names.push(Name::of(parcel.to));
             let mut control = (Control([0; 96]), 0);
             if parcel.segment > 0 {
-                append(&mut control, libc::SOL_UDP, libc::UDP_SEGMENT, &(parcel.segment as u16).to_ne_bytes());
+                append(
+                    &mut control,
+                    libc::SOL_UDP,
+                    libc::UDP_SEGMENT,
+                    &(parcel.segment as u16).to_ne_bytes(),
+                );
             }
             match parcel.from {
                 None => {}
@@ -325,7 +354,10 @@ impl Sender {
             last.iov_len += part.len();
             return;
         }
-        self.parts.push(iovec { iov_base: base, iov_len: part.len() });
+        self.parts.push(iovec {
+            iov_base: base,
+            iov_len: part.len(),
+        });
     }
 }
 
@@ -335,9 +367,20 @@ unsafe impl Send for Sender {}
 /// Append a control message to a block that has room for it.
 fn append((block, used): &mut (Control, usize), level: c_int, kind: c_int, data: &[u8]) {
     // SAFETY: CMSG_LEN and CMSG_SPACE only compute.
-    let (len, space) = unsafe { (libc::CMSG_LEN(data.len() as u32), libc::CMSG_SPACE(data.len() as u32)) };
-    let Some(room) = block.0.get_mut(*used..*used + space as usize) else { return };
-    let head = cmsghdr { cmsg_len: len as _, cmsg_level: level, cmsg_type: kind };
+    let (len, space) = unsafe {
+        (
+            libc::CMSG_LEN(data.len() as u32),
+            libc::CMSG_SPACE(data.len() as u32),
+        )
+    };
+    let Some(room) = block.0.get_mut(*used..*used + space as usize) else {
+        return;
+    };
+    let head = cmsghdr {
+        cmsg_len: len as _,
+        cmsg_level: level,
+        cmsg_type: kind,
+    };
     let header = size_of::<cmsghdr>();
     // SAFETY: `room` is `space` bytes, which is more than the header.
     unsafe { room.as_mut_ptr().cast::<cmsghdr>().write_unaligned(head) };
@@ -347,7 +390,12 @@ fn append((block, used): &mut (Control, usize), level: c_int, kind: c_int, data:
 }
 
 /// Set an integer option of a socket.
-pub fn set_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+pub fn set_option(
+    socket: BorrowedFd<'_>,
+    level: c_int,
+    name: c_int,
+    value: c_int,
+) -> io::Result<()> {
     // SAFETY: the kernel reads just the four bytes of `value`.
     let result = unsafe {
         libc::setsockopt(
@@ -358,7 +406,11 @@ pub fn set_option(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: c_in
             size_of::<c_int>() as socklen_t,
         )
     };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Whether the kernel knows an integer option.
@@ -366,7 +418,14 @@ pub fn has_option(socket: BorrowedFd<'_>, level: c_int, name: c_int) -> bool {
     let mut value: c_int = 0;
     let mut len = size_of::<c_int>() as socklen_t;
     // SAFETY: the kernel writes at most `len` bytes to `value`.
-    let result =
-        unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut len) };
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw mut value).cast(),
+            &raw mut len,
+        )
+    };
     result == 0
 }

@@ -19,15 +19,19 @@
 //!    (dropping it refuses). `gauge` counts payload bytes and can cut the flow; `done` is called
 //!    exactly once, on an engine thread or where the listener is dropped, with the counters final.
 //!
-//! Read in this order: `codec` (the headers), `table` (sessions and flows, no sockets in it), `near`
-//! (the listener), `far` (the ways out), `batch` (packets to many sockets, joined where the kernel can
-//! cut them again), `mmsg` (the system calls; the only unsafe code here).
+//! Read in this order: `codec` (the headers), `session` and `table` (who has what, no sockets in it), `near`
+//! (the listener), `hub` (what its tasks share), `road` (what becomes of each packet), `far` (the ways
+//! out), `batch` (packets to many sockets, joined where the kernel can cut them again), `mmsg` (the
+//! system calls; the only unsafe code here).
 
 mod batch;
 pub mod codec;
 mod far;
+mod hub;
 mod mmsg;
 mod near;
+mod road;
+mod session;
 mod table;
 mod wheel;
 
@@ -64,7 +68,13 @@ pub struct PacketOptions {
 
 impl Default for PacketOptions {
     fn default() -> Self {
-        Self { idle: Duration::from_secs(60), sessions: 4096, targets: 1024, waiting: 32, only: None }
+        Self {
+            idle: Duration::from_secs(60),
+            sessions: 4096,
+            targets: 1024,
+            waiting: 32,
+            only: None,
+        }
     }
 }
 

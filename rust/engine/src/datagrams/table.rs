@@ -7,109 +7,16 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
-use tokio::task::AbortHandle;
 
-use super::batch::{Line, Marker};
+use super::batch::Marker;
 use super::codec::{Place, Spot};
 use super::far::FarHandle;
+use super::session::{Carried, Done, Flow, FlowId, NONE, Session, SessionId, State, Way};
 use super::wheel::{TURN, Wheel};
-use crate::relay::{End, Gauge};
-
-/// What is called at a flow's end.
-pub type Done = Box<dyn FnOnce(End) + Send>;
+use crate::relay::End;
 
 /// Bytes that may wait for verdicts in one table.
 const WAITING_BYTES: usize = 8 << 20;
-
-/// No flow.
-const NONE: u32 = u32::MAX;
-
-/// Names a session for good; its index is used again, its serial never.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionId {
-    pub index: u32,
-    pub serial: u64,
-}
-
-/// Names a flow for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FlowId {
-    pub index: u32,
-    pub serial: u64,
-}
-
-/// All of one source's flows.
-pub struct Session {
-    pub id: SessionId,
-    pub source: SocketAddr,
-    /// The local address that the source sends to, when the listener has many.
-    pub local: Option<IpAddr>,
-    /// The ways out it uses.
-    pub ways: Vec<Way>,
-    flows: usize,
-    newest: u32,
-    oldest: u32,
-}
-
-/// A far in use by a session: its sockets by family, and the tasks that read them.
-pub struct Way {
-    pub far: FarHandle,
-    pub lines: [Option<(Arc<Line>, AbortHandle)>; 2],
-    /// A flow that answers for packets from senders that nobody wrote to.
-    first: u32,
-    /// The flow known by name alone that was written to last.
-    named: u32,
-    flows: usize,
-}
-
-impl Drop for Way {
-    fn drop(&mut self) {
-        for (_, reader) in self.lines.iter().flatten() {
-            reader.abort();
-        }
-        self.far.close();
-    }
-}
-
-/// One target of one session.
-pub struct Flow {
-    pub id: FlowId,
-    pub session: u32,
-    pub target: Place,
-    pub state: State,
-    /// Where its packets of the present batch gather, going up and down.
-    pub markers: [Marker; 2],
-    last: u64,
-    newer: u32,
-    older: u32,
-}
-
-/// What became of a flow.
-pub enum State {
-    /// The verdict is awaited, and these with it.
-    Asked(Vec<Box<[u8]>>),
-    /// The verdict was no.
-    Refused,
-    /// Packets pass.
-    Carried(Carried),
-}
-
-/// What a passing flow needs per packet.
-pub struct Carried {
-    /// Which of the session's ways.
-    pub way: usize,
-    /// The target as located.
-    pub located: Place,
-    /// Who answered for a target known by name alone.
-    pub alias: Option<SocketAddr>,
-    /// The socket and address that its packets are sent to.
-    pub line: Arc<Line>,
-    pub to: SocketAddr,
-    /// What goes before each payload.
-    pub head: Box<[u8]>,
-    pub gauge: Arc<Gauge>,
-    pub done: Option<Done>,
-}
 
 /// What a new packet met.
 pub enum Found {
@@ -160,7 +67,10 @@ impl Table {
     pub fn session(&mut self, source: SocketAddr, local: Option<IpAddr>) -> Option<u32> {
         let hash = self.hasher.hash_one(source);
         let sessions = &self.sessions;
-        if let Some(&found) = self.by_source.find(hash, |&at| sessions[at as usize].source == source) {
+        if let Some(&found) = self
+            .by_source
+            .find(hash, |&at| sessions[at as usize].source == source)
+        {
             return Some(found);
         }
         if self.sessions.len() >= self.most_sessions {
@@ -168,16 +78,31 @@ impl Table {
         }
         let entry = self.sessions.vacant_entry();
         self.serial += 1;
-        let id = SessionId { index: entry.key() as u32, serial: self.serial };
-        entry.insert(Session { id, source, local, ways: Vec::new(), flows: 0, newest: NONE, oldest: NONE });
+        let id = SessionId {
+            index: entry.key() as u32,
+            serial: self.serial,
+        };
+        entry.insert(Session {
+            id,
+            source,
+            local,
+            ways: Vec::new(),
+            flows: 0,
+            newest: NONE,
+            oldest: NONE,
+        });
         let (sessions, hasher) = (&self.sessions, &self.hasher);
-        self.by_source.insert_unique(hash, id.index, |&at| hasher.hash_one(sessions[at as usize].source));
+        self.by_source.insert_unique(hash, id.index, |&at| {
+            hasher.hash_one(sessions[at as usize].source)
+        });
         Some(id.index)
     }
 
     /// Whether that session still lives.
     pub fn alive(&self, id: SessionId) -> Option<&Session> {
-        self.sessions.get(id.index as usize).filter(|session| session.id == id)
+        self.sessions
+            .get(id.index as usize)
+            .filter(|session| session.id == id)
     }
 
     /// The flow of a session to a target, made if it is new; the one silent longest makes room.
@@ -197,7 +122,10 @@ impl Table {
         }
         let entry = self.flows.vacant_entry();
         self.serial += 1;
-        let id = FlowId { index: entry.key() as u32, serial: self.serial };
+        let id = FlowId {
+            index: entry.key() as u32,
+            serial: self.serial,
+        };
         entry.insert(Flow {
             id,
             session,
@@ -222,7 +150,9 @@ impl Table {
     /// End a flow to make room; its session stays for the one that comes.
     fn displace(&mut self, flow: u32) {
         if let State::Carried(carried) = &self.flows[flow as usize].state {
-            carried.gauge.cut("displaced by newer targets of the same session");
+            carried
+                .gauge
+                .cut("displaced by newer targets of the same session");
         }
         self.remove(flow, End::Cut);
     }
@@ -239,8 +169,11 @@ impl Table {
 
     /// Let a packet wait for the verdict. False when there is no room.
     pub fn wait(&mut self, flow: u32, payload: &[u8]) -> bool {
-        let State::Asked(waiting) = &mut self.flows[flow as usize].state else { return false };
-        if waiting.len() >= self.most_waiting || self.waiting_bytes + payload.len() > WAITING_BYTES {
+        let State::Asked(waiting) = &mut self.flows[flow as usize].state else {
+            return false;
+        };
+        if waiting.len() >= self.most_waiting || self.waiting_bytes + payload.len() > WAITING_BYTES
+        {
             return false;
         }
         self.waiting_bytes += payload.len();
@@ -250,13 +183,18 @@ impl Table {
 
     /// The flow of that name, if it still waits for its verdict.
     pub fn asked(&self, id: FlowId) -> Option<&Flow> {
-        let flow = self.flows.get(id.index as usize).filter(|flow| flow.id == id)?;
+        let flow = self
+            .flows
+            .get(id.index as usize)
+            .filter(|flow| flow.id == id)?;
         matches!(flow.state, State::Asked(_)).then_some(flow)
     }
 
     /// Whether that flow still lives.
     pub fn lives(&self, id: FlowId) -> bool {
-        self.flows.get(id.index as usize).is_some_and(|flow| flow.id == id)
+        self.flows
+            .get(id.index as usize)
+            .is_some_and(|flow| flow.id == id)
     }
 
     /// The verdict is no.
@@ -302,9 +240,18 @@ impl Table {
         if let Some(at) = ways.iter().position(|way| Arc::ptr_eq(&way.far, far)) {
             return at;
         }
-        let way = Way { far: Arc::clone(far), lines: [None, None], first: NONE, named: NONE, flows: 0 };
+        let way = Way {
+            far: Arc::clone(far),
+            lines: [None, None],
+            first: NONE,
+            named: NONE,
+            flows: 0,
+        };
         // One that nobody uses any more and that nobody can use again gives its place.
-        if let Some(at) = ways.iter().position(|way| way.flows == 0 && way.far.is_dead()) {
+        if let Some(at) = ways
+            .iter()
+            .position(|way| way.flows == 0 && way.far.is_dead())
+        {
             ways[at] = way;
             return at;
         }
@@ -314,7 +261,11 @@ impl Table {
 
     /// Remember that packets for a target known by name alone go out on this flow.
     pub fn note_named(&mut self, flow: u32) {
-        if let Some(Flow { session, state: State::Carried(carried), .. }) = self.flows.get(flow as usize)
+        if let Some(Flow {
+            session,
+            state: State::Carried(carried),
+            ..
+        }) = self.flows.get(flow as usize)
             && carried.alias.is_none()
             && matches!(carried.located, Place::Name(..))
         {
@@ -334,12 +285,12 @@ impl Table {
             if let Some(&found) = self.by_sender.find(hash, same) {
                 return Some((found, true));
             }
-        } else if let Some(&found) = self
-            .by_target
-            .find(hash_target(&self.hasher, session, sender), |&at| {
-                let flow = &flows[at as usize];
-                flow.session == session && flow.target.spot() == sender
-            })
+        } else if let Some(&found) =
+            self.by_target
+                .find(hash_target(&self.hasher, session, sender), |&at| {
+                    let flow = &flows[at as usize];
+                    flow.session == session && flow.target.spot() == sender
+                })
         {
             return Some((found, true));
         }
@@ -358,7 +309,9 @@ impl Table {
         if first != NONE || flows == 0 {
             return (first != NONE).then_some((first, false));
         }
-        let first = self.of_session(session).find(|&at| self.flows[at as usize].uses(way))?;
+        let first = self
+            .of_session(session)
+            .find(|&at| self.flows[at as usize].uses(way))?;
         self.sessions[session as usize].ways[way].first = first;
         Some((first, false))
     }
@@ -366,7 +319,8 @@ impl Table {
     fn expect(&mut self, session: u32, way: usize, sender: SocketAddr, flow: u32) {
         let hash = self.hasher.hash_one((session, way, sender));
         let (flows, hasher) = (&self.flows, &self.hasher);
-        self.by_sender.insert_unique(hash, flow, |&at| hash_sender(hasher, &flows[at as usize]));
+        self.by_sender
+            .insert_unique(hash, flow, |&at| hash_sender(hasher, &flows[at as usize]));
     }
 
     /// The flow is over; `take_ended` tells whom to tell. Its session ends with its last flow.
@@ -375,7 +329,10 @@ impl Table {
         if self.sessions[session].flows == 0 {
             let source = self.sessions.remove(session).source;
             let hash = self.hasher.hash_one(source);
-            if let Ok(entry) = self.by_source.find_entry(hash, |&at| at as usize == session) {
+            if let Ok(entry) = self
+                .by_source
+                .find_entry(hash, |&at| at as usize == session)
+            {
                 entry.remove();
             }
         }
@@ -383,7 +340,10 @@ impl Table {
 
     /// End what uses this way of this session.
     pub fn end_way(&mut self, session: u32, way: usize, end: End) {
-        let over: Vec<u32> = self.of_session(session).filter(|&at| self.flows[at as usize].uses(way)).collect();
+        let over: Vec<u32> = self
+            .of_session(session)
+            .filter(|&at| self.flows[at as usize].uses(way))
+            .collect();
         for flow in over {
             self.end(flow, end);
         }
@@ -422,7 +382,10 @@ impl Table {
 
     fn of_session(&self, session: u32) -> impl Iterator<Item = u32> {
         let known = |at: u32| (at != NONE).then_some(at);
-        let newest = self.sessions.get(session as usize).and_then(|session| known(session.newest));
+        let newest = self
+            .sessions
+            .get(session as usize)
+            .and_then(|session| known(session.newest));
         std::iter::successors(newest, move |&at| known(self.flows[at as usize].older))
     }
 
@@ -436,7 +399,9 @@ impl Table {
             entry.remove();
         }
         if entry.sender().is_some()
-            && let Ok(entry) = self.by_sender.find_entry(hash_sender(&self.hasher, entry), |&at| at == flow)
+            && let Ok(entry) = self
+                .by_sender
+                .find_entry(hash_sender(&self.hasher, entry), |&at| at == flow)
         {
             entry.remove();
         }
@@ -451,7 +416,8 @@ impl Table {
                     *mark = NONE;
                 }
             }
-            self.ended.extend(carried.done.take().map(|done| (done, end)));
+            self.ended
+                .extend(carried.done.take().map(|done| (done, end)));
         }
         entry.session
     }
@@ -476,7 +442,12 @@ impl Table {
     }
 
     fn unlink(&mut self, flow: u32) {
-        let Flow { session, newer, older, .. } = self.flows[flow as usize];
+        let Flow {
+            session,
+            newer,
+            older,
+            ..
+        } = self.flows[flow as usize];
         let session = &mut self.sessions[session as usize];
         match self.flows.get_mut(newer as usize) {
             Some(next) => next.older = older,
@@ -485,21 +456,6 @@ impl Table {
         match self.flows.get_mut(older as usize) {
             Some(next) => next.newer = newer,
             None => session.oldest = newer,
-        }
-    }
-}
-
-impl Flow {
-    fn uses(&self, way: usize) -> bool {
-        matches!(&self.state, State::Carried(carried) if carried.way == way)
-    }
-
-    /// The address that its answers come from, as far as it is known.
-    fn sender(&self) -> Option<SocketAddr> {
-        let State::Carried(carried) = &self.state else { return None };
-        match carried.located {
-            Place::Address(address) => Some(address),
-            Place::Name(..) => carried.alias,
         }
     }
 }
@@ -514,7 +470,9 @@ fn hash_target(hasher: &DefaultHashBuilder, session: u32, target: Spot<'_>) -> u
 
 fn hash_sender(hasher: &DefaultHashBuilder, flow: &Flow) -> u64 {
     match (&flow.state, flow.sender()) {
-        (State::Carried(carried), Some(sender)) => hasher.hash_one((flow.session, carried.way, sender)),
+        (State::Carried(carried), Some(sender)) => {
+            hasher.hash_one((flow.session, carried.way, sender))
+        }
         _ => 0,
     }
 }

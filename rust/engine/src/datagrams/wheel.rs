@@ -18,7 +18,10 @@ pub struct Wheel<T> {
 impl<T> Wheel<T> {
     /// An empty wheel.
     pub fn new() -> Self {
-        Self { slots: std::array::from_fn(|_| Vec::new()), now: 0 }
+        Self {
+            slots: std::array::from_fn(|_| Vec::new()),
+            now: 0,
+        }
     }
 
     /// Have `entry` looked at in tick `at`, or as near to it as one turn allows.
@@ -50,7 +53,9 @@ mod tests {
     use super::*;
 
     fn advance_to(wheel: &mut Wheel<u8>, now: u64) -> Vec<u8> {
-        std::iter::from_fn(|| wheel.advance(now)).flatten().collect()
+        std::iter::from_fn(|| wheel.advance(now))
+            .flatten()
+            .collect()
     }
 
     #[test]

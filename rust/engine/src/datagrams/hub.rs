@@ -1,0 +1,475 @@
+//! What the tasks of a listener share: one reads the near socket and one each far socket, all on one
+//! reactor thread, so the table's lock is never waited for. Other threads write mail.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::time::Instant;
+
+use super::batch::{Boxes, Line, Outbox, with_boxes};
+use super::codec::Place;
+use super::far::FarHandle;
+use super::near::Asks;
+use super::road::{Body, Down, Up, send_up};
+use super::session::{Carried, Done, FlowId, SessionId, State};
+use super::table::Table;
+use super::wheel::TICKS;
+use super::{Codec, PacketOptions, Stats};
+use crate::relay::{End, Gauge};
+
+/// Batches taken from one socket before others of the thread have their turn.
+const ROUNDS: usize = 4;
+
+/// What is counted; any thread may read it.
+#[derive(Default)]
+pub struct Tally {
+    pub sessions: AtomicU64,
+    pub flows: AtomicU64,
+    pub packets_up: AtomicU64,
+    pub packets_down: AtomicU64,
+    pub malformed: AtomicU64,
+    pub stranger: AtomicU64,
+    pub refused: AtomicU64,
+    pub full: AtomicU64,
+    pub congested: AtomicU64,
+    pub unsendable: AtomicU64,
+}
+
+impl Tally {
+    /// All of it at once; of the near socket what it can do.
+    pub fn stats(&self, near: &Line) -> Stats {
+        Stats {
+            sessions: self.sessions.load(Relaxed),
+            flows: self.flows.load(Relaxed),
+            packets_up: self.packets_up.load(Relaxed),
+            packets_down: self.packets_down.load(Relaxed),
+            malformed: self.malformed.load(Relaxed),
+            stranger: self.stranger.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            full: self.full.load(Relaxed),
+            congested: self.congested.load(Relaxed),
+            unsendable: self.unsendable.load(Relaxed),
+            gro: near.gro(),
+            gso: near.gso(),
+        }
+    }
+
+    /// The kernel did not send so many packets.
+    pub fn lost(&self, error: &io::Error, packets: usize) {
+        let counter = match error.raw_os_error() {
+            Some(libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN) => &self.congested,
+            _ => &self.unsendable,
+        };
+        counter.fetch_add(packets as u64, Relaxed);
+    }
+}
+
+/// What other threads tell the listener's task.
+pub enum Mail {
+    Relay(Box<Relay>),
+    Refuse(FlowId),
+    Cut(FlowId),
+    Dead {
+        session: SessionId,
+        far: usize,
+        end: End,
+    },
+}
+
+impl Mail {
+    /// The listener is gone.
+    pub fn bounce(self) {
+        if let Self::Relay(relay) = self {
+            (relay.done)(End::Closed);
+        }
+    }
+}
+
+/// A yes on its way to the listener's task.
+pub struct Relay {
+    pub flow: FlowId,
+    pub far: FarHandle,
+    pub located: Place,
+    pub gauge: Arc<Gauge>,
+    pub done: Done,
+}
+
+/// The number of the way, its socket, the address to send to, and what goes before each payload.
+type WayOut = (usize, Arc<Line>, SocketAddr, Box<[u8]>);
+
+/// What the tasks of a listener share.
+pub struct Hub {
+    pub line: Arc<Line>,
+    pub codec: Codec,
+    pub only: Option<IpAddr>,
+    pub table: Mutex<Table>,
+    pub mail: Mutex<Vec<Mail>>,
+    pub waker: AtomicWaker,
+    pub closed: AtomicBool,
+    pub asks: Arc<Asks>,
+    pub tally: Tally,
+    pub begun: Instant,
+    pub tick: Duration,
+}
+
+impl Hub {
+    /// Of a near socket, with an empty table.
+    pub fn new(line: Arc<Line>, codec: Codec, options: &PacketOptions, asks: Arc<Asks>) -> Self {
+        let sessions = if options.only.is_some() {
+            1
+        } else {
+            options.sessions
+        };
+        Self {
+            line,
+            codec,
+            only: options.only.map(|ip| ip.to_canonical()),
+            table: Mutex::new(Table::new(sessions, options.targets, options.waiting)),
+            mail: Mutex::default(),
+            waker: AtomicWaker::new(),
+            closed: AtomicBool::new(false),
+            asks,
+            tally: Tally::default(),
+            begun: Instant::now(),
+            tick: (options.idle / TICKS as u32).max(Duration::from_millis(1)),
+        }
+    }
+
+    /// The tick it is.
+    pub fn now(&self) -> u64 {
+        (self.begun.elapsed().as_nanos() / self.tick.as_nanos()) as u64
+    }
+
+    /// Have the listener's task do something.
+    pub fn mail(&self, mail: Mail) {
+        let mut waiting = lock(&self.mail);
+        // Looked at under the lock: what is pushed before is answered by the task's end.
+        if !self.closed.load(Ordering::Acquire) {
+            waiting.push(mail);
+            drop(waiting);
+            self.waker.wake();
+            return;
+        }
+        drop(waiting);
+        mail.bounce();
+    }
+
+    /// A far that a session uses has died.
+    pub fn tell_dead(&self, session: SessionId, far: usize, end: End) {
+        self.mail(Mail::Dead { session, far, end });
+    }
+
+    /// Work on the table, then tell the owners of flows that ended by it.
+    pub fn with_table<R>(&self, work: impl FnOnce(&mut Table) -> R) -> R {
+        let mut table = lock(&self.table);
+        let result = work(&mut table);
+        let ended = table.take_ended();
+        self.tally
+            .sessions
+            .store(table.sessions.len() as u64, Relaxed);
+        self.tally.flows.store(table.flows.len() as u64, Relaxed);
+        drop(table);
+        for (done, end) in ended {
+            done(end);
+        }
+        result
+    }
+
+    /// One batch from the sources.
+    pub fn take_up(self: &Arc<Self>, boxes: &mut Boxes, port: &mut Option<u16>) -> io::Result<()> {
+        let messages = self.line.receive(&mut boxes.inbox)?;
+        let now = self.now();
+        self.with_table(|table| {
+            boxes.outbox.clear();
+            let mut up = Up {
+                hub: self,
+                table,
+                outbox: &mut boxes.outbox,
+                data: boxes.inbox.data(),
+                now,
+                known: None,
+            };
+            let mut packets = 0;
+            for message in (0..messages).filter_map(|at| boxes.inbox.message(at)) {
+                let count = message.len.div_ceil(message.segment).max(1) as u64;
+                packets += count;
+                if self.admits(message.from, *port) {
+                    if up.message(&message) {
+                        *port = Some(message.from.port());
+                    }
+                } else {
+                    self.tally.stranger.fetch_add(count, Relaxed);
+                }
+            }
+            self.tally.packets_up.fetch_add(packets, Relaxed);
+            self.flush(&mut boxes.outbox, boxes.inbox.data(), table, true);
+        });
+        Ok(())
+    }
+
+    fn admits(&self, from: SocketAddr, port: Option<u16>) -> bool {
+        self.only.is_none_or(|only| {
+            from.ip().to_canonical() == only && port.is_none_or(|port| port == from.port())
+        })
+    }
+
+    fn flush(&self, outbox: &mut Outbox, data: &[u8], table: &Table, up: bool) {
+        outbox.flush(data, &self.tally, |flow, bytes| {
+            if let Some(State::Carried(carried)) =
+                table.flows.get(flow as usize).map(|flow| &flow.state)
+            {
+                let counter = if up {
+                    &carried.gauge.up
+                } else {
+                    &carried.gauge.down
+                };
+                counter.fetch_add(bytes, Relaxed);
+            }
+        });
+    }
+
+    /// One batch from the targets of a session. False when the session is gone.
+    fn take_down(
+        &self,
+        boxes: &mut Boxes,
+        line: &Line,
+        session: SessionId,
+        way: usize,
+    ) -> io::Result<bool> {
+        let messages = line.receive(&mut boxes.inbox)?;
+        let now = self.now();
+        Ok(self.with_table(|table| {
+            boxes.outbox.clear();
+            let Some((to, from, far)) = table.alive(session).and_then(|session| {
+                Some((
+                    session.source,
+                    session.local,
+                    Arc::clone(&session.ways.get(way)?.far),
+                ))
+            }) else {
+                return false;
+            };
+            let mut down = Down {
+                hub: self,
+                table,
+                outbox: &mut boxes.outbox,
+                data: boxes.inbox.data(),
+                now,
+                session,
+                way,
+                to,
+                from,
+                known: None,
+            };
+            for message in (0..messages).filter_map(|at| boxes.inbox.message(at)) {
+                down.message(&message, &far);
+            }
+            self.flush(&mut boxes.outbox, boxes.inbox.data(), table, false);
+            true
+        }))
+    }
+
+    /// Do what other threads asked for.
+    pub fn open_mail(self: &Arc<Self>) {
+        let mails = std::mem::take(&mut *lock(&self.mail));
+        if mails.is_empty() {
+            return;
+        }
+        let now = self.now();
+        for mail in mails {
+            let rejected = self.with_table(|table| match mail {
+                Mail::Relay(relay) => self.begin(table, *relay, now).err(),
+                Mail::Refuse(flow) => {
+                    table.refuse(flow);
+                    None
+                }
+                Mail::Cut(flow) => {
+                    if table.lives(flow) {
+                        table.end(flow.index, End::Cut);
+                    }
+                    None
+                }
+                Mail::Dead { session, far, end } => {
+                    let way = table.alive(session).and_then(|session| {
+                        session
+                            .ways
+                            .iter()
+                            .position(|way| Arc::as_ptr(&way.far).addr() == far)
+                    });
+                    if let Some(way) = way {
+                        table.end_way(session.index, way, end);
+                    }
+                    None
+                }
+            });
+            if let Some((done, end)) = rejected {
+                done(end);
+            }
+        }
+    }
+
+    /// A flow may pass. Fails, with whom to tell, when there is no such flow any more or no way out; the
+    /// latter counts as refused for a while, so that its packets do not ask at every turn.
+    fn begin(
+        self: &Arc<Self>,
+        table: &mut Table,
+        relay: Relay,
+        now: u64,
+    ) -> Result<(), (Done, End)> {
+        let Relay {
+            flow,
+            far,
+            located,
+            gauge,
+            done,
+        } = relay;
+        let Some(session) = table.asked(flow).map(|flow| flow.session) else {
+            return Err((done, End::Idle));
+        };
+        let located = match located {
+            Place::Address(address) => address.into(),
+            name @ Place::Name(..) => name,
+        };
+        let way_out = self.way_out(table, session, &far, &located);
+        let (way, line, to, head) = match way_out {
+            Ok(found) => found,
+            Err(end) => {
+                table.refuse(flow);
+                return Err((done, end));
+            }
+        };
+        let carried = Carried {
+            way,
+            located,
+            alias: None,
+            line,
+            to,
+            head,
+            gauge: Arc::clone(&gauge),
+            done: Some(done),
+        };
+        let waited = table.carry(flow, carried);
+        table.touch(flow.index, now);
+        table.note_named(flow.index);
+        with_boxes(|boxes| {
+            boxes.outbox.clear();
+            for packet in waited {
+                send_up(table, &mut boxes.outbox, flow.index, &Body::Own(&packet));
+            }
+            self.flush(&mut boxes.outbox, &[], table, true);
+        });
+        let waker = Waker::from(Arc::new(CutWaker {
+            hub: Arc::downgrade(self),
+            flow,
+        }));
+        if gauge.poll_cut(&Context::from_waker(&waker)) {
+            table.end(flow.index, End::Cut);
+        }
+        Ok(())
+    }
+
+    fn way_out(
+        self: &Arc<Self>,
+        table: &mut Table,
+        session: u32,
+        far: &FarHandle,
+        located: &Place,
+    ) -> Result<WayOut, End> {
+        let id = table.sessions[session as usize].id;
+        far.claim(self, id)?;
+        let (to, head) = far.route(located)?;
+        let way = table.way(session, far);
+        let lines = &mut table.sessions[session as usize].ways[way].lines;
+        let slot = &mut lines[usize::from(to.is_ipv6())];
+        if let Some((line, _)) = slot {
+            return Ok((way, Arc::clone(line), to, head));
+        }
+        let line = far.open(to).map_err(|error| End::Far(error.kind()))?;
+        let reader = Reader {
+            hub: Arc::clone(self),
+            line: Arc::clone(&line),
+            session: id,
+            way,
+        };
+        let task = tokio::spawn(reader);
+        *slot = Some((Arc::clone(&line), task.abort_handle()));
+        Ok((way, line, to, head))
+    }
+}
+
+/// Tells the listener's task that a flow was cut.
+struct CutWaker {
+    hub: Weak<Hub>,
+    flow: FlowId,
+}
+
+impl Wake for CutWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if let Some(hub) = self.hub.upgrade() {
+            hub.mail(Mail::Cut(self.flow));
+        }
+    }
+}
+
+/// The task of one far socket.
+struct Reader {
+    hub: Arc<Hub>,
+    line: Arc<Line>,
+    session: SessionId,
+    way: usize,
+}
+
+impl Future for Reader {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        poll_rounds(&self.line, cx, |boxes| {
+            let alive = self
+                .hub
+                .take_down(boxes, &self.line, self.session, self.way)?;
+            if alive {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::NotFound.into())
+            }
+        })
+    }
+}
+
+/// Take some batches while the socket has any. Ready when it is of no use any more.
+pub fn poll_rounds(
+    line: &Line,
+    cx: &mut Context<'_>,
+    mut take: impl FnMut(&mut Boxes) -> io::Result<()>,
+) -> Poll<()> {
+    for _ in 0..ROUNDS {
+        match line.socket().poll_recv_ready(cx) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => return Poll::Ready(()),
+            Poll::Ready(Ok(())) => {}
+        }
+        match with_boxes(&mut take) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Poll::Ready(()),
+            // An error that a packet of ours caused (ICMP) says nothing of the socket.
+            _ => {}
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// A panic elsewhere leaves the data as they are: whole at every step that matters.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

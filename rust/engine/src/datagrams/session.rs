@@ -1,0 +1,122 @@
+//! What a session and its flows are.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use super::batch::{Line, Marker};
+use super::codec::Place;
+use super::far::FarHandle;
+use crate::relay::{End, Gauge};
+
+/// What is called at a flow's end.
+pub type Done = Box<dyn FnOnce(End) + Send>;
+
+/// No flow.
+pub const NONE: u32 = u32::MAX;
+
+/// Names a session for good; its index is used again, its serial never.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionId {
+    pub index: u32,
+    pub serial: u64,
+}
+
+/// Names a flow for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowId {
+    pub index: u32,
+    pub serial: u64,
+}
+
+/// All of one source's flows.
+pub struct Session {
+    pub id: SessionId,
+    pub source: SocketAddr,
+    /// The local address that the source sends to, when the listener has many.
+    pub local: Option<IpAddr>,
+    /// The ways out it uses.
+    pub ways: Vec<Way>,
+    pub flows: usize,
+    pub newest: u32,
+    pub oldest: u32,
+}
+
+/// A far in use by a session: its sockets by family, and the tasks that read them.
+pub struct Way {
+    pub far: FarHandle,
+    pub lines: [Option<(Arc<Line>, AbortHandle)>; 2],
+    /// A flow that answers for packets from senders that nobody wrote to.
+    pub first: u32,
+    /// The flow known by name alone that was written to last.
+    pub named: u32,
+    pub flows: usize,
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        for (_, reader) in self.lines.iter().flatten() {
+            reader.abort();
+        }
+        self.far.close();
+    }
+}
+
+/// One target of one session.
+pub struct Flow {
+    pub id: FlowId,
+    pub session: u32,
+    pub target: Place,
+    pub state: State,
+    /// Where its packets of the present batch gather, going up and down.
+    pub markers: [Marker; 2],
+    pub last: u64,
+    pub newer: u32,
+    pub older: u32,
+}
+
+/// What became of a flow.
+pub enum State {
+    /// The verdict is awaited, and these with it.
+    Asked(Vec<Box<[u8]>>),
+    /// The verdict was no.
+    Refused,
+    /// Packets pass.
+    Carried(Carried),
+}
+
+/// What a passing flow needs per packet.
+pub struct Carried {
+    /// Which of the session's ways.
+    pub way: usize,
+    /// The target as located.
+    pub located: Place,
+    /// Who answered for a target known by name alone.
+    pub alias: Option<SocketAddr>,
+    /// The socket and address that its packets are sent to.
+    pub line: Arc<Line>,
+    pub to: SocketAddr,
+    /// What goes before each payload.
+    pub head: Box<[u8]>,
+    pub gauge: Arc<Gauge>,
+    pub done: Option<Done>,
+}
+
+impl Flow {
+    /// Whether it passes by that way of its session.
+    pub fn uses(&self, way: usize) -> bool {
+        matches!(&self.state, State::Carried(carried) if carried.way == way)
+    }
+
+    /// The address that its answers come from, as far as it is known.
+    pub fn sender(&self) -> Option<SocketAddr> {
+        let State::Carried(carried) = &self.state else {
+            return None;
+        };
+        match carried.located {
+            Place::Address(address) => Some(address),
+            Place::Name(..) => carried.alias,
+        }
+    }
+}
