@@ -334,4 +334,4 @@ def test_what_goes_on_is_never_in_doubt(
             assert http_forward.response_framing(reply, "POST") == answer.framing
         if answer.keep_near:
             assert answer.framing.length is not None or answer.framing.chunked
-            assert b"close" not in http.listed(reply.fields, b"connection")
+            assert b"close" not in http.values(reply.fields, b"connection")

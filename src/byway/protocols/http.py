@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from byway.errors import PeerError, Reason, Refused
@@ -25,6 +26,10 @@ HEAD_LIMIT = 65536
 
 Fields = tuple[tuple[bytes, bytes], ...]
 """Names and values in their order, bytes as they came, less the space around values."""
+
+
+Index = Mapping[bytes, Sequence[bytes]]
+"""Fields by name in lower case."""
 
 
 class HeadError(PeerError):
@@ -244,30 +249,40 @@ def parse_request(data: bytes) -> RequestHead:
     """Parse a request head without its empty line. Raises HeadError, with the status to answer."""
     line, _, rest = data.partition(b"\r\n")
     match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
-        raise HeadError(400, f"the client sent a bad request line {line[:80]!r}")
-    method, uri, major, minor = match.groups()
-    if major != b"1":
-        raise HeadError(505, f"the client speaks HTTP/{major.decode()}, not HTTP/1.1")
     try:
+        _check(data)
+        if match is None:
+            raise _Broken(f"a bad request line {line[:80]!r}")
         fields = _fields(rest)
     except _Broken as error:
         raise HeadError(400, f"the client sent {error}") from None
-    return RequestHead(method.decode(), uri.decode("latin-1"), fields, min(int(minor), 1))
+    method, uri, major, minor = match.groups()
+    if major != b"1":
+        raise HeadError(505, f"the client speaks HTTP/{major.decode()}, not HTTP/1.1")
+    return RequestHead(method.decode(), uri.decode("latin-1"), fields, 0 if minor == b"0" else 1)
 
 
 def parse_response(data: bytes) -> ResponseHead:
     """Parse a response head without its empty line. Raises HeadError (502)."""
     line, _, rest = data.partition(b"\r\n")
     match = _STATUS_LINE.fullmatch(line)
-    if match is None:
-        raise HeadError(502, f"the server sent a bad status line {line[:80]!r}")
-    minor, status, phrase = match.groups()
     try:
+        _check(data)
+        if match is None:
+            raise _Broken(f"a bad status line {line[:80]!r}")
         fields = _fields(rest)
     except _Broken as error:
         raise HeadError(502, f"the server sent {error}") from None
-    return ResponseHead(int(status), phrase or b"", fields, min(int(minor), 1))
+    minor, status, phrase = match.groups()
+    return ResponseHead(int(status), phrase or b"", fields, 0 if minor == b"0" else 1)
+
+
+def indexed(fields: Fields) -> Index:
+    """The values of each field by its name in lower case, in order: for several look-ups."""
+    index: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        index.setdefault(name.lower(), []).append(value)
+    return index
 
 
 def values(fields: Fields, name: bytes) -> list[bytes]:
@@ -275,26 +290,36 @@ def values(fields: Fields, name: bytes) -> list[bytes]:
     return [value for key, value in fields if key.lower() == name]
 
 
-def listed(fields: Fields, name: bytes) -> list[bytes]:
+def listed(index: Index, name: bytes) -> list[bytes]:
     """The members of a comma-separated field, in lower case, over all its lines."""
-    members = b",".join(values(fields, name)).lower().split(b",")
+    if name not in index:
+        return []
+    members = b",".join(index[name]).lower().split(b",")
     return [member for part in members if (member := part.strip(b" \t"))]
 
 
 def _fields(block: bytes) -> Fields:
+    """The fields of a checked head; every line of it must be one."""
     if not block:
         return ()
-    fields = []
-    for line in block.split(b"\r\n"):
-        name, colon, value = line.partition(b":")
-        if _TOKEN.fullmatch(name) is None or not colon:
-            if line[:1] in b" \t":
-                raise _Broken(f"a folded field line {line[:80]!r}")
-            if name.rstrip(b" \t") != name:
-                raise _Broken(f"space before the colon of a field {line[:80]!r}")
-            raise _Broken(f"a bad field line {line[:80]!r}")
-        fields.append((name, value.strip(b" \t")))
-    return tuple(fields)
+    block += b"\r\n"
+    found = _FIELD.findall(block)
+    if len(found) != block.count(b"\n"):
+        for line in block[:-2].split(b"\r\n"):
+            _check_field(line)
+    return tuple([(name, value.strip(b" \t")) for name, value in found])
+
+
+def _check_field(line: bytes) -> None:
+    """Say what is wrong with a line, if it is no field."""
+    name, colon, _ = line.partition(b":")
+    if colon and _TOKEN.fullmatch(name):
+        return
+    if line[:1] in (b" ", b"\t"):
+        raise _Broken(f"a folded field line {line[:80]!r}")
+    if name.rstrip(b" \t") != name:
+        raise _Broken(f"space before the colon of a field {line[:80]!r}")
+    raise _Broken(f"a bad field line {line[:80]!r}")
 
 
 def _encoded(line: bytes, fields: Fields) -> bytes:
@@ -320,9 +345,7 @@ async def _read_head(stream: Stream, limit: int, begun: bytes) -> bytes:
         raise _TooLarge(f"a head of more than {limit} bytes")
     if len(data) > end + 4:
         stream.unread(data[end + 4 :])
-    head = data[:end]
-    _check(head)
-    return head
+    return data[:end]
 
 
 async def _read_on(stream: Stream, limit: int, begun: bytes) -> tuple[bytes, int]:
@@ -420,6 +443,7 @@ _CHUNK = 4096
 _CR = 13
 _MOST_INTERIM = 8  # 1xx responses borne before the answer to a CONNECT; one is already rare
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_FIELD = re.compile(rb"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\r\n]*)\r\n", re.MULTILINE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
 _AUTHORITY_END = re.compile(r"[/?]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

@@ -13,11 +13,12 @@ from byway.protocols.http import (
     Fields,
     Framing,
     HeadError,
+    Index,
     Request,
     RequestHead,
     ResponseHead,
+    indexed,
     listed,
-    values,
 )
 
 PSEUDONYM = "byway"
@@ -61,13 +62,14 @@ def outgoing(request: Request, *, keep_far: bool = True, via: str | None = PSEUD
     to answer, where the end of the body is in doubt.
     """
     head = request.head
-    framing = request_framing(head)
-    upgrade = _upgrade(head)
+    index = indexed(head.fields)
+    framing = _request_framing(index, head.minor)
+    upgrade = _upgrade(index, head.minor)
     fields = [(b"Host", request.authority.encode("latin-1"))]
-    fields += _end_to_end(head.fields, _REQUEST_HOPS)
+    fields += _end_to_end(head.fields, index, _REQUEST_HOPS)
     if framing.chunked:
         fields.append((b"Transfer-Encoding", b"chunked"))
-    elif framing.length or values(head.fields, b"content-length"):
+    elif b"content-length" in index:
         fields.append((b"Content-Length", b"%d" % (framing.length or 0)))
     if upgrade is not None:
         fields += [(b"Connection", b"Upgrade"), (b"Upgrade", upgrade)]
@@ -77,7 +79,7 @@ def outgoing(request: Request, *, keep_far: bool = True, via: str | None = PSEUD
         fields.append((b"Via", f"1.{head.minor} {via}".encode()))
     sent = RequestHead(head.method, request.path, tuple(fields)).encode()
     # RFC 9112 section 9.3: a proxy keeps no connection with an HTTP/1.0 client.
-    keep = head.minor >= 1 and b"close" not in _connection(head.fields)
+    keep = head.minor >= 1 and b"close" not in _connection(index)
     return Outgoing(sent, framing, keep, upgrade)
 
 
@@ -90,25 +92,25 @@ def incoming(
     Raises HeadError (502) where the end of the body is in doubt.
     """
     status, old = response.status, request.head.minor == 0
+    index = indexed(response.fields)
+    fields = _end_to_end(response.fields, index, _RESPONSE_HOPS)
     if status == 101:
-        return _switched(response, request, via)
+        return _switched(response, index, request, via)
     if status < 200:
         if old:  # RFC 9110 section 15.2: an HTTP/1.0 client is sent no 1xx
             return Incoming(b"", _EMPTY, is_interim=True)
-        fields = _end_to_end(response.fields, _RESPONSE_HOPS) + _via(response, via)
+        fields += _via(response, via)
         sent = ResponseHead(status, response.phrase, tuple(fields)).encode()
         return Incoming(sent, _EMPTY, is_interim=True)
-    framing = response_framing(response, request.head.method)
+    framing = _response_framing(index, response, request.head.method)
     if framing.chunked and old:
         framing = Framing(chunked=True, dechunk=True)
     delimited = framing.length is not None or (framing.chunked and not framing.dechunk)
     keep_near = keep_near and delimited and not old
-    fields = _end_to_end(response.fields, _RESPONSE_HOPS)
     if framing.chunked and not framing.dechunk:
         fields.append((b"Transfer-Encoding", b"chunked"))
-    length = _length(response.fields, 502, "server")
-    if length is not None and status != 204:
-        fields.append((b"Content-Length", b"%d" % length))
+    elif b"content-length" in index and status != 204:
+        fields.append((b"Content-Length", b"%d" % (_length(index, 502, "server") or 0)))
     if not keep_near:
         fields.append((b"Connection", b"close"))
     fields += _via(response, via)
@@ -116,21 +118,32 @@ def incoming(
         ResponseHead(status, response.phrase, tuple(fields)).encode(),
         framing,
         keep_near=keep_near,
-        keep_far=_origin_keeps(response, framing),
+        keep_far=_origin_keeps(response, index, framing),
     )
 
 
 def request_framing(head: RequestHead) -> Framing:
     """Where a request's body ends (RFC 9112 section 6.3). Raises HeadError (400 or 501)."""
-    coded = values(head.fields, b"transfer-encoding")
-    length = _length(head.fields, 400, "client")
-    if not coded:
+    return _request_framing(indexed(head.fields), head.minor)
+
+
+def response_framing(head: ResponseHead, method: str) -> Framing:
+    """Where the body of a response to `method` ends (RFC 9112 section 6.3).
+
+    Raises HeadError (502). Codings other than chunked are refused: we offer none.
+    """
+    return _response_framing(indexed(head.fields), head, method)
+
+
+def _request_framing(index: Index, minor: int) -> Framing:
+    length = _length(index, 400, "client")
+    if b"transfer-encoding" not in index:
         return Framing(length=length or 0)
-    if head.minor == 0:
+    if minor == 0:
         raise HeadError(400, "the client sent Transfer-Encoding in HTTP/1.0")
     if length is not None:
         raise HeadError(400, "the client sent both Content-Length and Transfer-Encoding")
-    codings = listed(head.fields, b"transfer-encoding")
+    codings = listed(index, b"transfer-encoding")
     if codings == [b"chunked"]:
         return Framing(chunked=True)
     if codings[-1:] == [b"chunked"] and b"chunked" not in codings[:-1]:
@@ -138,66 +151,61 @@ def request_framing(head: RequestHead) -> Framing:
     raise HeadError(400, "the client sent a Transfer-Encoding that does not end in chunked")
 
 
-def response_framing(head: ResponseHead, method: str) -> Framing:
-    """Where the body of a response to `method` ends (RFC 9112 section 6.3). Raises HeadError (502).
-
-    Codings other than chunked are refused: we offer none.
-    """
-    coded = values(head.fields, b"transfer-encoding")
-    length = _length(head.fields, 502, "server")
-    if coded:
+def _response_framing(index: Index, head: ResponseHead, method: str) -> Framing:
+    length = _length(index, 502, "server")
+    is_coded = b"transfer-encoding" in index
+    if is_coded:
         if head.minor == 0:
             raise HeadError(502, "the server sent Transfer-Encoding in HTTP/1.0")
         if length is not None:
             raise HeadError(502, "the server sent both Content-Length and Transfer-Encoding")
-        if listed(head.fields, b"transfer-encoding") != [b"chunked"]:
+        if listed(index, b"transfer-encoding") != [b"chunked"]:
             raise HeadError(502, "the server sent a Transfer-Encoding other than chunked")
     if method == "HEAD" or head.status < 200 or head.status in (204, 304):
         return _EMPTY
-    return Framing(chunked=True) if coded else Framing(length=length)
+    return Framing(chunked=True) if is_coded else Framing(length=length)
 
 
-def _switched(response: ResponseHead, request: Request, via: str | None) -> Incoming:
-    asked = _upgrade(request.head)
-    given = values(response.fields, b"upgrade")
-    if asked is None or not given:
+def _switched(response: ResponseHead, index: Index, request: Request, via: str | None) -> Incoming:
+    given = index.get(b"upgrade")
+    if given is None or _upgrade(indexed(request.head.fields), request.head.minor) is None:
         raise HeadError(502, "the server sent 101 to a client that did not ask to switch protocols")
-    fields = _end_to_end(response.fields, _RESPONSE_HOPS | {b"content-length"})
+    fields = _end_to_end(response.fields, index, _RESPONSE_HOPS)
     fields += [(b"Connection", b"Upgrade"), (b"Upgrade", given[0]), *_via(response, via)]
     sent = ResponseHead(101, response.phrase, tuple(fields)).encode()
     return Incoming(sent, Framing(), is_switched=True)
 
 
-def _upgrade(head: RequestHead) -> bytes | None:
+def _upgrade(index: Index, minor: int) -> bytes | None:
     """The protocol to switch to, if the client asks for one that a proxy can pass on.
 
     h2c cannot be: its settings travel in a field that ends at this hop (RFC 7540 section 3.2.1).
     """
-    wanted = values(head.fields, b"upgrade")
-    if head.minor == 0 or len(wanted) != 1 or not wanted[0]:
+    wanted = index.get(b"upgrade", ())
+    if minor == 0 or len(wanted) != 1 or not wanted[0]:
         return None
-    if b"upgrade" not in listed(head.fields, b"connection"):
+    if b"upgrade" not in listed(index, b"connection"):
         return None
-    return None if b"h2c" in listed(head.fields, b"upgrade") else wanted[0]
+    return None if b"h2c" in listed(index, b"upgrade") else wanted[0]
 
 
-def _origin_keeps(response: ResponseHead, framing: Framing) -> bool:
+def _origin_keeps(response: ResponseHead, index: Index, framing: Framing) -> bool:
     if framing.length is None and not framing.chunked:
         return False
-    options = _connection(response.fields)
+    options = _connection(index)
     if b"close" in options:
         return False
     return response.minor >= 1 or b"keep-alive" in options
 
 
-def _connection(fields: Fields) -> list[bytes]:
+def _connection(index: Index) -> list[bytes]:
     """The connection options, also those of clients that say Proxy-Connection."""
-    return listed(fields, b"connection") + listed(fields, b"proxy-connection")
+    return listed(index, b"connection") + listed(index, b"proxy-connection")
 
 
-def _end_to_end(fields: Fields, hops: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
+def _end_to_end(fields: Fields, index: Index, hops: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
     """The fields that go on: neither of this hop by nature nor named by Connection."""
-    named = listed(fields, b"connection")
+    named = listed(index, b"connection")
     gone = hops.union(named) if named else hops
     return [pair for pair in fields if pair[0].lower() not in gone]
 
@@ -206,15 +214,17 @@ def _via(response: ResponseHead, via: str | None) -> list[tuple[bytes, bytes]]:
     return [] if via is None else [(b"Via", f"1.{response.minor} {via}".encode())]
 
 
-def _length(fields: Fields, status: int, who: str) -> int | None:
+def _length(index: Index, status: int, who: str) -> int | None:
     """The one Content-Length, or None. Repeats of the same value are one (RFC 9112 6.3)."""
-    given = values(fields, b"content-length")
-    if not given:
+    given = index.get(b"content-length")
+    if given is None:
         return None
-    parts = {part.strip(b" \t") for value in given for part in value.split(b",")}
-    if len(parts) > 1:
-        raise HeadError(status, f"the {who} sent several differing Content-Lengths")
-    text = parts.pop()
+    text = given[0]
+    if len(given) > 1 or b"," in text:
+        parts = {part.strip(b" \t") for value in given for part in value.split(b",")}
+        if len(parts) > 1:
+            raise HeadError(status, f"the {who} sent several differing Content-Lengths")
+        text = parts.pop()
     if not text.isdigit() or len(text) > _LONGEST_LENGTH:
         raise HeadError(status, f"the {who} sent a bad Content-Length {text[:40]!r}")
     return int(text)
