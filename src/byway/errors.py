@@ -60,7 +60,7 @@ class Reason(Enum):
     FAILURE = "general failure"
 
 
-class Refused(BywayError):
+class Refused(BywayError):  # noqa: N818
     """Somebody said no: a rule, an upstream proxy, a limit."""
 
     def __init__(self, message: str, reason: Reason = Reason.FAILURE, hint: str = "") -> None:
@@ -68,7 +68,7 @@ class Refused(BywayError):
         self.reason = reason
 
 
-class Unreachable(BywayError):
+class Unreachable(BywayError):  # noqa: N818
     """A hop could not be reached. `hop` names it (an outbound's name, or the target)."""
 
     def __init__(self, message: str, hop: str, reason: Reason = Reason.HOST_UNREACHABLE) -> None:

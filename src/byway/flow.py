@@ -37,7 +37,7 @@ class Target:
         name = host.lower().removesuffix(".")
         if not name or len(name) > 253 or not name.isascii():
             raise ValueError(f"not a host name: {host[:80]!r}")
-        if any(c <= " " or c in "\x7f/\\[]@:#?%\"<>^`{|}" for c in name):
+        if any(c <= " " or c in '\x7f/\\[]@:#?%"<>^`{|}' for c in name):
             raise ValueError(f"not a host name: {host[:80]!r}")
         return cls(name, port)
 
