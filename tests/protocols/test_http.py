@@ -432,7 +432,8 @@ class TestClient:
         async def meet() -> Request:
             near, far = pair()
             connecting = http.connect(near, target, HttpOptions(user, password))
-            return (await asyncio.gather(connecting, serve(far)))[1]
+            async with asyncio.timeout(5):
+                return (await asyncio.gather(connecting, serve(far)))[1]
 
         request = asyncio.run(meet())
         assert (request.target, request.user) == (target, user)

@@ -220,6 +220,12 @@ class TestClient:
             ),
             (SocksOptions("4"), Target.of("192.0.2.1", 80), ["005a 0000 00000000"], CONNECT_4),
             (SocksOptions("4a"), Target.of("192.0.2.1", 80), ["005a 0000 00000000"], CONNECT_4),
+            (
+                SocksOptions("4a"),  # the marker of names, so the address goes as one
+                Target.of("0.0.0.7", 80),
+                ["005a 0000 00000000"],
+                "04 01 0050 00000001 00" + b"0.0.0.7".hex() + "00",
+            ),
             (SocksOptions("4a", "bob"), EXAMPLE, ["005a 0000 00000000"], CONNECT_4A),
         ],
     )
@@ -290,7 +296,7 @@ class TestClient:
 
     def test_what_version_4_cannot_carry(self) -> None:
         near, server = pair()
-        for target in (EXAMPLE, Target.of("::1", 80)):
+        for target in (EXAMPLE, Target.of("::1", 80), Target.of("0.0.0.7", 80)):
             with pytest.raises(Refused, match="cannot carry") as caught:
                 play(socks.connect(near, target, SocksOptions("4")))
             assert caught.value.reason is Reason.NOT_SUPPORTED
@@ -365,7 +371,8 @@ class TestProperties:
 
         async def meet() -> tuple[Target, Request]:
             client, server = pair()
-            return await asyncio.gather(socks.bind(client, target, options), serve(server))
+            async with asyncio.timeout(5):
+                return await asyncio.gather(socks.bind(client, target, options), serve(server))
 
         got, request = asyncio.run(meet())
         assert got == bound

@@ -389,11 +389,13 @@ async def _read_5(stream: Stream) -> Target:
 def _request_4(command: Command, target: Target, options: SocksOptions) -> bytes:
     user = (options.username or "").encode()
     head = b"\x04%c%b" % (command.value, target.port.to_bytes(2))
-    if target.packed is not None and len(target.packed) == 4:
-        return head + target.packed + user + b"\0"
+    packed = target.packed
+    # 0.0.0.x is how 4a marks a name, so as an address it cannot be sent (as a name it can).
+    if packed is not None and len(packed) == 4 and (any(packed[:3]) or not packed[3]):
+        return head + packed + user + b"\0"
     if options.version == "4":
         raise Refused(
-            f"SOCKS4 cannot carry {target}: only IPv4 addresses",
+            f"SOCKS4 cannot carry {target}: only IPv4 addresses outside 0.0.0.0/24",
             Reason.NOT_SUPPORTED,
             "use version 4a or 5",
         )
