@@ -476,3 +476,6 @@ fn hash_sender(hasher: &DefaultHashBuilder, flow: &Flow) -> u64 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;
