@@ -143,7 +143,8 @@ Cipher = Literal["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"]
 @dataclass(frozen=True, slots=True)
 class Sealing:
     """How what we write is sealed: `prefix | seal(lead | u16 length) | seal(payload)` first, all in
-    one write, then `seal(u16 length) | seal(payload)`; nonces count seals from 0."""
+    one write, then `seal(u16 length) | seal(payload)`; nonces count seals from 0. A lead holds the
+    time behind its first byte (u64, seconds): it is put in there at the moment of sealing."""
 
     key: bytes = field(repr=False)
     prefix: bytes = b""
