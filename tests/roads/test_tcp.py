@@ -138,6 +138,7 @@ async def test_leaves_through_old_socks(road: RunRoad, echo: Target, version: st
             assert await clients.socks5(link, Target.of("localhost", echo.port)) == 0
             assert await clients.said(link, b"hello") == b"hello"
             await clients.left(link)
+        await far.settled(1)
         assert far.app.ledger.past[0].flow.target.is_name == (version == "4a")
 
 

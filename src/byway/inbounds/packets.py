@@ -51,17 +51,19 @@ class PacketDoor:
                 await life
             finally:
                 accepting.cancel()
-                self.close()
+                self._cut()
+        self.close()
 
     def close(self) -> None:
         """End it and all its flows."""
-        if self.closed:
-            return
+        self._cut()
+        if self._listener is not None:
+            self._listener.close()
+
+    def _cut(self) -> None:
         self.closed = True
         for relay in tuple(self._relays):
             relay.cut(ENDED)
-        if self._listener is not None:
-            self._listener.close()
 
     async def _accept(self, flows: asyncio.TaskGroup, carry: Carry) -> None:
         assert self._listener is not None
