@@ -16,6 +16,17 @@ __all__ = [
     "__version__",
 ]
 
+__all__ = [
+    "Ask",
+    "Datagrams",
+    "Engine",
+    "Listener",
+    "PacketListener",
+    "Relay",
+    "Stream",
+    "__version__",
+]
+
 __version__: Final[str]
 
 _Packed = tuple[bytes, int]
