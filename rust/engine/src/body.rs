@@ -49,11 +49,20 @@ impl BodyMove {
             Framing::Chunked(_) => Step::Size,
             Framing::UntilEnd => Step::Data(u64::MAX),
         };
-        Self { framing, step, moved: 0 }
+        Self {
+            framing,
+            step,
+            moved: 0,
+        }
     }
 
     /// Go on. Ready with the payload bytes moved when the body is through and handed to the socket.
-    pub fn poll(&mut self, cx: &mut Context<'_>, source: &mut Stream, sink: &mut Stream) -> Poll<Outcome<u64>> {
+    pub fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Stream,
+        sink: &mut Stream,
+    ) -> Poll<Outcome<u64>> {
         loop {
             ready!(sink.poll_sent(cx))?;
             match self.step {
@@ -88,7 +97,11 @@ impl BodyMove {
                     }
                     self.pass_framing(sink, &line);
                     self.pass_framing(sink, b"\r\n");
-                    self.step = if line.is_empty() { Step::Over } else { Step::Trailers(so_far + line.len()) };
+                    self.step = if line.is_empty() {
+                        Step::Over
+                    } else {
+                        Step::Trailers(so_far + line.len())
+                    };
                 }
             }
         }
@@ -149,7 +162,10 @@ fn line(cx: &mut Context<'_>, source: &mut Stream) -> Poll<Outcome<Bytes>> {
 
 /// The size of a chunk line; extensions are allowed and left out. None when it is not one.
 pub fn chunk_size(line: &[u8]) -> Option<u64> {
-    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let digits = line
+        .iter()
+        .take_while(|byte| byte.is_ascii_hexdigit())
+        .count();
     let rest = line[digits..].trim_ascii_start();
     if digits == 0 || digits > 15 || !(rest.is_empty() || rest[0] == b';') {
         return None;
@@ -159,7 +175,9 @@ pub fn chunk_size(line: &[u8]) -> Option<u64> {
 }
 
 fn field_line(line: &[u8]) -> bool {
-    let name = line.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
+    let name = line
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
     let name = name.count();
     name > 0 && line.get(name) == Some(&b':')
 }
@@ -174,7 +192,17 @@ mod tests {
         assert_eq!(chunk_size(b"0"), Some(0));
         assert_eq!(chunk_size(b"A;name=value"), Some(10));
         assert_eq!(chunk_size(b"A ;name"), Some(10));
-        for bad in [&b""[..], b" 1", b"-1", b"+1", b"0x1", b"1 2", b"1,2", b"g", b"fffffffffffffffff"] {
+        for bad in [
+            &b""[..],
+            b" 1",
+            b"-1",
+            b"+1",
+            b"0x1",
+            b"1 2",
+            b"1,2",
+            b"g",
+            b"fffffffffffffffff",
+        ] {
             assert_eq!(chunk_size(bad), None, "{bad:?}");
         }
     }

@@ -76,7 +76,10 @@ impl<T: Send + 'static> Completions<T> {
 
     /// A waker that pushes `Woken(token)`.
     pub fn waker(self: &Arc<Self>, token: Token) -> Waker {
-        Waker::from(Arc::new(TokenWaker { token, completions: Arc::clone(self) }))
+        Waker::from(Arc::new(TokenWaker {
+            token,
+            completions: Arc::clone(self),
+        }))
     }
 }
 

@@ -57,7 +57,11 @@ impl DialOptions {
 
 /// Connect to the first of `addresses` that answers. They are tried in the order given, the next one
 /// as soon as an attempt fails or has run for `stagger`. Fails with the first attempt's error.
-pub async fn connect(addresses: &[SocketAddr], options: &DialOptions, home: usize) -> Outcome<Stream> {
+pub async fn connect(
+    addresses: &[SocketAddr],
+    options: &DialOptions,
+    home: usize,
+) -> Outcome<Stream> {
     let dialled = match addresses {
         [] => return Err(Failure::Misuse("no address to connect to")),
         [only] => timeout(options.timeout, attempt(*only, options)).await,
@@ -67,12 +71,13 @@ pub async fn connect(addresses: &[SocketAddr], options: &DialOptions, home: usiz
     Ok(Stream::new(Io::Tcp(socket), home, Some(remote)))
 }
 
-async fn race(addresses: &[SocketAddr], options: &DialOptions) -> io::Result<(TcpStream, SocketAddr)> {
-    let mut waiting = addresses.iter().copied();
+async fn race(
+    addresses: &[SocketAddr],
+    options: &DialOptions,
+) -> io::Result<(TcpStream, SocketAddr)> {
     let mut running = FuturesUnordered::new();
     let mut first_error = None;
-    loop {
-        let Some(next) = waiting.next() else { break };
+    for next in addresses.iter().copied() {
         running.push(attempt(next, options));
         tokio::select! {
             biased;
@@ -92,8 +97,15 @@ async fn race(addresses: &[SocketAddr], options: &DialOptions) -> io::Result<(Tc
     Err(first_error.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
 }
 
-async fn attempt(address: SocketAddr, options: &DialOptions) -> io::Result<(TcpStream, SocketAddr)> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+async fn attempt(
+    address: SocketAddr,
+    options: &DialOptions,
+) -> io::Result<(TcpStream, SocketAddr)> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
     options.mark_socket(&socket)?;
     if let Some(bind) = options.bind {
         if bind.is_ipv4() != address.is_ipv4() {
@@ -123,7 +135,10 @@ fn bind_without_port(socket: &Socket) {
     }
 }
 
-#[expect(unsafe_code, reason = "TcpSocket takes a socket2 socket only by its descriptor")]
+#[expect(
+    unsafe_code,
+    reason = "TcpSocket takes a socket2 socket only by its descriptor"
+)]
 fn tokio_socket(socket: Socket) -> TcpSocket {
     // SAFETY: the descriptor is owned, open and passed on exactly once.
     unsafe { TcpSocket::from_raw_fd(socket.into_raw_fd()) }

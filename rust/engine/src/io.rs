@@ -69,7 +69,9 @@ impl Io {
             Self::Layer(layer) => layer.poll_shutdown(cx),
         };
         match polled {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::NotConnected => {
+                Poll::Ready(Ok(()))
+            }
             other => other,
         }
     }
@@ -78,7 +80,8 @@ impl Io {
     pub fn abort(&mut self) {
         match self {
             Self::Tcp(socket) => {
-                let _ = socket2::SockRef::from(&*socket).set_linger(Some(std::time::Duration::ZERO));
+                let _ =
+                    socket2::SockRef::from(&*socket).set_linger(Some(std::time::Duration::ZERO));
             }
             Self::Unix(_) => {}
             Self::Layer(layer) => layer.abort(),

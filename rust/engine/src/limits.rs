@@ -24,14 +24,20 @@ struct Counts {
 impl Turnstile {
     /// Let in at most `total` at once, and `per_source` from one address (one /64 of IPv6).
     pub fn new(total: usize, per_source: usize) -> Self {
-        Self(Arc::new(Inner { counts: Mutex::default(), total, per_source }))
+        Self(Arc::new(Inner {
+            counts: Mutex::default(),
+            total,
+            per_source,
+        }))
     }
 
     /// Count one in, or say no.
     pub fn enter(&self, source: Option<IpAddr>) -> Option<Permit> {
         let source = source.map(network_of);
         let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = source.and_then(|source| counts.by_source.get(&source).copied()).unwrap_or(0);
+        let here = source
+            .and_then(|source| counts.by_source.get(&source).copied())
+            .unwrap_or(0);
         if counts.all >= self.0.total || here >= self.0.per_source {
             counts.turned_away += 1;
             return None;
@@ -41,7 +47,10 @@ impl Turnstile {
             counts.by_source.insert(source, here + 1);
         }
         drop(counts);
-        Some(Permit { turnstile: self.clone(), source })
+        Some(Permit {
+            turnstile: self.clone(),
+            source,
+        })
     }
 
     /// How many are in now, and how many were turned away since the start.
@@ -59,7 +68,12 @@ pub struct Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut counts = self.turnstile.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self
+            .turnstile
+            .0
+            .counts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         counts.all -= 1;
         if let Some(source) = self.source
             && let Some(here) = counts.by_source.get_mut(&source)
@@ -78,7 +92,7 @@ fn network_of(address: IpAddr) -> IpAddr {
             let [a, b, c, d, ..] = address.segments();
             IpAddr::from([a, b, c, d, 0, 0, 0, 0])
         }
-        v4 => v4,
+        IpAddr::V4(address) => IpAddr::V4(address),
     }
 }
 

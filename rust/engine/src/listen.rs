@@ -51,12 +51,17 @@ pub struct Arrivals {
 impl Arrivals {
     /// `signal` is called when the first of a batch has come.
     pub fn new(signal: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { waiting: Mutex::default(), taken: Notify::new(), signal: Box::new(signal) })
+        Arc::new(Self {
+            waiting: Mutex::default(),
+            taken: Notify::new(),
+            signal: Box::new(signal),
+        })
     }
 
     /// Take all that have come.
     pub fn take(&self) -> Vec<Stream> {
-        let taken = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let taken =
+            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         self.taken.notify_waiters();
         taken
     }
@@ -74,7 +79,13 @@ impl Arrivals {
     async fn room(&self) {
         loop {
             let taken = self.taken.notified();
-            if self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len() < WAITING {
+            if self
+                .waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .len()
+                < WAITING
+            {
                 return;
             }
             taken.await;
@@ -108,7 +119,11 @@ pub fn listen_tcp(
     reactors: &Arc<Reactors>,
     arrivals: Arc<Arrivals>,
 ) -> io::Result<Listener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     if address.is_ipv6() {
         // `::` means IPv6 alone, so that a config says what it opens.
@@ -134,7 +149,8 @@ pub fn listen_unix(
     arrivals: Arc<Arrivals>,
 ) -> io::Result<Listener> {
     if let Ok(found) = std::fs::symlink_metadata(path) {
-        let live = !found.file_type().is_socket() || std::os::unix::net::UnixStream::connect(path).is_ok();
+        let live =
+            !found.file_type().is_socket() || std::os::unix::net::UnixStream::connect(path).is_ok();
         if live {
             return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
         }
@@ -146,7 +162,14 @@ pub fn listen_unix(
     socket.listen(options.backlog)?;
     let _entered = reactors.home(0).enter();
     let door = Door::Unix(watched(socket.into())?);
-    Ok(open(door, None, Some(path.to_owned()), options, reactors, arrivals))
+    Ok(open(
+        door,
+        None,
+        Some(path.to_owned()),
+        options,
+        reactors,
+        arrivals,
+    ))
 }
 
 fn open(
@@ -158,9 +181,20 @@ fn open(
     arrivals: Arc<Arrivals>,
 ) -> Listener {
     let turnstile = Turnstile::new(options.total, options.per_source);
-    let porter = Porter { turnstile: turnstile.clone(), arrivals, first: options.first };
-    let task = reactors.home(0).spawn(serve(door, porter, Arc::downgrade(reactors)));
-    Listener { address, turnstile, task: task.abort_handle(), path }
+    let porter = Porter {
+        turnstile: turnstile.clone(),
+        arrivals,
+        first: options.first,
+    };
+    let task = reactors
+        .home(0)
+        .spawn(serve(door, porter, Arc::downgrade(reactors)));
+    Listener {
+        address,
+        turnstile,
+        task: task.abort_handle(),
+        path,
+    }
 }
 
 /// A listening socket. What it accepts is not registered with this loop, but with its own.
@@ -169,7 +203,10 @@ enum Door {
     Unix(AsyncFd<std::os::unix::net::UnixListener>),
 }
 
-#[expect(unsafe_code, reason = "AsyncFd asks its caller to vouch for the descriptor")]
+#[expect(
+    unsafe_code,
+    reason = "AsyncFd asks its caller to vouch for the descriptor"
+)]
 fn watched<T: AsRawFd>(listener: T) -> io::Result<AsyncFd<T>> {
     // SAFETY: the standard library's listeners own their descriptor and give the same one each time.
     Ok(unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?)
@@ -198,7 +235,10 @@ impl Door {
 }
 
 fn accept<T: AsFd>(listener: &T) -> io::Result<(OwnedFd, Option<SocketAddrAny>)> {
-    Ok(acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
+    Ok(acceptfrom_with(
+        listener,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+    )?)
 }
 
 #[derive(Clone)]
@@ -224,7 +264,8 @@ async fn serve(door: Door, porter: Porter, reactors: std::sync::Weak<Reactors>) 
             Caller::Tcp(_, remote) => Some(remote.ip()),
             Caller::Unix(_) => None,
         };
-        let (Some(permit), Some(reactors)) = (porter.turnstile.enter(source), reactors.upgrade()) else {
+        let (Some(permit), Some(reactors)) = (porter.turnstile.enter(source), reactors.upgrade())
+        else {
             continue;
         };
         let home = reactors.next_home();
@@ -234,7 +275,9 @@ async fn serve(door: Door, porter: Porter, reactors: std::sync::Weak<Reactors>) 
 
 /// Wait, on the reactor where the flow will live, until the caller has said something.
 async fn welcome(caller: Caller, permit: Permit, home: usize, porter: Porter) {
-    let Ok((io, remote)) = settle(caller, porter.first).await else { return };
+    let Ok((io, remote)) = settle(caller, porter.first).await else {
+        return;
+    };
     let mut stream = Stream::new(io, home, remote);
     stream.permit = Some(permit);
     porter.arrivals.add(stream);
@@ -256,7 +299,11 @@ async fn settle(caller: Caller, first: Duration) -> io::Result<(Io, Option<Socke
 }
 
 async fn spoken(first: Duration, readable: impl Future<Output = io::Result<()>>) -> io::Result<()> {
-    if first.is_zero() { Ok(()) } else { timeout(first, readable).await? }
+    if first.is_zero() {
+        Ok(())
+    } else {
+        timeout(first, readable).await?
+    }
 }
 
 fn exhausted(error: &io::Error) -> bool {

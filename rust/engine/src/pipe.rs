@@ -33,7 +33,11 @@ impl Pipe {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Refused past the user's pipe budget; the default size then does.
         let _ = fcntl_setpipe_size(&writer, CAPACITY);
-        Ok(Self { reader, writer, held: 0 })
+        Ok(Self {
+            reader,
+            writer,
+            held: 0,
+        })
     }
 
     /// Give an empty pipe back; one with bytes in it is closed.

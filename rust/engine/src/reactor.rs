@@ -61,7 +61,10 @@ impl Reactors {
         let mut mailboxes = Vec::with_capacity(count);
         let mut threads = Vec::with_capacity(count);
         for index in 0..count.max(1) {
-            let runtime = Builder::new_current_thread().enable_all().event_interval(31).build()?;
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .event_interval(31)
+                .build()?;
             handles.push(runtime.handle().clone());
             let mailbox = Arc::<Mailbox>::default();
             mailboxes.push(Arc::clone(&mailbox));
@@ -87,7 +90,14 @@ impl Reactors {
             threads.push(thread);
         }
         let owner = rustix::process::getpid();
-        Ok(Self { handles, mailboxes, threads: Mutex::new(threads), stop, next: AtomicUsize::new(0), owner })
+        Ok(Self {
+            handles,
+            mailboxes,
+            threads: Mutex::new(threads),
+            stop,
+            next: AtomicUsize::new(0),
+            owner,
+        })
     }
 
     /// Whether this process is the one that started the threads (they do not survive a fork).
@@ -122,7 +132,10 @@ impl Reactors {
             return;
         }
         self.stop.send_replace(true);
-        let threads = self.threads.lock().map(|mut threads| std::mem::take(&mut *threads));
+        let threads = self
+            .threads
+            .lock()
+            .map(|mut threads| std::mem::take(&mut *threads));
         for thread in threads.unwrap_or_default() {
             let _ = thread.join();
         }
@@ -135,7 +148,10 @@ impl Drop for Reactors {
     }
 }
 
-#[expect(unsafe_code, reason = "pthread_sigmask has no safe form; the set is a local value")]
+#[expect(
+    unsafe_code,
+    reason = "pthread_sigmask has no safe form; the set is a local value"
+)]
 fn block_signals() {
     // SAFETY: both calls only touch `set`, which is initialised by sigfillset before use.
     unsafe {

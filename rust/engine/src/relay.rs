@@ -68,7 +68,10 @@ impl Gauge {
 
     /// Why it was cut, if it was.
     pub fn reason(&self) -> Option<String> {
-        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reason
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Whether a cut was asked for; the task is woken by the next one.
@@ -106,13 +109,22 @@ impl Way {
         }
         let overhead = ahead.len();
         ahead.extend_from_slice(said);
-        Self { ahead, overhead, held, pipe: None, splicing: false, read_out: false, over: false }
+        Self {
+            ahead,
+            overhead,
+            held,
+            pipe: None,
+            splicing: false,
+            read_out: false,
+            over: false,
+        }
     }
 
     /// Take what was held in front of what goes next; it is not payload, so it is not counted.
     fn release_held(&mut self) {
         self.overhead += self.held.len();
-        self.ahead.extend_from_slice(&std::mem::take(&mut self.held));
+        self.ahead
+            .extend_from_slice(&std::mem::take(&mut self.held));
     }
 
     fn written(&mut self, n: usize, count: &AtomicU64) {
@@ -201,7 +213,9 @@ impl Way {
             let mut sent = 0;
             while sent < n {
                 match sink.poll_write(cx, &scratch[sent..n]) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(Fault::Sink(io::ErrorKind::WriteZero.into()))),
+                    Poll::Ready(Ok(0)) => {
+                        return Poll::Ready(Err(Fault::Sink(io::ErrorKind::WriteZero.into())));
+                    }
                     Poll::Ready(Ok(m)) => sent += m,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(Fault::Sink(error))),
                     Poll::Pending => {
@@ -221,13 +235,10 @@ impl Way {
             self.splicing = false;
             return Poll::Ready(Ok(()));
         };
-        let mut pipe = match self.pipe.take().map_or_else(Pipe::take, Ok) {
-            Ok(pipe) => pipe,
-            Err(_) => {
-                // Out of descriptors: copying needs none.
-                self.splicing = false;
-                return Poll::Ready(Ok(()));
-            }
+        let Ok(mut pipe) = self.pipe.take().map_or_else(Pipe::take, Ok) else {
+            // Out of descriptors: copying needs none.
+            self.splicing = false;
+            return Poll::Ready(Ok(()));
         };
         match bare.poll_in(cx, |fd| pipe.fill(fd)) {
             Poll::Pending => {
@@ -292,7 +303,13 @@ pub struct Relay {
 impl Relay {
     /// Join two streams. Must be called on the reactor thread that will poll it, which takes over
     /// sockets that were registered elsewhere. Unfinished writes, held and unread bytes go first.
-    fn new(near: Stream, far: Stream, home: usize, idle: Duration, gauge: Arc<Gauge>) -> io::Result<Self> {
+    fn new(
+        near: Stream,
+        far: Stream,
+        home: usize,
+        idle: Duration,
+        gauge: Arc<Gauge>,
+    ) -> io::Result<Self> {
         let (up, near) = Half::of(near, home)?;
         let (down, far) = Half::of(far, home)?;
         let now = Instant::now();
@@ -314,19 +331,37 @@ impl Relay {
     fn poll_ways(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let mut moved = false;
         let last = self.down.over;
-        let up = self.up.poll(cx, &mut self.near, &mut self.far, &self.gauge.up, &mut moved, last);
+        let up = self.up.poll(
+            cx,
+            &mut self.near,
+            &mut self.far,
+            &self.gauge.up,
+            &mut moved,
+            last,
+        );
         if let Poll::Ready(Err(fault)) = up {
             return Poll::Ready(self.fail(fault, true));
         }
         let last = self.up.over;
-        let down = self.down.poll(cx, &mut self.far, &mut self.near, &self.gauge.down, &mut moved, last);
+        let down = self.down.poll(
+            cx,
+            &mut self.far,
+            &mut self.near,
+            &self.gauge.down,
+            &mut moved,
+            last,
+        );
         if let Poll::Ready(Err(fault)) = down {
             return Poll::Ready(self.fail(fault, false));
         }
         if moved {
             self.last = Instant::now();
         }
-        if up.is_ready() && down.is_ready() { Poll::Ready(End::Closed) } else { Poll::Pending }
+        if up.is_ready() && down.is_ready() {
+            Poll::Ready(End::Closed)
+        } else {
+            Poll::Pending
+        }
     }
 
     /// A failure on one side is passed on to the other as a reset: a torn stream must not look whole.
@@ -384,6 +419,10 @@ impl Future for Relay {
 /// of nested async blocks, whose states would add up to a kilobyte per idle flow.
 pub struct Run(State);
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a relay is nearly always running; a box would cost more"
+)]
 enum State {
     Fresh(Option<Box<Fresh>>),
     Running(Relay),
@@ -400,7 +439,13 @@ struct Fresh {
 impl Run {
     /// Join two streams once polled, on the reactor `home`.
     pub fn new(near: Stream, far: Stream, home: usize, idle: Duration, gauge: Arc<Gauge>) -> Self {
-        Self(State::Fresh(Some(Box::new(Fresh { near, far, home, idle, gauge }))))
+        Self(State::Fresh(Some(Box::new(Fresh {
+            near,
+            far,
+            home,
+            idle,
+            gauge,
+        }))))
     }
 }
 
@@ -410,7 +455,14 @@ impl Future for Run {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome<End>> {
         let panicked = catch_unwind(AssertUnwindSafe(|| {
             if let State::Fresh(fresh) = &mut self.0 {
-                let Some(Fresh { near, far, home, idle, gauge }) = fresh.take().map(|fresh| *fresh) else {
+                let Some(Fresh {
+                    near,
+                    far,
+                    home,
+                    idle,
+                    gauge,
+                }) = fresh.take().map(|fresh| *fresh)
+                else {
                     return Poll::Ready(Err(Failure::Misuse("polled after a panic")));
                 };
                 self.0 = State::Running(Relay::new(near, far, home, idle, gauge)?);
@@ -420,7 +472,8 @@ impl Future for Run {
                 State::Fresh(_) => Poll::Pending,
             }
         }));
-        panicked.unwrap_or_else(|payload| Poll::Ready(Err(Failure::Panicked(panic_text(&*payload)))))
+        panicked
+            .unwrap_or_else(|payload| Poll::Ready(Err(Failure::Panicked(panic_text(&*payload)))))
     }
 }
 
@@ -435,7 +488,19 @@ impl Half {
     /// What was read but not taken, and the rest of the stream, at home on this thread.
     fn of(mut stream: Stream, home: usize) -> io::Result<(BytesMut, Self)> {
         let (outgoing, held) = stream.take_outgoing();
-        let io = if stream.home == home { stream.io } else { stream.io.rehome()? };
-        Ok((stream.unread, Self { io, outgoing, held, permit: stream.permit }))
+        let io = if stream.home == home {
+            stream.io
+        } else {
+            stream.io.rehome()?
+        };
+        Ok((
+            stream.unread,
+            Self {
+                io,
+                outgoing,
+                held,
+                permit: stream.permit,
+            },
+        ))
     }
 }

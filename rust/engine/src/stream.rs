@@ -122,7 +122,11 @@ impl Stream {
                 let from = self.searched.saturating_sub(mark.len());
                 if let Some(at) = memmem::find(&self.unread[from..], mark) {
                     let n = from + at + mark.len();
-                    return Some(if n <= *limit { Ok(self.take(n)) } else { Err(Failure::TooLong) });
+                    return Some(if n <= *limit {
+                        Ok(self.take(n))
+                    } else {
+                        Err(Failure::TooLong)
+                    });
                 }
                 self.searched = self.unread.len();
                 if self.unread.len() >= *limit {
@@ -212,6 +216,9 @@ impl Stream {
 
     /// What must go out before anything else: unfinished writes, then what was held.
     pub fn take_outgoing(&mut self) -> (BytesMut, Vec<u8>) {
-        (std::mem::take(&mut self.outgoing), std::mem::take(&mut self.held))
+        (
+            std::mem::take(&mut self.outgoing),
+            std::mem::take(&mut self.held),
+        )
     }
 }

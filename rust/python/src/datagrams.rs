@@ -24,18 +24,28 @@ pub struct Datagrams {
 
 impl Datagrams {
     pub fn new(far: FarHandle) -> Self {
-        Self { far: Mutex::new(Some(far)) }
+        Self {
+            far: Mutex::new(Some(far)),
+        }
     }
 
     /// The way itself, still shared.
     fn share(&self, py: Python<'_>) -> PyResult<FarHandle> {
-        let far = self.far.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let far = self
+            .far
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         far.ok_or_else(|| misuse(py, "the datagrams were closed or wrapped"))
     }
 
     /// The way itself, for a layer around it.
     pub fn consume(&self, py: Python<'_>) -> PyResult<FarHandle> {
-        let far = self.far.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let far = self
+            .far
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         far.ok_or_else(|| misuse(py, "the datagrams were closed or wrapped"))
     }
 }
@@ -44,7 +54,12 @@ impl Datagrams {
 impl Datagrams {
     /// End its flows and give up its sockets. Idempotent.
     fn close(&self) {
-        if let Some(far) = self.far.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(far) = self
+            .far
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             far.close();
         }
     }
@@ -61,8 +76,19 @@ pub struct PacketListener {
 
 impl PacketListener {
     pub fn new(core: Core, asks: Arc<Asks>, token: Token, hub: Arc<Hub>) -> Self {
-        hub.slots.put(token, Slot::Listener { arrived: Arrived::Asks(Arc::clone(&asks)), future: None });
-        Self { core: Mutex::new(Some(core)), asks, token, hub }
+        hub.slots.put(
+            token,
+            Slot::Listener {
+                arrived: Arrived::Asks(Arc::clone(&asks)),
+                future: None,
+            },
+        );
+        Self {
+            core: Mutex::new(Some(core)),
+            asks,
+            token,
+            hub,
+        }
     }
 }
 
@@ -70,12 +96,14 @@ impl PacketListener {
 impl PacketListener {
     /// A list of asks at once, or a future of one.
     fn accept(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.hub.accept(py, self.token, Arrived::Asks(Arc::clone(&self.asks)))
+        self.hub
+            .accept(py, self.token, Arrived::Asks(Arc::clone(&self.asks)))
     }
 
     /// Forget a cancelled wait, so that the next accept may begin.
     fn forget(&self) {
-        self.hub.forget_accept(self.token, Arrived::Asks(Arc::clone(&self.asks)));
+        self.hub
+            .forget_accept(self.token, Arrived::Asks(Arc::clone(&self.asks)));
     }
 
     #[getter]
@@ -87,7 +115,9 @@ impl PacketListener {
     /// What it did so far, by name.
     fn stats(&self) -> Vec<(&'static str, u64)> {
         let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(stats) = core.as_ref().map(Core::stats) else { return Vec::new() };
+        let Some(stats) = core.as_ref().map(Core::stats) else {
+            return Vec::new();
+        };
         vec![
             ("sessions", stats.sessions),
             ("flows", stats.flows),
@@ -106,11 +136,18 @@ impl PacketListener {
 
     /// End its sessions and unbind. Idempotent.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let core = self
+            .core
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         drop(core);
         drop(self.asks.take());
         match self.hub.slots.free(self.token) {
-            Some(Slot::Listener { future: Some(future), .. }) => fail(py, &future, "the listener was closed"),
+            Some(Slot::Listener {
+                future: Some(future),
+                ..
+            }) => fail(py, &future, "the listener was closed"),
             _ => Ok(()),
         }
     }
@@ -132,17 +169,33 @@ pub struct Ask {
 impl Ask {
     fn new(core: CoreAsk, hub: &Arc<Hub>) -> Self {
         let (session, source, target) = (core.session, packed(core.source), parts(&core.target));
-        Self { core: Mutex::new(Some(core)), hub: Arc::clone(hub), session, source, target }
+        Self {
+            core: Mutex::new(Some(core)),
+            hub: Arc::clone(hub),
+            session,
+            source,
+            target,
+        }
     }
 }
 
 #[pymethods]
 impl Ask {
     /// Let it go by `far`, to `host` (an address or a name) and `port`.
-    fn relay(&self, py: Python<'_>, far: &Bound<'_, Datagrams>, host: &str, port: u16) -> PyResult<Relay> {
+    fn relay(
+        &self,
+        py: Python<'_>,
+        far: &Bound<'_, Datagrams>,
+        host: &str,
+        port: u16,
+    ) -> PyResult<Relay> {
         self.hub.check(py)?;
         let far = far.get().share(py)?;
-        let ask = self.core.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ask = self
+            .core
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let ask = ask.ok_or_else(|| misuse(py, "the ask was answered already"))?;
         let (token, gauge) = Relay::place(&self.hub);
         let relay = Relay::new(&self.hub, token, Arc::clone(&gauge));
@@ -154,7 +207,12 @@ impl Ask {
 
     /// Say no, until the session ends.
     fn refuse(&self) {
-        if let Some(ask) = self.core.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(ask) = self
+            .core
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             ask.refuse();
         }
     }

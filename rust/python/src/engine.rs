@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 use crate::datagrams::{Datagrams, PacketListener, place};
 use crate::failure::to_python;
 use crate::listener::Listener;
-use crate::ops::{Done, Hub, AbortOnDrop, Polled, Slot, fail};
+use crate::ops::{AbortOnDrop, Done, Hub, Polled, Slot, fail};
 use crate::relay::Relay;
 use crate::stream::{READ, Stream};
 
@@ -64,17 +64,31 @@ impl Engine {
     }
 
     /// The token and the future of a stream to the first address that answers.
-    fn connect(&self, py: Python<'_>, addresses: Vec<(String, u16)>, options: DialArgs) -> PyResult<Dialling> {
-        let addresses = addresses.iter().map(socket_address).collect::<PyResult<Vec<_>>>()?;
+    fn connect(
+        &self,
+        py: Python<'_>,
+        addresses: Vec<(String, u16)>,
+        options: DialArgs,
+    ) -> PyResult<Dialling> {
+        let addresses = addresses
+            .iter()
+            .map(socket_address)
+            .collect::<PyResult<Vec<_>>>()?;
         let options = dial_options(options)?;
         let home = self.hub.home_of_last_read();
-        self.dial(py, home, async move { dial::connect(&addresses, &options, home).await })
+        self.dial(py, home, async move {
+            dial::connect(&addresses, &options, home).await
+        })
     }
 
     /// The token and the future of a stream to a unix socket.
     fn connect_unix(&self, py: Python<'_>, path: PathBuf) -> PyResult<Dialling> {
         let home = self.hub.reactors.next_home();
-        self.dial(py, home, async move { dial::connect_unix(&path, home).await })
+        self.dial(
+            py,
+            home,
+            async move { dial::connect_unix(&path, home).await },
+        )
     }
 
     /// Give up a dial that nobody waits for any more.
@@ -82,15 +96,30 @@ impl Engine {
         self.hub.slots.free(token);
     }
 
-    fn listen(&self, py: Python<'_>, address: (String, u16), options: ListenArgs) -> PyResult<Listener> {
+    fn listen(
+        &self,
+        py: Python<'_>,
+        address: (String, u16),
+        options: ListenArgs,
+    ) -> PyResult<Listener> {
         let address = socket_address(&address)?;
         let options = listen_options(options);
-        self.open(py, |reactors, arrivals| listen::listen_tcp(address, &options, reactors, arrivals))
+        self.open(py, |reactors, arrivals| {
+            listen::listen_tcp(address, &options, reactors, arrivals)
+        })
     }
 
-    fn listen_unix(&self, py: Python<'_>, path: PathBuf, mode: u32, options: ListenArgs) -> PyResult<Listener> {
+    fn listen_unix(
+        &self,
+        py: Python<'_>,
+        path: PathBuf,
+        mode: u32,
+        options: ListenArgs,
+    ) -> PyResult<Listener> {
         let options = listen_options(options);
-        self.open(py, |reactors, arrivals| listen::listen_unix(&path, mode, &options, reactors, arrivals))
+        self.open(py, |reactors, arrivals| {
+            listen::listen_unix(&path, mode, &options, reactors, arrivals)
+        })
     }
 
     /// Two streams joined by a unix socket pair.
@@ -104,7 +133,13 @@ impl Engine {
     }
 
     /// Join two streams; runs at once.
-    fn relay(&self, py: Python<'_>, near: &Bound<'_, Stream>, far: &Bound<'_, Stream>, idle: f64) -> PyResult<Relay> {
+    fn relay(
+        &self,
+        py: Python<'_>,
+        near: &Bound<'_, Stream>,
+        far: &Bound<'_, Stream>,
+        idle: f64,
+    ) -> PyResult<Relay> {
         self.hub.check(py)?;
         let far = far.get().consume(py)?;
         let near = near.get().consume(py)?;
@@ -138,7 +173,12 @@ impl Engine {
         let relay = place(&relay.0, relay.1);
         let inner = inner.get().consume(py)?;
         let control = *control.get().consume(py)?;
-        Ok(Datagrams::new(Far::wrap_socks5(&inner, relay, control, &self.hub.reactors)))
+        Ok(Datagrams::new(Far::wrap_socks5(
+            &inner,
+            relay,
+            control,
+            &self.hub.reactors,
+        )))
     }
 
     /// Listen for packets; `fixed` is the target of all of them, else each has a SOCKS5 header.
@@ -151,15 +191,36 @@ impl Engine {
     ) -> PyResult<PacketListener> {
         self.hub.check(py)?;
         let address = socket_address(&address)?;
-        let codec = fixed.map_or(Codec::Socks5, |(host, port)| Codec::Fixed(place(&host, port)));
+        let codec = fixed.map_or(Codec::Socks5, |(host, port)| {
+            Codec::Fixed(place(&host, port))
+        });
         let (idle, sessions, targets, waiting, only) = options;
-        let only = only.map(|host| socket_address(&(host, 0)).map(|address| address.ip())).transpose()?;
-        let options = PacketOptions { idle: seconds(idle), sessions, targets, waiting, only };
+        let only = only
+            .map(|host| socket_address(&(host, 0)).map(|address| address.ip()))
+            .transpose()?;
+        let options = PacketOptions {
+            idle: seconds(idle),
+            sessions,
+            targets,
+            waiting,
+            only,
+        };
         let token = self.hub.slots.reserve();
         let completions = Arc::clone(&self.hub.completions);
         let asks = Asks::new(move || completions.push(Event::Woken(token)));
-        match CorePackets::bind(address, codec, &options, &self.hub.reactors, Arc::clone(&asks)) {
-            Ok(core) => Ok(PacketListener::new(core, asks, token, Arc::clone(&self.hub))),
+        match CorePackets::bind(
+            address,
+            codec,
+            &options,
+            &self.hub.reactors,
+            Arc::clone(&asks),
+        ) {
+            Ok(core) => Ok(PacketListener::new(
+                core,
+                asks,
+                token,
+                Arc::clone(&self.hub),
+            )),
             Err(error) => {
                 self.hub.slots.free(token);
                 Err(to_python(py, Failure::Os(error)))
@@ -177,6 +238,7 @@ impl Engine {
         chunked: bool,
         dechunk: bool,
     ) -> PyResult<Py<PyAny>> {
+        self.hub.check(py)?;
         if Arc::ptr_eq(&source.get().cell, &sink.get().cell) {
             return Err(PyValueError::new_err("source and sink are the same stream"));
         }
@@ -184,10 +246,18 @@ impl Engine {
             (Some(length), false) => Framing::Length(length),
             (None, true) => Framing::Chunked(dechunk),
             (None, false) => Framing::UntilEnd,
-            _ => return Err(PyValueError::new_err("a body has a length or is chunked, not both")),
+            _ => {
+                return Err(PyValueError::new_err(
+                    "a body has a length or is chunked, not both",
+                ));
+            }
         };
         let cells = (Arc::clone(&source.get().cell), Arc::clone(&sink.get().cell));
-        source.get().wait(py, READ, Polled::Body(cells.0, cells.1, BodyMove::new(framing)))
+        source.get().wait(
+            py,
+            READ,
+            Polled::Body(cells.0, cells.1, BodyMove::new(framing)),
+        )
     }
 
     /// For tests: panic on an engine thread, as a fault in a dial would.
@@ -197,7 +267,11 @@ impl Engine {
 
     /// Live operations, crossings since the start, threads.
     fn stats(&self) -> (usize, u64, usize) {
-        (self.hub.slots.len(), self.hub.completions.crossings(), self.hub.reactors.count())
+        (
+            self.hub.slots.len(),
+            self.hub.completions.crossings(),
+            self.hub.reactors.count(),
+        )
     }
 
     /// End the threads and fail whatever still waits. Idempotent.
@@ -205,7 +279,9 @@ impl Engine {
         py.detach(|| self.hub.reactors.stop());
         for slot in self.hub.slots.clear() {
             match slot {
-                Slot::Polled { future, .. } | Slot::Dial { future, .. } => fail(py, &future, CLOSED)?,
+                Slot::Polled { future, .. } | Slot::Dial { future, .. } => {
+                    fail(py, &future, CLOSED)?;
+                }
                 Slot::Listener { future, .. } | Slot::Relay { future, .. } => {
                     if let Some(future) = future {
                         fail(py, &future, CLOSED)?;
@@ -237,7 +313,13 @@ impl Engine {
                 completions.push(Event::Done(token, Done::Dialled(outcome)));
             }
         });
-        self.hub.slots.put(token, Slot::Dial { future: future.clone_ref(py), _abort: AbortOnDrop(abort) });
+        self.hub.slots.put(
+            token,
+            Slot::Dial {
+                future: future.clone_ref(py),
+                _abort: AbortOnDrop(abort),
+            },
+        );
         Ok((token, future))
     }
 
@@ -262,22 +344,39 @@ impl Engine {
 
 /// An address literal and a port, as the engine wants it.
 pub fn socket_address((host, port): &(String, u16)) -> PyResult<SocketAddr> {
-    let ip = host.parse::<IpAddr>().map_err(|_| PyValueError::new_err(format!("{host:?} is not an address")))?;
+    let ip = host
+        .parse::<IpAddr>()
+        .map_err(|_| PyValueError::new_err(format!("{host:?} is not an address")))?;
     Ok(SocketAddr::new(ip, *port))
 }
 
 /// The engine's form of `byway.engine.DialOptions`.
 pub fn dial_options((timeout, stagger, bind, interface, mark): DialArgs) -> PyResult<DialOptions> {
-    let bind = bind.map(|host| socket_address(&(host, 0)).map(|address| address.ip())).transpose()?;
-    Ok(DialOptions { timeout: seconds(timeout), stagger: seconds(stagger), bind, interface, mark })
+    let bind = bind
+        .map(|host| socket_address(&(host, 0)).map(|address| address.ip()))
+        .transpose()?;
+    Ok(DialOptions {
+        timeout: seconds(timeout),
+        stagger: seconds(stagger),
+        bind,
+        interface,
+        mark,
+    })
 }
 
 fn listen_options((backlog, first, per_source, total): ListenArgs) -> ListenOptions {
-    ListenOptions { backlog, first: seconds(first), per_source, total }
+    ListenOptions {
+        backlog,
+        first: seconds(first),
+        per_source,
+        total,
+    }
 }
 
 /// Seconds as a duration; what is not a sane number of them becomes a year.
 pub fn seconds(seconds: f64) -> Duration {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    Duration::try_from_secs_f64(seconds).unwrap_or(YEAR).min(YEAR)
+    Duration::try_from_secs_f64(seconds)
+        .unwrap_or(YEAR)
+        .min(YEAR)
 }

@@ -13,7 +13,11 @@ pub fn to_python(py: Python<'_>, failure: Failure) -> PyErr {
         Failure::Os(error) => match error.raw_os_error() {
             Some(code) => {
                 let text = error.to_string();
-                let text = text.split(" (os error").next().unwrap_or_default().to_owned();
+                let text = text
+                    .split(" (os error")
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
                 PyOSError::new_err((code, text))
             }
             None => PyOSError::new_err(error.to_string()),

@@ -1,6 +1,11 @@
 //! The binding: hands the engine to Python. Only this crate knows pyo3, and it holds no logic of its
 //! own beyond turning tokens into futures.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "pyo3 hands arguments over by value"
+)]
+
 mod datagrams;
 mod engine;
 mod failure;

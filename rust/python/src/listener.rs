@@ -20,12 +20,27 @@ pub struct Listener {
 
 impl Listener {
     pub fn new(core: Core, arrivals: Arc<Arrivals>, token: Token, hub: Arc<Hub>) -> Self {
-        hub.slots.put(token, Slot::Listener { arrived: Arrived::Streams(Arc::clone(&arrivals)), future: None });
-        Self { core: Mutex::new(Some(core)), arrivals, token, hub }
+        hub.slots.put(
+            token,
+            Slot::Listener {
+                arrived: Arrived::Streams(Arc::clone(&arrivals)),
+                future: None,
+            },
+        );
+        Self {
+            core: Mutex::new(Some(core)),
+            arrivals,
+            token,
+            hub,
+        }
     }
 
     fn with<R>(&self, work: impl FnOnce(&Core) -> R) -> Option<R> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(work)
+        self.core
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map(work)
     }
 }
 
@@ -33,12 +48,14 @@ impl Listener {
 impl Listener {
     /// A list of streams at once, or a future of one.
     fn accept(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.hub.accept(py, self.token, Arrived::Streams(Arc::clone(&self.arrivals)))
+        self.hub
+            .accept(py, self.token, Arrived::Streams(Arc::clone(&self.arrivals)))
     }
 
     /// Forget a cancelled wait, so that the next accept may begin.
     fn forget(&self) {
-        self.hub.forget_accept(self.token, Arrived::Streams(Arc::clone(&self.arrivals)));
+        self.hub
+            .forget_accept(self.token, Arrived::Streams(Arc::clone(&self.arrivals)));
     }
 
     #[getter]
@@ -48,16 +65,24 @@ impl Listener {
 
     /// Open connections, and how many were turned away since the start.
     fn counts(&self) -> (usize, u64) {
-        self.with(|core| core.turnstile.counts()).unwrap_or_default()
+        self.with(|core| core.turnstile.counts())
+            .unwrap_or_default()
     }
 
     /// Stop listening; what waited unaccepted is closed.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let core = self
+            .core
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         drop(core);
         drop(self.arrivals.take());
         match self.hub.slots.free(self.token) {
-            Some(Slot::Listener { future: Some(future), .. }) => fail(py, &future, "the listener was closed"),
+            Some(Slot::Listener {
+                future: Some(future),
+                ..
+            }) => fail(py, &future, "the listener was closed"),
             _ => Ok(()),
         }
     }

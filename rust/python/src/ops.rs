@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use byway_engine::body::BodyMove;
+use bytes::Bytes;
 use byway_engine::AbortHandle;
+use byway_engine::body::BodyMove;
 use byway_engine::completion::{Completions, Event, Token};
 use byway_engine::datagrams::Asks;
 use byway_engine::failure::{Failure, Outcome, panic_text};
@@ -14,7 +15,6 @@ use byway_engine::listen::Arrivals;
 use byway_engine::reactor::Reactors;
 use byway_engine::relay::End;
 use byway_engine::stream::{Stream as Core, Want};
-use bytes::Bytes;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -60,10 +60,23 @@ pub enum Polled {
 
 /// Who waits at a place.
 pub enum Slot {
-    Polled { op: Polled, waker: Waker, future: Py<PyAny> },
-    Dial { future: Py<PyAny>, _abort: AbortOnDrop },
-    Listener { arrived: Arrived, future: Option<Py<PyAny>> },
-    Relay { ended: Arc<Mutex<Option<Outcome<End>>>>, future: Option<Py<PyAny>> },
+    Polled {
+        op: Polled,
+        waker: Waker,
+        future: Py<PyAny>,
+    },
+    Dial {
+        future: Py<PyAny>,
+        _abort: AbortOnDrop,
+    },
+    Listener {
+        arrived: Arrived,
+        future: Option<Py<PyAny>>,
+    },
+    Relay {
+        ended: Arc<Mutex<Option<Outcome<End>>>>,
+        future: Option<Py<PyAny>>,
+    },
 }
 
 /// What a listener has collected.
@@ -142,12 +155,16 @@ impl Hub {
         if self.reactors.alive() {
             return Ok(());
         }
-        Err(to_python(py, Failure::Misuse("the engine is closed, or this process is a fork of its owner")))
+        Err(to_python(
+            py,
+            Failure::Misuse("the engine is closed, or this process is a fork of its owner"),
+        ))
     }
 
     /// Run an operation: its value at once where it can be had, else a future.
     pub fn run(&self, py: Python<'_>, mut op: Polled) -> PyResult<Started> {
-        if let Poll::Ready(outcome) = poll_guarded(&mut op, &mut Context::from_waker(Waker::noop())) {
+        if let Poll::Ready(outcome) = poll_guarded(&mut op, &mut Context::from_waker(Waker::noop()))
+        {
             self.note_home(&op);
             let value = outcome.map_err(|failure| to_python(py, failure))?;
             return to_object(py, value).map(Started::Over);
@@ -162,7 +179,14 @@ impl Hub {
             }
             Poll::Pending => {
                 let future = self.future(py)?;
-                self.slots.put(token, Slot::Polled { op, waker, future: future.clone_ref(py) });
+                self.slots.put(
+                    token,
+                    Slot::Polled {
+                        op,
+                        waker,
+                        future: future.clone_ref(py),
+                    },
+                );
                 Ok(Started::Waiting(token, future))
             }
         }
@@ -182,7 +206,11 @@ impl Hub {
 
     fn woken(self: &Arc<Self>, py: Python<'_>, token: Token) -> PyResult<()> {
         match self.slots.take(token) {
-            Some(Slot::Polled { mut op, waker, future }) => {
+            Some(Slot::Polled {
+                mut op,
+                waker,
+                future,
+            }) => {
                 if is_done(py, &future)? {
                     self.slots.free(token);
                     return Ok(());
@@ -202,13 +230,25 @@ impl Hub {
                     _ => None,
                 };
                 let Some(future) = waiting else {
-                    self.slots.put(token, Slot::Listener { arrived, future: None });
+                    self.slots.put(
+                        token,
+                        Slot::Listener {
+                            arrived,
+                            future: None,
+                        },
+                    );
                     return Ok(());
                 };
                 let taken = arrived.take(py, self);
                 let nothing = matches!(taken, Ok(None));
                 let kept = nothing.then(|| future.clone_ref(py));
-                self.slots.put(token, Slot::Listener { arrived, future: kept });
+                self.slots.put(
+                    token,
+                    Slot::Listener {
+                        arrived,
+                        future: kept,
+                    },
+                );
                 if let Some(outcome) = taken.transpose() {
                     resolve(py, &future, outcome)?;
                 }
@@ -223,7 +263,11 @@ impl Hub {
         match (self.slots.free(token), done) {
             (Some(Slot::Dial { future, .. }), Done::Dialled(outcome)) if !is_done(py, &future)? => {
                 let outcome = outcome.map_err(|failure| to_python(py, failure));
-                resolve(py, &future, outcome.and_then(|stream| self.wrap(py, stream)))
+                resolve(
+                    py,
+                    &future,
+                    outcome.and_then(|stream| self.wrap(py, stream)),
+                )
             }
             (Some(Slot::Relay { ended, future }), Done::Relayed(outcome)) => {
                 *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
@@ -238,19 +282,37 @@ impl Hub {
     }
 
     /// What a listener has collected at once, or a future of it.
-    pub fn accept(self: &Arc<Self>, py: Python<'_>, token: Token, arrived: Arrived) -> PyResult<Py<PyAny>> {
+    pub fn accept(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        token: Token,
+        arrived: Arrived,
+    ) -> PyResult<Py<PyAny>> {
         match self.slots.take(token) {
             Some(Slot::Listener { future: None, .. }) => {}
             Some(taken) => {
                 self.slots.put(token, taken);
-                return Err(to_python(py, Failure::Misuse("somebody else accepts here already")));
+                return Err(to_python(
+                    py,
+                    Failure::Misuse("somebody else accepts here already"),
+                ));
             }
             None => return Err(to_python(py, Failure::Misuse("the listener is closed"))),
         }
         let taken = arrived.take(py, self);
-        let future = if matches!(taken, Ok(None)) { Some(self.future(py)?) } else { None };
+        let future = if matches!(taken, Ok(None)) {
+            Some(self.future(py)?)
+        } else {
+            None
+        };
         let waiting = future.as_ref().map(|future| future.clone_ref(py));
-        self.slots.put(token, Slot::Listener { arrived, future: waiting });
+        self.slots.put(
+            token,
+            Slot::Listener {
+                arrived,
+                future: waiting,
+            },
+        );
         match (future, taken?) {
             (Some(future), _) => Ok(future),
             (None, list) => Ok(list.unwrap_or_else(|| py.None())),
@@ -260,7 +322,13 @@ impl Hub {
     /// Forget a cancelled accept.
     pub fn forget_accept(&self, token: Token, arrived: Arrived) {
         if self.slots.take(token).is_some() {
-            self.slots.put(token, Slot::Listener { arrived, future: None });
+            self.slots.put(
+                token,
+                Slot::Listener {
+                    arrived,
+                    future: None,
+                },
+            );
         }
     }
 
@@ -319,17 +387,19 @@ fn poll_guarded(op: &mut Polled, cx: &mut Context<'_>) -> Poll<Outcome<Yield>> {
 impl Polled {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<Yield>> {
         match self {
-            Self::Read(cell, want) => {
-                with_stream(cell, |stream| stream.poll_want(cx, want).map_ok(Yield::Bytes))
-            }
-            Self::Write(cell) => {
-                with_stream(cell, |stream| stream.poll_sent(cx).map_ok(|()| Yield::Nothing))
-            }
-            Self::End(cell) => {
-                with_stream(cell, |stream| stream.poll_end(cx).map_ok(|()| Yield::Nothing))
-            }
+            Self::Read(cell, want) => with_stream(cell, |stream| {
+                stream.poll_want(cx, want).map_ok(Yield::Bytes)
+            }),
+            Self::Write(cell) => with_stream(cell, |stream| {
+                stream.poll_sent(cx).map_ok(|()| Yield::Nothing)
+            }),
+            Self::End(cell) => with_stream(cell, |stream| {
+                stream.poll_end(cx).map_ok(|()| Yield::Nothing)
+            }),
             Self::Body(source, sink, body) => with_stream(source, |source| {
-                with_stream(sink, |sink| body.poll(cx, source, sink).map_ok(Yield::Count))
+                with_stream(sink, |sink| {
+                    body.poll(cx, source, sink).map_ok(Yield::Count)
+                })
             }),
         }
     }

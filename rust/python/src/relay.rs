@@ -29,8 +29,19 @@ impl Relay {
 
     pub fn new(hub: &Arc<Hub>, token: Token, gauge: Arc<Gauge>) -> Self {
         let ended = Arc::new(Mutex::new(None));
-        hub.slots.put(token, Slot::Relay { ended: Arc::clone(&ended), future: None });
-        Self { gauge, ended, token, hub: Arc::clone(hub) }
+        hub.slots.put(
+            token,
+            Slot::Relay {
+                ended: Arc::clone(&ended),
+                future: None,
+            },
+        );
+        Self {
+            gauge,
+            ended,
+            token,
+            hub: Arc::clone(hub),
+        }
     }
 }
 
@@ -49,12 +60,20 @@ impl Relay {
     /// None when it has ended, else a future that resolves when it does.
     fn wait(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let hub = &self.hub;
-        let Some(Slot::Relay { ended, future }) = hub.slots.take(self.token) else { return Ok(None) };
+        let Some(Slot::Relay { ended, future }) = hub.slots.take(self.token) else {
+            return Ok(None);
+        };
         let future = match future {
             Some(future) => future,
             None => hub.future(py)?,
         };
-        hub.slots.put(self.token, Slot::Relay { ended, future: Some(future.clone_ref(py)) });
+        hub.slots.put(
+            self.token,
+            Slot::Relay {
+                ended,
+                future: Some(future.clone_ref(py)),
+            },
+        );
         Ok(Some(future))
     }
 

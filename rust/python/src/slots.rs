@@ -18,7 +18,12 @@ struct Inner<T> {
 
 impl<T> Slots<T> {
     pub fn new() -> Self {
-        Self { inner: Mutex::new(Inner { places: Vec::new(), free: Vec::new() }) }
+        Self {
+            inner: Mutex::new(Inner {
+                places: Vec::new(),
+                free: Vec::new(),
+            }),
+        }
     }
 
     fn with<R>(&self, work: impl FnOnce(&mut Inner<T>) -> R) -> R {
@@ -51,7 +56,11 @@ impl<T> Slots<T> {
     pub fn take(&self, token: Token) -> Option<T> {
         self.with(|inner| {
             let (generation, place) = inner.places.get_mut(token as u32 as usize)?;
-            if *generation == (token >> 32) as u32 { place.take() } else { None }
+            if *generation == (token >> 32) as u32 {
+                place.take()
+            } else {
+                None
+            }
         })
     }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use byway_engine::stream::{Stream as Core, Want};
 use bytes::Bytes;
+use byway_engine::stream::{Stream as Core, Want};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -61,7 +61,12 @@ impl Stream {
     }
 
     fn shut(&self) {
-        drop(self.cell.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.cell
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 
     /// Wake whoever waits on this handle: there is nothing left to wait for.
@@ -87,12 +92,21 @@ impl Stream {
     /// Take the stream out for a layer or a relay.
     pub fn consume(&self, py: Python<'_>) -> PyResult<Box<Core>> {
         self.fail_waits(py)?;
-        let taken = self.cell.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let taken = self
+            .cell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         taken.ok_or_else(|| misuse(py, "the stream was closed or handed on"))
     }
 
     fn with<R>(&self, py: Python<'_>, work: impl FnOnce(&mut Core) -> R) -> PyResult<R> {
-        match self.cell.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        match self
+            .cell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()
+        {
             Some(stream) => Ok(work(stream)),
             None => Err(misuse(py, "the stream was closed or handed on")),
         }
@@ -117,21 +131,24 @@ impl Stream {
     }
 
     fn read_exactly(&self, py: Python<'_>, n: usize) -> PyResult<Py<PyAny>> {
-        self.wait(py, READ, Polled::Read(Arc::clone(&self.cell), Want::Exactly(n)))
+        self.wait(
+            py,
+            READ,
+            Polled::Read(Arc::clone(&self.cell), Want::Exactly(n)),
+        )
     }
 
-    fn read_until(
-        &self,
-        py: Python<'_>,
-        mark: &[u8],
-        limit: usize,
-    ) -> PyResult<Py<PyAny>> {
+    fn read_until(&self, py: Python<'_>, mark: &[u8], limit: usize) -> PyResult<Py<PyAny>> {
         let want = Want::Until(Bytes::copy_from_slice(mark), limit);
         self.wait(py, READ, Polled::Read(Arc::clone(&self.cell), want))
     }
 
     fn peek(&self, py: Python<'_>, limit: usize) -> PyResult<Py<PyAny>> {
-        self.wait(py, READ, Polled::Read(Arc::clone(&self.cell), Want::Peek(limit)))
+        self.wait(
+            py,
+            READ,
+            Polled::Read(Arc::clone(&self.cell), Want::Peek(limit)),
+        )
     }
 
     /// What is read but not taken.
@@ -177,7 +194,12 @@ impl Stream {
 
     /// Close so that the other side sees a reset.
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
-        if let Some(stream) = self.cell.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        if let Some(stream) = self
+            .cell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()
+        {
             stream.io.abort();
         }
         self.close(py)
@@ -186,7 +208,10 @@ impl Stream {
     /// Whether the handle was closed, or consumed by a layer or a relay.
     #[getter]
     fn closed(&self) -> bool {
-        self.cell.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.cell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
     }
 
     #[getter]
