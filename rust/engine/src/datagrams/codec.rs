@@ -127,13 +127,17 @@ fn host<'a>(name: &[u8], port: u16, scratch: &'a mut Scratch) -> Option<Spot<'a>
             Err(_) => {}
         }
     }
+    let mut before = b'.';
     let lower = &mut scratch[..name.len()];
     for (to, from) in lower.iter_mut().zip(name) {
-        if !from.is_ascii_graphic() || b"/\\[]@:#?%\"<>^`{|}".contains(from) {
+        let label_is_empty = *from == b'.' && before == b'.';
+        if label_is_empty || !from.is_ascii_graphic() || b"/\\[]@:#?%\"<>^`{|}".contains(from) {
             return None;
         }
+        before = *from;
         *to = from.to_ascii_lowercase();
     }
+    (before != b'.').then_some(())?;
     Some(Spot::Name(std::str::from_utf8(lower).ok()?, port))
 }
 
@@ -246,6 +250,9 @@ mod tests {
         }
         for name in [
             &b"."[..],
+            b"a..",
+            b"a..b",
+            b".a",
             b"a b",
             b"a\0b",
             b"a/b",
