@@ -345,14 +345,21 @@ fn sessions_are_bounded() {
     });
     let target = Host::new(V4);
     let sources = [Host::new(V4), Host::new(V4), Host::new(V4)];
+    let mut flows = Vec::new();
     for source in &sources {
-        source.send_for(&rig, &target.place(), b"");
+        source.send_for(&rig, &target.place(), b"x");
+        flows.push(rig.allow(&direct()));
+        target.receive();
     }
-    rig.eventually("the third is dropped", |stats| {
-        stats.full == 1 && stats.sessions == 2
-    });
-    let sessions = [rig.ask().session, rig.ask().session];
-    assert_ne!(sessions[0], sessions[1]);
+    assert_eq!(flows[0].end(), End::Cut);
+    assert!(
+        flows[0]
+            .gauge
+            .reason()
+            .is_some_and(|reason| reason.contains("sessions"))
+    );
+    let stats = rig.listener.stats();
+    assert_eq!((stats.sessions, stats.flows), (2, 2));
 }
 
 #[test]

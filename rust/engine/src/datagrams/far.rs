@@ -119,7 +119,8 @@ impl Far {
             .dead
     }
 
-    pub(super) fn is_dead(&self) -> bool {
+    /// Whether it has ended: closed, or its control stream is gone.
+    pub fn is_dead(&self) -> bool {
         self.dead().is_some()
     }
 

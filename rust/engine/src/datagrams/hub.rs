@@ -341,7 +341,12 @@ impl Hub {
         let (way, line, to, head) = match way_out {
             Ok(found) => found,
             Err(end) => {
-                table.refuse(flow);
+                if far.is_dead() {
+                    // The next packet may ask for a living one.
+                    table.end(flow.index, end);
+                } else {
+                    table.refuse(flow);
+                }
                 return Err((done, end));
             }
         };

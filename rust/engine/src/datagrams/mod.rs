@@ -30,6 +30,7 @@ mod far;
 mod hub;
 mod mmsg;
 mod near;
+mod order;
 mod road;
 mod session;
 mod table;
@@ -56,7 +57,8 @@ pub enum Codec {
 pub struct PacketOptions {
     /// A flow without packets for so long ends, and a session with its last flow.
     pub idle: Duration,
-    /// Sessions at once; packets of further sources are dropped until one ends.
+    /// Sessions at once; a further one displaces the one that was silent longest, of those that were
+    /// never answered while these are more than a quarter.
     pub sessions: usize,
     /// Targets per session; a further one displaces the one that was silent longest.
     pub targets: usize,
@@ -95,7 +97,7 @@ pub struct Stats {
     pub stranger: u64,
     /// Dropped: the verdict was no.
     pub refused: u64,
-    /// Dropped: a bound was reached (sessions, waiting packets, unanswered asks).
+    /// Dropped: a bound was reached (waiting packets, unanswered asks).
     pub full: u64,
     /// Dropped: the kernel had no room for it.
     pub congested: u64,

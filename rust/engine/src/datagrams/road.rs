@@ -66,10 +66,7 @@ impl Up<'_> {
     /// The flow of a target; a new one is asked for.
     fn find(&mut self, message: &Message, target: Spot<'_>) -> Option<u32> {
         let local = message.to.filter(|ip| !ip.is_multicast());
-        let Some(session) = self.table.session(message.from, local) else {
-            self.hub.tally.full.fetch_add(1, Relaxed);
-            return None;
-        };
+        let session = self.table.session(message.from, local, self.now);
         match self.table.flow(session, target, self.now) {
             Found::Flow(flow) => Some(flow),
             Found::New(flow) => {
@@ -214,6 +211,7 @@ impl Down<'_> {
     fn find(&mut self, sender: Spot<'_>) -> Option<(u32, Span)> {
         let (flow, expected) = self.table.answered(self.session.index, self.way, sender)?;
         if expected {
+            self.table.note_answered(self.session.index);
             self.table.touch(flow, self.now);
         }
         let head = match self.hub.codec {

@@ -8,13 +8,11 @@ use tokio::task::AbortHandle;
 use super::batch::{Line, Marker};
 use super::codec::Place;
 use super::far::FarHandle;
+use super::order::{Linked, Links, Order};
 use crate::relay::{End, Gauge};
 
 /// What is called at a flow's end.
 pub type Done = Box<dyn FnOnce(End) + Send>;
-
-/// No flow.
-pub const NONE: u32 = u32::MAX;
 
 /// Names a session for good; its index is used again, its serial never.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,9 +36,11 @@ pub struct Session {
     pub local: Option<IpAddr>,
     /// The ways out it uses.
     pub ways: Vec<Way>,
-    pub flows: usize,
-    pub newest: u32,
-    pub oldest: u32,
+    pub flows: Order,
+    /// Whether anything ever came back to it.
+    pub answered: bool,
+    pub last: u64,
+    pub links: Links,
 }
 
 /// A far in use by a session: its sockets by family, and the tasks that read them.
@@ -72,8 +72,7 @@ pub struct Flow {
     /// Where its packets of the present batch gather, going up and down.
     pub markers: [Marker; 2],
     pub last: u64,
-    pub newer: u32,
-    pub older: u32,
+    pub links: Links,
 }
 
 /// What became of a flow.
@@ -118,5 +117,25 @@ impl Flow {
             Place::Address(address) => Some(address),
             Place::Name(..) => carried.alias,
         }
+    }
+}
+
+impl Linked for Flow {
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+impl Linked for Session {
+    fn links(&self) -> &Links {
+        &self.links
+    }
+
+    fn links_mut(&mut self) -> &mut Links {
+        &mut self.links
     }
 }

@@ -11,7 +11,8 @@ use slab::Slab;
 use super::batch::Marker;
 use super::codec::{Place, Spot};
 use super::far::FarHandle;
-use super::session::{Carried, Done, Flow, FlowId, NONE, Session, SessionId, State, Way};
+use super::order::{Links, NONE, Order};
+use super::session::{Carried, Done, Flow, FlowId, Session, SessionId, State, Way};
 use super::wheel::{TURN, Wheel};
 use crate::relay::End;
 
@@ -33,6 +34,8 @@ pub struct Table {
     by_source: HashTable<u32>,
     by_target: HashTable<u32>,
     by_sender: HashTable<u32>,
+    /// Sessions that nothing came back to, and those that were answered.
+    orders: [Order; 2],
     hasher: DefaultHashBuilder,
     wheel: Wheel<FlowId>,
     serial: u64,
@@ -52,10 +55,11 @@ impl Table {
             by_source: HashTable::new(),
             by_target: HashTable::new(),
             by_sender: HashTable::new(),
+            orders: [Order::default(); 2],
             hasher: DefaultHashBuilder::default(),
             wheel: Wheel::new(),
             serial: 0,
-            most_sessions: sessions,
+            most_sessions: sessions.max(1),
             most_targets: targets.max(1),
             most_waiting: waiting,
             waiting_bytes: 0,
@@ -63,18 +67,16 @@ impl Table {
         }
     }
 
-    /// The session of a source, made if there is room.
-    pub fn session(&mut self, source: SocketAddr, local: Option<IpAddr>) -> Option<u32> {
+    /// The session of a source, made if it is new; the one silent longest makes room.
+    pub fn session(&mut self, source: SocketAddr, local: Option<IpAddr>, now: u64) -> u32 {
         let hash = self.hasher.hash_one(source);
         let sessions = &self.sessions;
-        if let Some(&found) = self
-            .by_source
-            .find(hash, |&at| sessions[at as usize].source == source)
-        {
-            return Some(found);
+        let same = |&at: &u32| sessions[at as usize].source == source;
+        if let Some(&found) = self.by_source.find(hash, same) {
+            return found;
         }
         if self.sessions.len() >= self.most_sessions {
-            return None;
+            self.displace_session();
         }
         let entry = self.sessions.vacant_entry();
         self.serial += 1;
@@ -87,15 +89,31 @@ impl Table {
             source,
             local,
             ways: Vec::new(),
-            flows: 0,
-            newest: NONE,
-            oldest: NONE,
+            flows: Order::default(),
+            answered: false,
+            last: now,
+            links: Links::default(),
         });
+        self.orders[0].add(&mut self.sessions, id.index);
         let (sessions, hasher) = (&self.sessions, &self.hasher);
         self.by_source.insert_unique(hash, id.index, |&at| {
             hasher.hash_one(sessions[at as usize].source)
         });
-        Some(id.index)
+        id.index
+    }
+
+    /// End a session to make room: of those that nothing came back to while they are many, so that
+    /// forged sources cannot displace the ones that are at work.
+    fn displace_session(&mut self) {
+        let [unanswered, answered] = &self.orders;
+        let many = unanswered.len() > self.most_sessions / 4;
+        let first = if many { unanswered } else { answered };
+        if let Some(session) = first.oldest().or(unanswered.oldest()) {
+            while let Some(flow) = self.sessions[session as usize].flows.oldest() {
+                self.displace(flow, "displaced by newer sessions");
+            }
+            self.remove_session(session);
+        }
     }
 
     /// Whether that session still lives.
@@ -116,9 +134,11 @@ impl Table {
         if let Some(&found) = self.by_target.find(hash, same) {
             return Found::Flow(found);
         }
-        let entry = &self.sessions[session as usize];
-        if entry.flows >= self.most_targets {
-            self.displace(entry.oldest);
+        let others = &self.sessions[session as usize].flows;
+        if others.len() >= self.most_targets
+            && let Some(oldest) = others.oldest()
+        {
+            self.displace(oldest, "displaced by newer targets of the same session");
         }
         let entry = self.flows.vacant_entry();
         self.serial += 1;
@@ -133,26 +153,24 @@ impl Table {
             state: State::Asked(Vec::new()),
             markers: [Marker::default(); 2],
             last: now,
-            newer: NONE,
-            older: NONE,
+            links: Links::default(),
         });
         let (flows, hasher) = (&self.flows, &self.hasher);
         self.by_target.insert_unique(hash, id.index, |&at| {
             let flow = &flows[at as usize];
             hash_target(hasher, flow.session, flow.target.spot())
         });
-        self.sessions[session as usize].flows += 1;
-        self.link(id.index);
+        self.sessions[session as usize]
+            .flows
+            .add(&mut self.flows, id.index);
         self.wheel.add(id, now + TURN);
         Found::New(id.index)
     }
 
     /// End a flow to make room; its session stays for the one that comes.
-    fn displace(&mut self, flow: u32) {
+    fn displace(&mut self, flow: u32, why: &str) {
         if let State::Carried(carried) = &self.flows[flow as usize].state {
-            carried
-                .gauge
-                .cut("displaced by newer targets of the same session");
+            carried.gauge.cut(why);
         }
         self.remove(flow, End::Cut);
     }
@@ -162,8 +180,26 @@ impl Table {
         let entry = &mut self.flows[flow as usize];
         if entry.last != now {
             entry.last = now;
-            self.unlink(flow);
-            self.link(flow);
+            let session = &mut self.sessions[entry.session as usize];
+            session.flows.remove(&mut self.flows, flow);
+            session.flows.add(&mut self.flows, flow);
+            if session.last != now {
+                session.last = now;
+                let (at, order) = (
+                    session.id.index,
+                    &mut self.orders[usize::from(session.answered)],
+                );
+                order.remove(&mut self.sessions, at);
+                order.add(&mut self.sessions, at);
+            }
+        }
+    }
+
+    /// Something came back to this session.
+    pub fn note_answered(&mut self, session: u32) {
+        if !std::mem::replace(&mut self.sessions[session as usize].answered, true) {
+            self.orders[0].remove(&mut self.sessions, session);
+            self.orders[1].add(&mut self.sessions, session);
         }
     }
 
@@ -325,16 +361,9 @@ impl Table {
 
     /// The flow is over; `take_ended` tells whom to tell. Its session ends with its last flow.
     pub fn end(&mut self, flow: u32, end: End) {
-        let session = self.remove(flow, end) as usize;
-        if self.sessions[session].flows == 0 {
-            let source = self.sessions.remove(session).source;
-            let hash = self.hasher.hash_one(source);
-            if let Ok(entry) = self
-                .by_source
-                .find_entry(hash, |&at| at as usize == session)
-            {
-                entry.remove();
-            }
+        let session = self.remove(flow, end);
+        if self.sessions[session as usize].flows.len() == 0 {
+            self.remove_session(session);
         }
     }
 
@@ -354,8 +383,6 @@ impl Table {
         while let Some((at, _)) = self.flows.iter().next() {
             self.end(at as u32, end);
         }
-        self.sessions.clear();
-        self.by_source.clear();
     }
 
     /// End what has been silent for a turn at tick `now`.
@@ -381,18 +408,17 @@ impl Table {
     }
 
     fn of_session(&self, session: u32) -> impl Iterator<Item = u32> {
-        let known = |at: u32| (at != NONE).then_some(at);
-        let newest = self
+        let flows = self
             .sessions
             .get(session as usize)
-            .and_then(|session| known(session.newest));
-        std::iter::successors(newest, move |&at| known(self.flows[at as usize].older))
+            .map(|session| session.flows)
+            .unwrap_or_default();
+        flows.iter(&self.flows)
     }
 
     /// Take a flow out of every index. Its session may be left without any.
     fn remove(&mut self, flow: u32, end: End) -> u32 {
         self.settle_waiting(flow);
-        self.unlink(flow);
         let entry = &self.flows[flow as usize];
         let hash = hash_target(&self.hasher, entry.session, entry.target.spot());
         if let Ok(entry) = self.by_target.find_entry(hash, |&at| at == flow) {
@@ -405,9 +431,9 @@ impl Table {
         {
             entry.remove();
         }
-        let mut entry = self.flows.remove(flow as usize);
         let session = &mut self.sessions[entry.session as usize];
-        session.flows -= 1;
+        session.flows.remove(&mut self.flows, flow);
+        let mut entry = self.flows.remove(flow as usize);
         if let State::Carried(carried) = &mut entry.state {
             let way = &mut session.ways[carried.way];
             way.flows -= 1;
@@ -428,35 +454,15 @@ impl Table {
         }
     }
 
-    /// Make it the newest of its session.
-    fn link(&mut self, flow: u32) {
-        let entry = &mut self.flows[flow as usize];
-        let session = &mut self.sessions[entry.session as usize];
-        let newest = std::mem::replace(&mut session.newest, flow);
-        entry.older = newest;
-        entry.newer = NONE;
-        match self.flows.get_mut(newest as usize) {
-            Some(next) => next.newer = flow,
-            None => session.oldest = flow,
+    /// Take a session that has no flows out of every index.
+    fn remove_session(&mut self, session: u32) {
+        let entry = &self.sessions[session as usize];
+        let hash = self.hasher.hash_one(entry.source);
+        self.orders[usize::from(entry.answered)].remove(&mut self.sessions, session);
+        if let Ok(entry) = self.by_source.find_entry(hash, |&at| at == session) {
+            entry.remove();
         }
-    }
-
-    fn unlink(&mut self, flow: u32) {
-        let Flow {
-            session,
-            newer,
-            older,
-            ..
-        } = self.flows[flow as usize];
-        let session = &mut self.sessions[session as usize];
-        match self.flows.get_mut(newer as usize) {
-            Some(next) => next.older = older,
-            None => session.newest = older,
-        }
-        match self.flows.get_mut(older as usize) {
-            Some(next) => next.newer = newer,
-            None => session.oldest = newer,
-        }
+        self.sessions.remove(session as usize);
     }
 }
 

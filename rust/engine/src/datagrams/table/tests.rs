@@ -65,14 +65,14 @@ impl Model {
         }
     }
 
-    fn packet(&mut self, from: u8, to: u8) -> Option<u32> {
-        let session = self.table.session(source(from), None)?;
+    fn packet(&mut self, from: u8, to: u8) -> u32 {
+        let session = self.table.session(source(from), None, self.now);
         let (Found::Flow(flow) | Found::New(flow)) =
             self.table.flow(session, place(to).spot(), self.now);
         self.table.touch(flow, self.now);
         self.table.wait(flow, &[to; 5]);
         self.table.note_named(flow);
-        Some(flow)
+        flow
     }
 
     fn yes(&mut self, flow: u32, far: usize, located: Place) {
@@ -120,18 +120,23 @@ impl Model {
             _ => 0,
         });
         assert_eq!(table.waiting_bytes, waiting.sum::<usize>());
+        for (answered, order) in table.orders.iter().enumerate() {
+            let listed: Vec<u32> = order.iter(&table.sessions).collect();
+            assert_eq!(listed.len(), order.len());
+            let alike = |at: &u32| usize::from(table.sessions[*at as usize].answered) == answered;
+            assert!(listed.iter().all(alike));
+        }
+        let listed: usize = table.orders.iter().map(|order| order.len()).sum();
+        assert_eq!(listed, table.sessions.len());
         for (at, session) in &table.sessions {
             let at = at as u32;
             let listed: Vec<u32> = table.of_session(at).collect();
             assert_eq!(listed.len(), count(&|flow| flow.session == at));
-            assert_eq!(listed.len(), session.flows);
+            assert_eq!(listed.len(), session.flows.len());
             assert!((1..=TARGETS).contains(&listed.len()));
-            assert_eq!(listed.last(), Some(&session.oldest));
+            assert_eq!(listed.last().copied(), session.flows.oldest());
             let ticks = listed.iter().map(|&flow| table.flows[flow as usize].last);
             assert!(ticks.is_sorted_by(|newer, older| newer >= older));
-            for pair in listed.windows(2) {
-                assert_eq!(table.flows[pair[1] as usize].newer, pair[0]);
-            }
             for (number, way) in session.ways.iter().enumerate() {
                 assert_eq!(
                     way.flows,
@@ -176,14 +181,12 @@ fn take(model: &mut Model, step: Step) {
     match step {
         Step::Packet(from, to) => _ = model.packet(from, to),
         Step::Yes(from, to, far, at) => {
-            if let Some(flow) = model.packet(from, to) {
-                model.yes(flow, far, place(at));
-            }
+            let flow = model.packet(from, to);
+            model.yes(flow, far, place(at));
         }
         Step::No(from, to) => {
-            if let Some(flow) = model.packet(from, to) {
-                model.table.refuse(model.table.flows[flow as usize].id);
-            }
+            let flow = model.packet(from, to);
+            model.table.refuse(model.table.flows[flow as usize].id);
         }
         Step::Answer(from, way, to) => {
             let found = model
@@ -202,6 +205,7 @@ fn take(model: &mut Model, step: Step) {
             if let Some((flow, expected)) = model.table.answered(session, way, sender.spot()) {
                 assert_eq!(model.table.flows[flow as usize].session, session);
                 if expected {
+                    model.table.note_answered(session);
                     model.table.touch(flow, model.now);
                 }
             }
@@ -213,9 +217,8 @@ fn take(model: &mut Model, step: Step) {
             assert!(oldest.is_none_or(|last| model.now - last < TURN));
         }
         Step::Cut(from, to) => {
-            if let Some(flow) = model.packet(from, to) {
-                model.table.end(flow, End::Cut);
-            }
+            let flow = model.packet(from, to);
+            model.table.end(flow, End::Cut);
         }
         Step::EndWay(from, way) => {
             let found = model
@@ -252,8 +255,8 @@ proptest! {
 #[test]
 fn an_answer_finds_its_flow() {
     let mut model = Model::new();
-    let by_address = model.packet(1, 2).expect("a flow");
-    let by_name = model.packet(1, 3).expect("a flow");
+    let by_address = model.packet(1, 2);
+    let by_name = model.packet(1, 3);
     model.yes(by_address, 0, place(2));
     model.yes(by_name, 0, place(3));
     model.table.note_named(by_name);
@@ -274,5 +277,37 @@ fn an_answer_finds_its_flow() {
     assert_eq!(model.table.answered(session, 1, place(2).spot()), None);
     model.table.end(by_address, End::Cut);
     assert_eq!(answered(&mut model, address(8)), Some((by_name, false)));
+    model.check();
+}
+
+#[test]
+fn forged_sources_displace_each_other() {
+    let mut model = Model::new();
+    for from in 0..2 {
+        let flow = model.packet(from, 2);
+        let session = model.table.flows[flow as usize].session;
+        model.table.note_answered(session);
+    }
+    for from in 2..9 {
+        model.now += 1;
+        model.packet(from, 2);
+        model.check();
+    }
+    let sources = |model: &Model| {
+        let sessions = model.table.sessions.iter();
+        let mut sources: Vec<_> = sessions.map(|(_, session)| session.source).collect();
+        sources.sort();
+        sources
+    };
+    assert_eq!(sources(&model), [source(0), source(1), source(8)]);
+    // Without any such, the answered one that was silent longest goes.
+    let last = model.packet(8, 2);
+    model
+        .table
+        .note_answered(model.table.flows[last as usize].session);
+    let first = model.packet(0, 2);
+    model.table.touch(first, model.now);
+    model.packet(9, 2);
+    assert_eq!(sources(&model), [source(0), source(8), source(9)]);
     model.check();
 }
