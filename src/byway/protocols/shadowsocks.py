@@ -1,0 +1,224 @@
+"""Shadowsocks with AEAD ciphers: both ends. The 2022 edition is in `shadowsocks2022`.
+
+Sources: the AEAD document of shadowsocks.org (SIP004), RFC 5869 (HKDF), RFC 8439, RFC 1928 for
+the address form. Ciphers, and the framing of all that follows the handshake, are lent by a `Kit`.
+
+A stream is, in each direction, a random salt and sealed chunks under a key made of it. The server
+says nothing until it has something to relay, so a failed request must not be answered either: see
+`inbounds.silence`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from byway.errors import PeerError, Reason, Refused
+from byway.flow import Target
+from byway.interfaces import Awaited, Cipher, Framings, Opening, Sealing, Stream
+from byway.protocols import address
+from byway.protocols.replay import ReplayFilter
+
+TAG = 16
+LONGEST_CHUNK = 0x3FFF
+"""Bytes in a chunk (SIP004; its two top bits are reserved)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A cipher of shadowsocks; `size` is the bytes of its key, and of a salt."""
+
+    name: str
+    cipher: Cipher
+    size: int
+
+    @property
+    def is_2022(self) -> bool:
+        """Whether it belongs to the 2022 edition, which has handshakes and keys of its own."""
+        return self.name.startswith("2022-")
+
+    @property
+    def has_identities(self) -> bool:
+        """Whether several users can share a port (SIP023 needs AES)."""
+        return self.is_2022 and "aes" in self.cipher
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("2022-blake3-aes-128-gcm", "aes-128-gcm", 16),
+        Method("2022-blake3-aes-256-gcm", "aes-256-gcm", 32),
+        Method("2022-blake3-chacha20-poly1305", "chacha20-poly1305", 32),
+        Method("aes-128-gcm", "aes-128-gcm", 16),
+        Method("aes-256-gcm", "aes-256-gcm", 32),
+        Method("chacha20-ietf-poly1305", "chacha20-poly1305", 32),
+    )
+}
+"""The methods that are spoken, the ones to choose first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """Lent to both ends: ciphers, random bytes, and the time in seconds since 1970."""
+
+    framings: Framings
+    entropy: Callable[[int], bytes]
+    now: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowsocksOptions:
+    """How to speak to a server. One key; with the 2022 edition also those of the servers before."""
+
+    method: Method
+    keys: tuple[bytes, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asked for. `stream` takes the place of the one it came by."""
+
+    stream: Stream
+    target: Target
+    user: str | None = None
+
+
+def method_named(name: str) -> Method:
+    """The method of this name. Raises ValueError that says why there is none, and what to use."""
+    method = METHODS.get(name.lower())
+    if method is not None:
+        return method
+    if why := why_refused(name):
+        raise ValueError(f"{why}; use {SUGGESTED}")
+    raise ValueError(f"unknown shadowsocks method {name[:40]!r}; known: {', '.join(METHODS)}")
+
+
+def why_refused(name: str) -> str | None:
+    """Why a method that others know is not spoken here; None for names that mean nothing."""
+    name = name.lower()
+    if name in ("none", "plain", "table"):
+        return f"the method {name} encrypts nothing"
+    if name in _STREAM_CIPHERS:
+        return (
+            f"the stream cipher {name} does not protect what it carries from being changed, and"
+            " lets servers be found and traffic be read by probing"
+        )
+    if name in _UNSPOKEN:
+        return f"the method {name} is rare and not spoken here"
+    return None
+
+
+def key_of(method: Method, password: str) -> bytes:
+    """The key that a password stands for (OpenSSL's EVP_BytesToKey with MD5, no salt, 1 round)."""
+    made, block = b"", b""
+    while len(made) < method.size:
+        block = hashlib.md5(block + password.encode(), usedforsecurity=False).digest()
+        made += block
+    return made[: method.size]
+
+
+def session_key(key: bytes, salt: bytes) -> bytes:
+    """The key of one direction of one connection: HKDF-SHA1 (RFC 5869), as long as `key`."""
+    pseudo = hmac.digest(salt, key, "sha1")
+    first = hmac.digest(pseudo, b"ss-subkey\x01", "sha1")
+    if len(key) <= len(first):
+        return first[: len(key)]
+    return (first + hmac.digest(pseudo, first + b"ss-subkey\x02", "sha1"))[: len(key)]
+
+
+async def connect(stream: Stream, target: Target, options: ShadowsocksOptions, kit: Kit) -> Stream:
+    """Ask the server on `stream` for `target`: the stream that leads there.
+
+    Nothing is sent yet: salt and address go out in one write with the first payload, or alone
+    after a few milliseconds. The server never says no; a refusal looks like an early end.
+    """
+    method, key = options.method, options.keys[-1]
+    salt = kit.entropy(method.size)
+    framed = kit.framings.chunked(
+        stream, method.cipher, Sealing(session_key(key, salt), salt), Awaited(key), LONGEST_CHUNK
+    )
+    framed.hold(address.pack(target))
+    return framed
+
+
+class Server:
+    """The server's end, for one key."""
+
+    def __init__(self, method: Method, key: bytes, kit: Kit, user: str | None = None) -> None:
+        self._method = method
+        self._key = key
+        self._kit = kit
+        self._user = user
+        self._seen = ReplayFilter(kit.now)
+
+    async def accept(self, stream: Stream) -> Request:
+        """Read a client's request. What it sent beyond its address stays readable.
+
+        Raises Refused (CREDENTIALS) for what is not authentic or is a replay, PeerError for what is
+        no request, EOFError. Nothing was answered then, and nothing must be.
+        """
+        method, framings = self._method, self._kit.framings
+        head = await stream.read_exactly(method.size + 2 + TAG)
+        salt = head[: method.size]
+        key = session_key(self._key, salt)
+        length = int.from_bytes(opened(framings, method, key, 0, head[method.size :]))
+        if not 0 < length <= LONGEST_CHUNK:
+            raise PeerError(f"the client sent a first chunk of {length} bytes")
+        sealed = await stream.read_exactly(length + TAG)
+        plain = opened(framings, method, key, 1, sealed)
+        parsed = address.unpack(plain)
+        if not self._seen.add(salt):
+            raise replayed()
+        own = self._kit.entropy(method.size)
+        framed = framings.chunked(
+            stream,
+            method.cipher,
+            Sealing(session_key(self._key, own), own),
+            Opening(key, 2),
+            LONGEST_CHUNK,
+        )
+        while parsed is None:
+            plain += await framed.read(address.LONGEST)
+            parsed = address.unpack(plain)
+        target, end = parsed
+        if len(plain) > end:
+            framed.unread(plain[end:])
+        return Request(framed, target, self._user)
+
+
+def opened(framings: Framings, method: Method, key: bytes, count: int, sealed: bytes) -> bytes:
+    """The plain bytes of a client's chunk. Raises Refused (CREDENTIALS)."""
+    try:
+        return framings.open(method.cipher, key, count, sealed)
+    except ValueError:
+        raise Refused(
+            "the client's request is not authentic: another password or method, or a probe",
+            Reason.CREDENTIALS,
+        ) from None
+
+
+def replayed() -> Refused:
+    """The refusal of a salt that was seen before."""
+    return Refused("the request is a replay of an earlier one", Reason.CREDENTIALS)
+
+
+SUGGESTED = "2022-blake3-aes-128-gcm, or chacha20-ietf-poly1305 for older peers"
+
+_STREAM_CIPHERS = frozenset(
+    {
+        *(f"aes-{bits}-{mode}" for bits in (128, 192, 256) for mode in ("cfb", "ctr", "ofb")),
+        *(f"aes-{bits}-cfb{n}" for bits in (128, 192, 256) for n in (1, 8, 128)),
+        *(f"camellia-{bits}-cfb" for bits in (128, 192, 256)),
+        *("rc4", "rc4-md5", "rc4-md5-6", "bf-cfb", "cast5-cfb", "des-cfb", "idea-cfb"),
+        *("rc2-cfb", "seed-cfb", "chacha20", "chacha20-ietf", "salsa20", "xchacha20"),
+    }
+)
+_UNSPOKEN = frozenset(
+    {
+        *("aes-192-gcm", "xchacha20-ietf-poly1305", "xchacha20-poly1305"),
+        *("2022-blake3-chacha8-poly1305", "2022-blake3-chacha12-poly1305"),
+        *("aes-128-ccm", "aes-256-ccm", "aes-128-gcm-siv", "aes-256-gcm-siv", "sm4-gcm"),
+    }
+)
