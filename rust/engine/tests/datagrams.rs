@@ -675,3 +675,107 @@ fn a_stopped_engine_tells_every_owner() {
     assert_eq!(flow.end(), End::Closed);
     assert_eq!(Flow::begin(late, &far, target.place()).end(), End::Closed);
 }
+
+/// Resident memory of this process, in bytes.
+fn resident() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").expect("statm");
+    let pages: usize = text
+        .split(' ')
+        .nth(1)
+        .and_then(|pages| pages.parse().ok())
+        .expect("pages");
+    pages * 4096
+}
+
+/// To be run alone: other tests take memory too.
+#[test]
+#[ignore = "measures the memory of the whole process"]
+fn an_idle_session_owns_no_buffers() {
+    const SESSIONS: usize = 400;
+    let target = Host::new(V4);
+    let mut rig = Rig::new(V4, Codec::Fixed(target.place()), &patient());
+    let mut kept = Vec::new();
+    let mut run = |count: usize| {
+        for _ in 0..count {
+            let source = Host::new(V4);
+            source.send(&rig, b"x");
+            kept.push((rig.allow(&direct()), source));
+            target.receive();
+        }
+    };
+    run(50);
+    let before = resident();
+    run(SESSIONS);
+    let each = (resident() - before) / SESSIONS;
+    println!("{each} bytes each");
+    assert!(each < 4096, "{each} bytes each");
+}
+
+/// A little generator, so that a failure can be had again.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+#[test]
+fn every_owner_is_told_once_whatever_happens() {
+    use std::sync::atomic::AtomicUsize;
+    let options = PacketOptions {
+        idle: Duration::from_millis(48),
+        sessions: 4,
+        targets: 3,
+        waiting: 2,
+        only: None,
+    };
+    let rig = Rig::socks(&options);
+    let mut dice = Dice(7);
+    let sources: Vec<Host> = (0..6).map(|_| Host::new(V4)).collect();
+    let targets: Vec<Host> = (0..5).map(|_| Host::new(V4)).collect();
+    let (mut begun, told) = (0, Arc::new(AtomicUsize::new(0)));
+    let mut gauges: Vec<Arc<Gauge>> = Vec::new();
+    let mut fars: std::collections::HashMap<u64, FarHandle> = std::collections::HashMap::new();
+    for _ in 0..4000 {
+        let source = &sources[dice.roll(6) as usize];
+        match dice.roll(10) {
+            0 => source.send(&rig, &vec![dice.roll(256) as u8; dice.roll(64) as usize]),
+            1 if !gauges.is_empty() => gauges[dice.roll(gauges.len() as u64) as usize].cut("dice"),
+            2 if dice.roll(8) == 0 => fars.values().for_each(|far| far.close()),
+            _ => source.send_for(&rig, &targets[dice.roll(5) as usize].place(), b"payload"),
+        }
+        for ask in rig.asks.take() {
+            if dice.roll(6) == 0 {
+                continue;
+            }
+            let far = fars.entry(ask.session).or_insert_with(direct);
+            if far.is_dead() {
+                *far = direct();
+            }
+            let (gauge, told) = (Arc::new(Gauge::default()), Arc::clone(&told));
+            gauges.push(Arc::clone(&gauge));
+            begun += 1;
+            let located = ask.target.clone();
+            ask.relay(
+                far,
+                located,
+                gauge,
+                Box::new(move |_| _ = told.fetch_add(1, Relaxed)),
+            );
+        }
+        for target in targets.iter().filter(|_| dice.roll(4) == 0) {
+            target.0.set_nonblocking(true).expect("nonblocking");
+            if let Ok((_, mapped)) = target.0.recv_from(&mut [0; 64]) {
+                target.0.send_to(b"answer", mapped).expect("send");
+            }
+        }
+    }
+    assert!(begun > 100, "{begun}");
+    drop(rig);
+    assert_eq!(told.load(Relaxed), begun);
+}

@@ -177,8 +177,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn take(model: &mut Model, step: Step) {
-    match step {
+fn take(model: &mut Model, step: &Step) {
+    match *step {
         Step::Packet(from, to) => _ = model.packet(from, to),
         Step::Yes(from, to, far, at) => {
             let flow = model.packet(from, to);
@@ -241,7 +241,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_indexes_agree(steps in proptest::collection::vec(step(), 1..120)) {
         let mut model = Model::new();
-        for step in steps {
+        for step in &steps {
             take(&mut model, step);
             model.check();
         }
