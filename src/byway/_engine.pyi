@@ -10,6 +10,7 @@ __all__ = [
     "Datagrams",
     "Engine",
     "Listener",
+    "Meter",
     "PacketListener",
     "Relay",
     "Stream",
@@ -56,8 +57,15 @@ class Engine:
         self, address: tuple[str, int], fixed: tuple[str, int] | None, options: _Packets
     ) -> PacketListener: ...
     def send_body(
-        self, source: Stream, sink: Stream, length: int | None, chunked: bool, dechunk: bool
-    ) -> int | Future[int]: ...
+        self,
+        source: Stream,
+        sink: Stream,
+        length: int | None,
+        chunked: bool,
+        dechunk: bool,
+        idle: float,
+        meter: Meter,
+    ) -> tuple[int, Future[int]]: ...
     def rehearse_panic(self) -> tuple[int, Future[Stream]]: ...
     def stats(self) -> tuple[int, int, int]: ...
     def close(self) -> None: ...
@@ -82,6 +90,12 @@ class Stream:
     def local(self) -> _Packed | None: ...
     @property
     def remote(self) -> _Packed | None: ...
+
+@final
+class Meter:
+    def __new__(cls) -> Meter: ...
+    @property
+    def count(self) -> int: ...
 
 @final
 class Listener:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from byway.engine import Body, DialOptions, Engine, EngineStream, ListenOptions
-from byway.errors import EngineError, PeerError
+from byway.engine import DialOptions, Engine, EngineStream, ListenOptions
+from byway.errors import EngineError
 from byway.flow import Target
 
 LOOPBACKS = ["127.0.0.1", "::1"]
@@ -410,72 +410,3 @@ class TestRelay:
         await asyncio.gather(near.end(), far.end())
         ending = await relay.wait()
         assert (ending.up, ending.down) == (size, size)
-
-
-class TestBody:
-    async def move(self, engine: Engine, sent: bytes, body: Body) -> tuple[int, bytes, bytes]:
-        """What the move returned, what came out, and what stayed behind it in the source."""
-        writer, source = engine.pair()
-        sink, reader = engine.pair()
-        await writer.write(sent)
-        await writer.end()
-        count = await engine.send_body(source, sink, body)
-        await sink.end()
-        return count, await rest(reader), await rest(source)
-
-    async def test_a_length(self, engine: Engine) -> None:
-        assert await self.move(engine, b"12345GET", Body(length=5)) == (5, b"12345", b"GET")
-        assert await self.move(engine, b"GET", Body(length=0)) == (0, b"", b"GET")
-
-    async def test_until_the_end(self, engine: Engine) -> None:
-        assert await self.move(engine, b"12345", Body()) == (5, b"12345", b"")
-
-    async def test_chunks_are_framed_anew(self, engine: Engine) -> None:
-        sent = b"5;x=y\r\nhello\r\n0A\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\nGET"
-        out = b"5\r\nhello\r\na\r\n0123456789\r\n0\r\nX-Sum: 1\r\n\r\n"
-        assert await self.move(engine, sent, Body(chunked=True)) == (15, out, b"GET")
-        plain = await self.move(engine, sent, Body(chunked=True, dechunk=True))
-        assert plain == (15, b"hello0123456789", b"GET")
-
-    @pytest.mark.parametrize(
-        "sent",
-        [
-            b"x\r\n",
-            b"-1\r\n",
-            b"5\nhello\r\n0\r\n\r\n",
-            b"5\r\nhelloXX0\r\n\r\n",
-            b"0\r\nbad trailer\r\n\r\n",
-            b"0\r\n: x\r\n\r\n",
-            b"ffffffffffffffff\r\n",
-            b"1;" + b"x" * 5000 + b"\r\na\r\n0\r\n\r\n",
-        ],
-    )
-    async def test_bad_chunks_are_the_peers_fault(self, engine: Engine, sent: bytes) -> None:
-        with pytest.raises((PeerError, EOFError)):
-            await self.move(engine, sent, Body(chunked=True))
-
-    async def test_a_short_body_is_not_taken_for_a_whole_one(self, engine: Engine) -> None:
-        with pytest.raises(EOFError):
-            await self.move(engine, b"123", Body(length=5))
-        with pytest.raises(EOFError):
-            await self.move(engine, b"5\r\nhel", Body(chunked=True))
-
-    async def test_a_large_body_waits_for_a_slow_sink(self, engine: Engine) -> None:
-        writer, source = await connected(engine)
-        sink, reader = await connected(engine)
-        data = os.urandom(8_000_000)
-        moving = asyncio.gather(
-            writer.write(data), engine.send_body(source, sink, Body(length=len(data)))
-        )
-        assert await reader.read_exactly(len(data)) == data
-        assert (await moving)[1] == len(data)
-
-
-async def rest(stream: EngineStream) -> bytes:
-    """All until the end."""
-    parts = []
-    try:
-        while True:
-            parts.append(await stream.read())
-    except EOFError:
-        return b"".join(parts)

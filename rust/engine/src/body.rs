@@ -3,12 +3,14 @@
 //! Chunked framing is checked strictly, byte by byte, and written anew, so that what leaves can be
 //! read in one way only.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use crate::failure::{Failure, Outcome};
-use crate::stream::{Stream, Want};
+use crate::stream::{SCRATCH, Stream, Want};
 
 /// The longest chunk-size line (extensions included) and trailer section taken.
 const LINE: usize = 4096;
@@ -38,11 +40,15 @@ pub struct BodyMove {
     framing: Framing,
     step: Step,
     moved: u64,
+    meter: Arc<AtomicU64>,
 }
 
+/// How many steps one poll may take, so that a fast body leaves its loop to others now and then.
+const TURN: usize = 32;
+
 impl BodyMove {
-    /// Begin with a body framed so.
-    pub fn new(framing: Framing) -> Self {
+    /// Begin with a body framed so. `meter` counts its payload as it goes.
+    pub fn new(framing: Framing, meter: Arc<AtomicU64>) -> Self {
         let step = match framing {
             Framing::Length(0) => Step::Over,
             Framing::Length(n) => Step::Data(n),
@@ -53,6 +59,7 @@ impl BodyMove {
             framing,
             step,
             moved: 0,
+            meter,
         }
     }
 
@@ -63,48 +70,69 @@ impl BodyMove {
         source: &mut Stream,
         sink: &mut Stream,
     ) -> Poll<Outcome<u64>> {
-        loop {
-            ready!(sink.poll_sent(cx))?;
-            match self.step {
-                Step::Over => return Poll::Ready(Ok(self.moved)),
-                Step::Size => {
-                    let line = ready!(line(cx, source))?;
-                    let size = chunk_size(&line).ok_or(Failure::Peer("bad chunk size"))?;
-                    if size > 0 {
-                        self.pass_framing(sink, format!("{size:x}\r\n").as_bytes());
-                        self.step = Step::Data(size);
-                    } else {
-                        self.pass_framing(sink, b"0\r\n");
-                        self.step = Step::Trailers(0);
-                    }
-                }
-                Step::Data(left) => ready!(self.poll_data(cx, source, sink, left))?,
-                Step::DataEnd => {
-                    let end = ready!(source.poll_want(cx, &Want::Exactly(2)))?;
-                    if &end[..] != b"\r\n" {
-                        return Poll::Ready(Err(Failure::Peer("chunk data not followed by CRLF")));
-                    }
-                    self.pass_framing(sink, b"\r\n");
-                    self.step = Step::Size;
-                }
-                Step::Trailers(so_far) => {
-                    let line = ready!(line(cx, source))?;
-                    if so_far + line.len() > TRAILERS {
-                        return Poll::Ready(Err(Failure::Peer("trailer section too long")));
-                    }
-                    if !line.is_empty() && !field_line(&line) {
-                        return Poll::Ready(Err(Failure::Peer("bad trailer field")));
-                    }
-                    self.pass_framing(sink, &line);
-                    self.pass_framing(sink, b"\r\n");
-                    self.step = if line.is_empty() {
-                        Step::Over
-                    } else {
-                        Step::Trailers(so_far + line.len())
-                    };
+        for _ in 0..TURN {
+            if matches!(self.step, Step::Over) || sink.unsent() >= SCRATCH {
+                ready!(sink.poll_sent(cx))?;
+                if matches!(self.step, Step::Over) {
+                    return Poll::Ready(Ok(self.moved));
                 }
             }
+            let went = self.poll_step(cx, source, sink);
+            if went.is_pending() {
+                // Nothing to read for now: what has gathered goes out.
+                let _ = sink.poll_sent(cx)?;
+            }
+            ready!(went)?;
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Stream,
+        sink: &mut Stream,
+    ) -> Poll<Outcome<()>> {
+        match self.step {
+            Step::Over => {}
+            Step::Size => {
+                let line = ready!(line(cx, source))?;
+                let size = chunk_size(&line).ok_or(Failure::Peer("bad chunk size"))?;
+                self.pass_framing(sink, format!("{size:x}\r\n").as_bytes());
+                self.step = if size > 0 {
+                    Step::Data(size)
+                } else {
+                    Step::Trailers(0)
+                };
+            }
+            Step::Data(left) => return self.poll_data(cx, source, sink, left),
+            Step::DataEnd => {
+                let end = ready!(source.poll_want(cx, &Want::Exactly(2)))?;
+                if &end[..] != b"\r\n" {
+                    return Poll::Ready(Err(Failure::Peer("chunk data not followed by CRLF")));
+                }
+                self.pass_framing(sink, b"\r\n");
+                self.step = Step::Size;
+            }
+            Step::Trailers(so_far) => {
+                let line = ready!(line(cx, source))?;
+                if so_far + line.len() > TRAILERS {
+                    return Poll::Ready(Err(Failure::Peer("trailer section too long")));
+                }
+                if !line.is_empty() && !field_line(&line) {
+                    return Poll::Ready(Err(Failure::Peer("bad trailer field")));
+                }
+                self.pass_framing(sink, &line);
+                self.pass_framing(sink, b"\r\n");
+                self.step = if line.is_empty() {
+                    Step::Over
+                } else {
+                    Step::Trailers(so_far + line.len())
+                };
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_data(
@@ -114,29 +142,31 @@ impl BodyMove {
         sink: &mut Stream,
         left: u64,
     ) -> Poll<Outcome<()>> {
-        let limit = usize::try_from(left).unwrap_or(usize::MAX);
-        match ready!(source.poll_want(cx, &Want::Some(limit))) {
-            Ok(data) => {
-                self.moved += data.len() as u64;
-                if self.framing != Framing::UntilEnd {
-                    let left = left - data.len() as u64;
-                    self.step = match (left, self.framing) {
-                        (0, Framing::Chunked(_)) => Step::DataEnd,
-                        (0, _) => Step::Over,
-                        (left, _) => Step::Data(left),
-                    };
-                }
-                match sink.write_now(cx, &data) {
-                    // What could not be sent is kept, and sent before anything else is read.
-                    Poll::Pending | Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-                    Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
-                }
-            }
+        match ready!(source.poll_more(cx)) {
+            Ok(()) => {}
             Err(Failure::Ended) if self.framing == Framing::UntilEnd => {
                 self.step = Step::Over;
-                Poll::Ready(Ok(()))
+                return Poll::Ready(Ok(()));
             }
-            Err(failure) => Poll::Ready(Err(failure)),
+            Err(failure) => return Poll::Ready(Err(failure)),
+        }
+        let n =
+            usize::try_from(left).map_or(source.unread.len(), |left| left.min(source.unread.len()));
+        // What could not be sent is kept by the sink, and sent before much more is read.
+        let sent = sink.write_now(cx, &source.unread[..n]);
+        source.unread.advance(n);
+        self.moved += n as u64;
+        self.meter.fetch_add(n as u64, Ordering::Relaxed);
+        if self.framing != Framing::UntilEnd {
+            self.step = match (left - n as u64, self.framing) {
+                (0, Framing::Chunked(_)) => Step::DataEnd,
+                (0, _) => Step::Over,
+                (left, _) => Step::Data(left),
+            };
+        }
+        match sent {
+            Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
+            Poll::Pending | Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
         }
     }
 

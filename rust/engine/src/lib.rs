@@ -23,6 +23,7 @@ use std::panic::AssertUnwindSafe;
 use futures_util::FutureExt;
 pub use futures_util::future::{AbortHandle, abortable};
 pub use tokio::net::UnixStream;
+pub use tokio::time::timeout;
 
 /// Run a future; a panic in it becomes the failure of this one operation.
 pub async fn catching<T>(work: impl Future<Output = failure::Outcome<T>>) -> failure::Outcome<T> {

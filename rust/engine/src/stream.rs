@@ -105,6 +105,22 @@ impl Stream {
         }
     }
 
+    /// Wait until `unread` holds something. Fails with `Ended` at the end.
+    pub fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<()>> {
+        while self.unread.is_empty() {
+            if self.ended {
+                return Poll::Ready(Err(Failure::Ended));
+            }
+            self.ended = ready!(self.poll_fill(cx))? == 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// How many bytes were taken to be sent and are not yet.
+    pub fn unsent(&self) -> usize {
+        self.outgoing.len()
+    }
+
     fn met(&mut self, want: &Want) -> Option<Outcome<Bytes>> {
         match want {
             Want::Some(limit) => {

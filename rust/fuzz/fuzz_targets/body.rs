@@ -59,7 +59,7 @@ fn pass(input: &[u8], piece: usize, framing: Framing) -> Option<Vec<u8>> {
         Stream::new(Io::Layer(Box::new(memory)), 0, None)
     };
     let (mut source, mut sink) = (stream(input), stream(&[]));
-    let mut body = BodyMove::new(framing);
+    let mut body = BodyMove::new(framing, std::sync::Arc::default());
     let mut cx = Context::from_waker(Waker::noop());
     loop {
         match body.poll(&mut cx, &mut source, &mut sink) {

@@ -19,12 +19,13 @@ use byway_engine::{UnixStream, abortable, catching};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::body::{Meter, move_body};
 use crate::datagrams::{Datagrams, PacketListener, place};
 use crate::failure::to_python;
 use crate::listener::Listener;
-use crate::ops::{AbortOnDrop, Done, Hub, Polled, Slot, fail};
+use crate::ops::{AbortOnDrop, Done, Hub, Slot, fail};
 use crate::relay::Relay;
-use crate::stream::{READ, Stream};
+use crate::stream::Stream;
 
 /// (timeout, stagger, bind, interface, mark)
 pub type DialArgs = (f64, f64, Option<String>, Option<String>, Option<u32>);
@@ -228,7 +229,12 @@ impl Engine {
         }
     }
 
-    /// Move one body; the count of its payload at once, or a future of it.
+    /// The token and the future of one body's payload length. Runs on an engine thread; what else is
+    /// done with the two streams meanwhile waits for moments only.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the typed face has a dataclass for them"
+    )]
     fn send_body(
         &self,
         py: Python<'_>,
@@ -237,9 +243,11 @@ impl Engine {
         length: Option<u64>,
         chunked: bool,
         dechunk: bool,
-    ) -> PyResult<Py<PyAny>> {
-        self.hub.check(py)?;
-        if Arc::ptr_eq(&source.get().cell, &sink.get().cell) {
+        idle: f64,
+        meter: &Bound<'_, Meter>,
+    ) -> PyResult<Dialling> {
+        let cells = (Arc::clone(&source.get().cell), Arc::clone(&sink.get().cell));
+        if Arc::ptr_eq(&cells.0, &cells.1) {
             return Err(PyValueError::new_err("source and sink are the same stream"));
         }
         let framing = match (length, chunked) {
@@ -252,12 +260,13 @@ impl Engine {
                 ));
             }
         };
-        let cells = (Arc::clone(&source.get().cell), Arc::clone(&sink.get().cell));
-        source.get().wait(
-            py,
-            READ,
-            Polled::Body(cells.0, cells.1, BodyMove::new(framing)),
-        )
+        let meter = Arc::clone(&meter.get().count);
+        let body = BodyMove::new(framing, Arc::clone(&meter));
+        let home = self.hub.home_of_last_read();
+        let moving = move_body(cells.0, cells.1, body, seconds(idle), meter);
+        let started = self.spawn(py, home, moving, Done::Moved)?;
+        source.get().reads_by(started.0);
+        Ok(started)
     }
 
     /// For tests: panic on an engine thread, as a fault in a dial would.
@@ -279,7 +288,7 @@ impl Engine {
         py.detach(|| self.hub.reactors.stop());
         for slot in self.hub.slots.clear() {
             match slot {
-                Slot::Polled { future, .. } | Slot::Dial { future, .. } => {
+                Slot::Polled { future, .. } | Slot::Spawned { future, .. } => {
                     fail(py, &future, CLOSED)?;
                 }
                 Slot::Listener { future, .. } | Slot::Relay { future, .. } => {
@@ -303,19 +312,29 @@ impl Engine {
         home: usize,
         dialling: impl Future<Output = Outcome<CoreStream>> + Send + 'static,
     ) -> PyResult<Dialling> {
+        self.spawn(py, home, dialling, Done::Dialled)
+    }
+
+    fn spawn<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        home: usize,
+        work: impl Future<Output = Outcome<T>> + Send + 'static,
+        done: fn(Outcome<T>) -> Done,
+    ) -> PyResult<Dialling> {
         self.hub.check(py)?;
         let future = self.hub.future(py)?;
         let token = self.hub.slots.reserve();
         let completions = Arc::clone(&self.hub.completions);
-        let (dialling, abort) = abortable(catching(dialling));
+        let (work, abort) = abortable(catching(work));
         self.hub.reactors.spawn(home, async move {
-            if let Ok(outcome) = dialling.await {
-                completions.push(Event::Done(token, Done::Dialled(outcome)));
+            if let Ok(outcome) = work.await {
+                completions.push(Event::Done(token, done(outcome)));
             }
         });
         self.hub.slots.put(
             token,
-            Slot::Dial {
+            Slot::Spawned {
                 future: future.clone_ref(py),
                 _abort: AbortOnDrop(abort),
             },

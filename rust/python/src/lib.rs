@@ -6,6 +6,7 @@
     reason = "pyo3 hands arguments over by value"
 )]
 
+mod body;
 mod datagrams;
 mod engine;
 mod failure;
@@ -24,6 +25,7 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<stream::Stream>()?;
+    module.add_class::<body::Meter>()?;
     module.add_class::<listener::Listener>()?;
     module.add_class::<relay::Relay>()?;
     module.add_class::<datagrams::Datagrams>()?;

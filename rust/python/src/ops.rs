@@ -7,7 +7,6 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use byway_engine::AbortHandle;
-use byway_engine::body::BodyMove;
 use byway_engine::completion::{Completions, Event, Token};
 use byway_engine::datagrams::Asks;
 use byway_engine::failure::{Failure, Outcome, panic_text};
@@ -33,12 +32,13 @@ pub enum Done {
     Dialled(Outcome<Core>),
     /// A relay.
     Relayed(Outcome<End>),
+    /// A body, with its payload's length.
+    Moved(Outcome<u64>),
 }
 
 /// What an operation polled here yields.
 pub enum Yield {
     Bytes(Bytes),
-    Count(u64),
     Nothing,
 }
 
@@ -55,7 +55,6 @@ pub enum Polled {
     Read(Cell, Want),
     Write(Cell),
     End(Cell),
-    Body(Cell, Cell, BodyMove),
 }
 
 /// Who waits at a place.
@@ -65,7 +64,7 @@ pub enum Slot {
         waker: Waker,
         future: Py<PyAny>,
     },
-    Dial {
+    Spawned {
         future: Py<PyAny>,
         _abort: AbortOnDrop,
     },
@@ -167,7 +166,7 @@ impl Hub {
         {
             self.note_home(&op);
             let value = outcome.map_err(|failure| to_python(py, failure))?;
-            return to_object(py, value).map(Started::Over);
+            return Ok(Started::Over(to_object(py, value)));
         }
         let token = self.slots.reserve();
         let waker = self.completions.waker(token);
@@ -175,7 +174,7 @@ impl Hub {
             Poll::Ready(outcome) => {
                 self.slots.free(token);
                 let value = outcome.map_err(|failure| to_python(py, failure))?;
-                to_object(py, value).map(Started::Over)
+                Ok(Started::Over(to_object(py, value)))
             }
             Poll::Pending => {
                 let future = self.future(py)?;
@@ -220,7 +219,7 @@ impl Hub {
                     Poll::Ready(outcome) => {
                         self.slots.free(token);
                         let outcome = outcome.map_err(|failure| to_python(py, failure));
-                        resolve(py, &future, outcome.and_then(|value| to_object(py, value)))?;
+                        resolve(py, &future, outcome.map(|value| to_object(py, value)))?;
                     }
                 }
             }
@@ -261,13 +260,23 @@ impl Hub {
 
     fn done(self: &Arc<Self>, py: Python<'_>, token: Token, done: Done) -> PyResult<()> {
         match (self.slots.free(token), done) {
-            (Some(Slot::Dial { future, .. }), Done::Dialled(outcome)) if !is_done(py, &future)? => {
+            (Some(Slot::Spawned { future, .. }), Done::Dialled(outcome))
+                if !is_done(py, &future)? =>
+            {
                 let outcome = outcome.map_err(|failure| to_python(py, failure));
                 resolve(
                     py,
                     &future,
                     outcome.and_then(|stream| self.wrap(py, stream)),
                 )
+            }
+            (Some(Slot::Spawned { future, .. }), Done::Moved(outcome))
+                if !is_done(py, &future)? =>
+            {
+                let count = outcome.map_err(|failure| to_python(py, failure));
+                let count =
+                    count.and_then(|count| Ok(count.into_pyobject(py)?.into_any().unbind()));
+                resolve(py, &future, count)
             }
             (Some(Slot::Relay { ended, future }), Done::Relayed(outcome)) => {
                 *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
@@ -368,12 +377,11 @@ pub fn fail(py: Python<'_>, future: &Py<PyAny>, text: &'static str) -> PyResult<
     resolve(py, future, Err(to_python(py, Failure::Misuse(text))))
 }
 
-fn to_object(py: Python<'_>, value: Yield) -> PyResult<Py<PyAny>> {
-    Ok(match value {
+fn to_object(py: Python<'_>, value: Yield) -> Py<PyAny> {
+    match value {
         Yield::Bytes(bytes) => PyBytes::new(py, &bytes).into_any().unbind(),
-        Yield::Count(count) => count.into_pyobject(py)?.into_any().unbind(),
         Yield::Nothing => py.None(),
-    })
+    }
 }
 
 /// A panic in the engine is an error of this one operation.
@@ -395,11 +403,6 @@ impl Polled {
             }),
             Self::End(cell) => with_stream(cell, |stream| {
                 stream.poll_end(cx).map_ok(|()| Yield::Nothing)
-            }),
-            Self::Body(source, sink, body) => with_stream(source, |source| {
-                with_stream(sink, |sink| {
-                    body.poll(cx, source, sink).map_ok(Yield::Count)
-                })
             }),
         }
     }

@@ -105,7 +105,8 @@ impl Relay {
 impl Relay {
     fn words(&self, end: End) -> String {
         match end {
-            End::Closed => "closed".to_owned(),
+            // A cut that the end overtook is still why its owner wanted it over.
+            End::Closed => self.gauge.reason().unwrap_or_else(|| "closed".to_owned()),
             End::Idle => "idle for too long".to_owned(),
             End::Near(kind) => format!("near side: {}", kind_words(kind)),
             End::Far(kind) => format!("far side: {}", kind_words(kind)),

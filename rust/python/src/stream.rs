@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use byway_engine::completion::Token;
 use byway_engine::stream::{Stream as Core, Want};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -35,7 +36,7 @@ pub struct Stream {
 }
 
 /// Which wait of a stream: its own reads, or its own writes.
-pub const READ: usize = 0;
+const READ: usize = 0;
 const WRITE: usize = 1;
 const NOBODY: u64 = u64::MAX;
 
@@ -60,6 +61,12 @@ impl Stream {
         }
     }
 
+    /// A spawned operation reads from here now; closing the handle ends it.
+    pub fn reads_by(&self, token: Token) {
+        self.forget(READ);
+        self.waiting[READ].store(token, Ordering::Relaxed);
+    }
+
     fn shut(&self) {
         drop(
             self.cell
@@ -74,7 +81,8 @@ impl Stream {
         for waiting in &self.waiting {
             let token = waiting.swap(NOBODY, Ordering::Relaxed);
             if token != NOBODY
-                && let Some(Slot::Polled { future, .. }) = self.hub.slots.free(token)
+                && let Some(Slot::Polled { future, .. } | Slot::Spawned { future, .. }) =
+                    self.hub.slots.free(token)
             {
                 fail(py, &future, "the stream was closed or handed on")?;
             }

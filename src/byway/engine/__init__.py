@@ -4,6 +4,7 @@ In come addresses, options and streams; out go streams, relays and counters. Not
 config, a name or a rule. Its clock is flow time: a few calls per flow, none per chunk or packet.
 """
 
+from byway._engine import Meter
 from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketListener
 from byway.engine.engine import Engine
 from byway.engine.options import Body, DialOptions, ListenOptions, PacketOptions
@@ -19,6 +20,7 @@ __all__ = [
     "EngineRelay",
     "EngineStream",
     "ListenOptions",
+    "Meter",
     "PacketAsk",
     "PacketListener",
     "PacketOptions",

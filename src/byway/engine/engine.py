@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from byway import _engine
+from byway._engine import Meter
 from byway.engine.datagrams import EngineDatagrams, PacketListener, raw_datagrams
 from byway.engine.options import Body, DialOptions, ListenOptions, PacketOptions
 from byway.engine.relay import EngineRelay
@@ -96,14 +97,29 @@ class Engine:
         limits = (options.idle, options.sessions, options.targets, options.waiting, options.only)
         return PacketListener(self._raw.listen_packets((address.host, address.port), fixed, limits))
 
-    async def send_body(self, source: Stream, sink: Stream, body: Body) -> int:
+    async def send_body(
+        self,
+        source: Stream,
+        sink: Stream,
+        body: Body,
+        idle: float = 300.0,
+        meter: Meter | None = None,
+    ) -> int:
         """Move one HTTP body; neither stream is consumed. Returns its payload bytes.
 
-        Raises PeerError on bad framing, EOFError on a short body, OSError. After a cancel, or any
-        of these, both streams are out of step and only good for closing.
+        `meter` counts them as they go; the sink may be read meanwhile. Raises PeerError on bad
+        framing, EOFError on a short body, TimeoutError when nothing has moved for `idle` seconds,
+        OSError. After a cancel, or any of these, both streams are only good for closing.
         """
-        got = self._raw.send_body(_raw(source), _raw(sink), body.length, body.chunked, body.dechunk)
-        return got if isinstance(got, int) else await got
+        meter = meter or Meter()
+        token, future = self._raw.send_body(
+            _raw(source), _raw(sink), body.length, body.chunked, body.dechunk, idle, meter
+        )
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._raw.forget(token)
+            raise
 
     async def rehearse_panic(self) -> None:
         """For tests: a fault on an engine thread. Raises EngineError, and harms nothing else."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from byway.engine import Body, Engine, EngineStream
+from byway.engine import Body, Engine, EngineStream, Meter
 from byway.errors import EngineError, PeerError, reason_of
 from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry, Visit
@@ -88,8 +88,9 @@ class Exchange:
     """One request and its response: an arrival, and then the relay of itself."""
 
     __slots__ = (
-        "_answered", "_cut", "_engine", "_entry", "_far", "_far_key", "_near", "_outgoing",
-        "_request", "_reused", "_talk", "_tunnel", "down", "flow", "keep", "up",
+        "_answered", "_cut", "_engine", "_entry", "_far", "_far_key", "_heads_down", "_heads_up",
+        "_near", "_outgoing", "_received", "_request", "_reused", "_sent", "_talk", "_tunnel",
+        "flow", "keep",
     )  # fmt: skip
 
     def __init__(
@@ -102,7 +103,8 @@ class Exchange:
     ) -> None:
         self.flow = flow
         self.keep = False
-        self.up = self.down = 0
+        self._heads_up = self._heads_down = 0
+        self._sent, self._received = Meter(), Meter()
         self._talk = talk
         self._entry = entry
         self._engine: Engine = entry.means.engine
@@ -145,6 +147,18 @@ class Exchange:
         self._near.close()
 
     # The relay.
+
+    @property
+    def up(self) -> int:
+        """Bytes sent to the server so far, heads included."""
+        tunnelled = self._tunnel.up if self._tunnel is not None else 0
+        return self._heads_up + self._sent.count + tunnelled
+
+    @property
+    def down(self) -> int:
+        """Bytes sent to the client so far, heads included."""
+        tunnelled = self._tunnel.down if self._tunnel is not None else 0
+        return self._heads_down + self._received.count + tunnelled
 
     async def wait(self) -> Ending:
         kept = False
@@ -194,7 +208,7 @@ class Exchange:
         """The request and its response: how it ended, and whether far was kept."""
         assert self._far is not None
         await self._far.write(self._outgoing.head)
-        self.up += len(self._outgoing.head)
+        self._heads_up += len(self._outgoing.head)
         if self._outgoing.framing.is_empty:
             incoming = await self._response(None)
             return await self._finish(incoming, None)
@@ -210,7 +224,9 @@ class Exchange:
         assert self._far is not None
         body = _body(self._outgoing.framing)
         try:
-            self.up += await self._engine.send_body(self._near, self._far, body)
+            await self._engine.send_body(
+                self._near, self._far, body, self._entry.means.idle, self._sent
+            )
         except PeerError as error:
             raise http.HeadError(400, f"the client sent a broken body: {error}") from error
 
@@ -222,7 +238,7 @@ class Exchange:
             self._answered = self._answered or bool(incoming.head)
             if incoming.head:
                 await self._near.write(incoming.head)
-                self.down += len(incoming.head)
+                self._heads_down += len(incoming.head)
             if not incoming.is_interim:
                 return incoming
         raise http.HeadError(502, f"the server sent over {MOST_INTERIM} interim responses")
@@ -256,7 +272,9 @@ class Exchange:
             return await self._switched(), True
         if not incoming.framing.is_empty:
             body = _body(incoming.framing)
-            self.down += await self._engine.send_body(self._far, self._near, body)
+            await self._engine.send_body(
+                self._far, self._near, body, self._entry.means.idle, self._received
+            )
         if sending is not None:
             await asyncio.wait((sending,), timeout=GRACE)
             if not sending.done() or sending.exception() is not None:
@@ -276,8 +294,6 @@ class Exchange:
         tunnel = self._engine.relay(self._near, self._far, self._entry.means.idle)
         self._tunnel = tunnel
         ending = await tunnel.wait()
-        self.up += ending.up
-        self.down += ending.down
         return ending.reason
 
 
