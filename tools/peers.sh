@@ -14,6 +14,8 @@ everything=(
     openssh-server vsftpd dnsmasq-base
     # proxies to stand upstream of us
     microsocks dante-server tinyproxy v2ray
+    # encrypted proxies, both ends
+    shadowsocks-libev simple-obfs trojan
 )
 case "${1:-all}" in
     all) packages=("${everything[@]}") ;;
