@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -35,7 +36,7 @@ class Target:
         if packed is not None:
             return cls.from_packed(packed, port)
         name = host.lower().removesuffix(".")
-        if not name or len(name) > 253 or not name.isascii():
+        if not name or len(name) > 253 or not name.isascii() or ".." in f".{name}.":
             raise ValueError(f"not a host name: {host[:80]!r}")
         if any(c <= " " or c in '\x7f/\\[]@:#?%"<>^`{|}' for c in name):
             raise ValueError(f"not a host name: {host[:80]!r}")
@@ -105,4 +106,5 @@ def packed_address(host: str) -> bytes | None:
     return None
 
 
+_NOT_IN_NAMES = re.compile(r"[\x00-\x20\x7f/\\\[\]@:#?%\"<>^`{|}]")
 _MAPPED = bytes(10) + b"\xff\xff"

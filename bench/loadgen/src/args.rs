@@ -100,8 +100,8 @@ impl Args {
                 _ => return Err(format!("unknown option {key} {value}")),
             }
         }
-        if args.size < 16 || args.size > 32768 || args.window > 64 {
-            return Err("--size must be 16 to 32768, --window at most 64".into());
+        if args.size < 16 || args.size > 2048 || args.window > 64 {
+            return Err("--size must be 16 to 2048, --window at most 64".into());
         }
         Ok(args)
     }
