@@ -13,7 +13,9 @@ from byway.config.schema import schema
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CHANGELOG.md"]
+PAGES = [
+    ROOT / name for name in ("README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md")
+]
 PAGES += sorted(DOCS.rglob("*.md"))
 
 # Modules of protocols/ that are parts of dialects and none themselves.

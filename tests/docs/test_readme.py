@@ -1,0 +1,141 @@
+"""What the READMEs show works as shown, and both languages show the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from byway.cli.verbs import parser
+from byway.config import check_report, load_text
+
+ROOT = Path(__file__).parents[2]
+READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
+GUIDE = ROOT / "docs" / "guide" / "python.md"
+LIMIT = 30.0  # seconds for a program that starts a Byway and ends
+
+FETCH = """
+import sys, urllib.request
+with urllib.request.urlopen(sys.argv[1], timeout=10) as answer:
+    print(answer.read().decode())
+"""
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in one language."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def without_comments(block: str) -> str:
+    """A YAML block as it is read."""
+    return re.sub(r" +#.*", "", block)
+
+
+def configs() -> list[tuple[str, str]]:
+    return [
+        (f"{page.name}-{at}", block)
+        for page in READMES
+        for at, block in enumerate(blocks(page, "yaml"))
+    ]
+
+
+@pytest.mark.parametrize(("name", "text"), configs(), ids=[name for name, _ in configs()])
+def test_a_config_of_the_readme_loads(name: str, text: str) -> None:
+    assert load_text(text, name).warnings == ()
+
+
+def test_the_check_shown_is_what_check_says(tmp_path: Path) -> None:
+    laptop = blocks(READMES[0], "yaml")[1]
+    file = tmp_path / "byway.yaml"
+    file.write_text(laptop.replace("domain_suffix", "domain_sufix", 1), encoding="utf-8")
+    file.chmod(0o600)
+
+    said = check_report(file).human().replace(str(tmp_path), "/home/ann")
+
+    (shown,) = (block for block in blocks(READMES[0], "console") if "byway check" in block)
+    pattern = re.escape(shown.removeprefix("$ byway check -c byway.yaml\n"))
+    assert re.fullmatch(pattern.replace(re.escape("..."), ".*"), said + "\n")
+
+
+def quiet() -> dict[str, str]:
+    """This environment without proxy settings of the machine's own."""
+    return {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+
+
+async def ran(program: str, folder: Path, *arguments: str) -> str:
+    """What a program prints; it must end well and complain of nothing."""
+    file = folder / "by.py"
+    file.write_text(program, encoding="utf-8")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(file), *arguments),
+        env=quiet(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(LIMIT):
+        output, errors = await process.communicate()
+    assert (process.returncode, errors.decode()) == (0, "")
+    return output.decode()
+
+
+async def test_the_program_of_the_readme_runs(tmp_path: Path) -> None:
+    (program,) = blocks(READMES[0], "python")
+    url, origin = await serve_hello()
+    async with origin:
+        told = await ran(program, tmp_path, sys.executable, "-c", FETCH, url)
+
+    place = re.escape(url.removeprefix("http://").rstrip("/"))
+    assert "hello" in told
+    assert re.search(rf"^{place} by direct [1-9]\d* [1-9]\d* \w+$", told, re.MULTILINE)
+
+
+def shown() -> list[tuple[str, str]]:
+    """Each program of the guide with the output that stands below it."""
+    return list(zip(blocks(GUIDE, "python"), blocks(GUIDE, "text"), strict=True))
+
+
+@pytest.mark.parametrize(("program", "output"), shown(), ids=range(len(shown())))
+async def test_a_program_of_the_guide_prints_what_is_shown(
+    program: str, output: str, tmp_path: Path
+) -> None:
+    assert await ran(program, tmp_path) == output
+
+
+async def serve_hello() -> tuple[str, asyncio.Server]:
+    """A web server that answers everything with five bytes."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(ANSWER)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", server
+
+
+@pytest.mark.parametrize("language", ["console", "yaml", "python"])
+def test_both_languages_show_the_same(language: str) -> None:
+    english, chinese = (
+        [without_comments(block) for block in blocks(page, language)] for page in READMES
+    )
+
+    assert english
+    assert english == chinese
+
+
+@pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)
+def test_the_readme_names_every_command(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    verbs = re.findall(r"^ +([a-z]+)  ", parser().format_help(), re.MULTILINE)
+
+    assert "run" in verbs
+    for verb in verbs:
+        assert f"| `byway {verb}" in text, verb
