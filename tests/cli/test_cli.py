@@ -45,6 +45,16 @@ def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert "properties" in json.loads(capsys.readouterr().out)
 
 
+def test_a_reader_who_leaves_early_is_no_fault() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [*COMMAND, "schema"], env=ENVIRON, stdout=writer, stderr=subprocess.PIPE, timeout=30
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_run_refuses_a_bad_config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "x.yaml").write_text("inbounds: 7\n")
     assert main(["run", "-c", "x.yaml"]) == 1

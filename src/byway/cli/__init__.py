@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -18,6 +19,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     options = parser().parse_args(given)
     verb = options.verb
-    status = verb(options)
+    try:
+        status = verb(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has seen enough. Python flushes once more at exit,
+        # and that must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     assert isinstance(status, int)
     return status
