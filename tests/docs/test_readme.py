@@ -139,3 +139,11 @@ def test_the_readme_names_every_command(page: Path) -> None:
     assert "run" in verbs
     for verb in verbs:
         assert f"| `byway {verb}" in text, verb
+
+
+def test_the_index_leads_to_every_page() -> None:
+    docs = ROOT / "docs"
+    linked = re.findall(r"\]\(([^)#\s]+)\)", (docs / "README.md").read_text(encoding="utf-8"))
+    pages = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")}
+
+    assert pages - {"README.md"} <= set(linked)
