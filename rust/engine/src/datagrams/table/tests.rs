@@ -24,7 +24,7 @@ fn address(number: u8) -> SocketAddr {
 }
 
 fn place(number: u8) -> Place {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         address(number).into()
     } else {
         Place::Name(format!("host-{number}"), 53)
