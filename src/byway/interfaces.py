@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from byway.flow import Flow, Network, Target
 
@@ -136,48 +136,71 @@ class Outbound(Dialer, Protocol):
         """Lend a port for one connection from `target` (0.0.0.0: from anyone)."""
 
 
-class Opener(Protocol):
-    """Opens what a peer sealed under the key of one direction; nonces count what was opened."""
-
-    def open(self, sealed: bytes) -> bytes:
-        """The plain bytes. Raises PeerError when they are not authentic."""
+Cipher = Literal["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"]
+"""An AEAD with 12-byte nonces (little-endian counters here) and 16-byte tags."""
 
 
 @dataclass(frozen=True, slots=True)
-class Framing:
-    """How a shadowsocks stream is sealed and opened from here on; what it must know of its ends.
+class Sealing:
+    """How what we write is sealed: `prefix | seal(lead | u16 length) | seal(payload)` first, all in
+    one write, then `seal(u16 length) | seal(payload)`; nonces count seals from 0. A lead holds the
+    time behind its first byte (u64, seconds): it is put in there at the moment of sealing."""
 
-    A client's first write holds the address, `head` bytes long. A server has opened the request's
-    head itself, and hands its opener over. The last five are of the 2022 edition.
+    key: bytes = field(repr=False)
+    prefix: bytes = b""
+    lead: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How what we read is opened: so many seals under this key were opened already."""
+
+    key: bytes = field(repr=False)
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """How an answer is opened whose salt is still to come, as long as `master` is.
+
+    `request` None: shadowsocks AEAD, the key is HKDF-SHA1 ("ss-subkey"). Else the 2022 edition's
+    request salt: the key is BLAKE3's, and the first length stands behind type 1, a time within
+    30 s of now, and this salt.
     """
 
-    method: str
-    key: bytes = field(repr=False)  # from which the keys of both directions are made
-    salt: bytes  # ours
-    opener: Opener | None = None  # at a server
-    now: float = 0.0  # seconds since 1970; headers are stamped and checked by it
-    request: bytes = b""  # at a server: the request's salt
-    identity: bytes = b""  # at a client: what stands between salt and header
-    head: int = 0
-    padding: bytes = b""  # at a client: for a header that leaves without payload
+    master: bytes = field(repr=False)
+    request: bytes | None = None
 
 
 class Framings(Protocol):
     """Ciphers and framings, lent to the protocols by the engine (or by a pure double in tests)."""
 
-    def opener(self, method: str, key: bytes, salt: bytes) -> Opener: ...
+    def seal(self, cipher: Cipher, key: bytes, count: int, plain: bytes) -> bytes: ...
+    def open(self, cipher: Cipher, key: bytes, count: int, sealed: bytes) -> bytes:
+        """The plain bytes. Raises ValueError when they are not authentic."""
+
+    def aes_encrypt(self, key: bytes, block: bytes) -> bytes:
+        """One block of 16 bytes, without a mode."""
+
+    def aes_decrypt(self, key: bytes, block: bytes) -> bytes: ...
     def blake3(self, data: bytes) -> bytes:
         """The 32-byte hash."""
 
-    def blake3_derive(self, context: str, material: bytes, length: int) -> bytes:
-        """BLAKE3's key derivation."""
+    def blake3_key(self, context: str, material: bytes, size: int) -> bytes:
+        """BLAKE3's key derivation, cut to `size` bytes (16 or 32)."""
 
-    def aes_block(self, key: bytes, block: bytes, *, decrypt: bool = False) -> bytes:
-        """One block of 16 bytes, without a mode."""
+    def chunked(
+        self,
+        stream: Stream,
+        cipher: Cipher,
+        sealing: Sealing,
+        opening: Opening | Awaited,
+        limit: int,
+    ) -> Stream:
+        """A stream of sealed chunks of at most `limit` bytes over `stream`, which it consumes.
 
-    def shadowsocks(self, stream: Stream, framing: Framing) -> Stream:
-        """A framed stream over `stream`, which it consumes. Its reading ends with PeerError where
-        what comes is not authentic. What was unread on `stream` is sealed still."""
+        What is unauthentic, empty or longer ends its reading with PeerError.
+        """
 
 
 FarT = TypeVar("FarT")

@@ -24,4 +24,4 @@ def kit(*drawn: bytes, now: Callable[[], float] = lambda: NOON) -> Kit:
         count += 1
         return bytes([count % 256]) * size
 
-    return Kit(PureFramings(), entropy, now)
+    return Kit(PureFramings(now), entropy, now)

@@ -20,9 +20,9 @@ from byway.protocols.shadowsocks import (
     connect,
     key_of,
     method_named,
+    session_key,
     why_refused,
 )
-from byway.streams.framings import PureSealer, hkdf_sha1
 from byway.streams.memory import MemoryStream, WouldWait, pair, play, scripted
 from tests.protocols.kits import kit
 from tests.protocols.targets import targets
@@ -86,8 +86,7 @@ class TestEachMethod:
     def test_vectors(self, method: Method) -> None:
         subkey, wire = VECTORS[method.name]
         salt = SALT[: method.size]
-        key = key_of(method, "password")
-        assert hkdf_sha1(key, salt, b"ss-subkey", method.size).hex() == subkey
+        assert session_key(key_of(method, "password"), salt).hex() == subkey
         assert recorded(method) == salt + bytes.fromhex(wire)
 
     def test_the_server_reads_the_vector(self, method: Method) -> None:
@@ -147,11 +146,13 @@ class TestEachMethod:
 
     def test_an_address_may_be_split_over_chunks(self, method: Method) -> None:
         stream, far = pair()
-        key = key_of(method, "password")
+        lent, key = kit(), key_of(method, "password")
         wire = SALT[: method.size]
-        sealer = PureSealer(method.name, key, wire)
-        for part in (HEADER[:3], HEADER[3:] + SAID):
-            wire += sealer.seal(len(part).to_bytes(2)) + sealer.seal(part)
+        subkey = session_key(key, wire)
+        for count, part in enumerate((HEADER[:3], HEADER[3:] + SAID)):
+            seal = lent.framings.seal
+            wire += seal(method.cipher, subkey, 2 * count, len(part).to_bytes(2))
+            wire += seal(method.cipher, subkey, 2 * count + 1, part)
         far.write_nowait(wire)
         request = play(server(method).accept(stream))
         assert request.target == Target.of("example.com", 80)
@@ -160,14 +161,16 @@ class TestEachMethod:
     @pytest.mark.parametrize("length", [0, 0x4000, 0xFFFF])
     def test_a_bad_length_is_refused(self, method: Method, length: int) -> None:
         salt = SALT[: method.size]
-        head = PureSealer(method.name, key_of(method, "password"), salt).seal(length.to_bytes(2))
+        subkey = session_key(key_of(method, "password"), salt)
+        head = kit().framings.seal(method.cipher, subkey, 0, length.to_bytes(2))
         with pytest.raises(PeerError, match=f"{length} bytes"):
             play(server(method).accept(scripted(salt + head)[0]))
 
     def test_an_unknown_address_is_refused(self, method: Method) -> None:
-        salt = SALT[: method.size]
-        sealer = PureSealer(method.name, key_of(method, "password"), salt)
-        wire = salt + sealer.seal(b"\0\2") + sealer.seal(b"\x09\x00")
+        lent, salt = kit(), SALT[: method.size]
+        subkey = session_key(key_of(method, "password"), salt)
+        wire = salt + lent.framings.seal(method.cipher, subkey, 0, b"\0\2")
+        wire += lent.framings.seal(method.cipher, subkey, 1, b"\x09\x00")
         with pytest.raises(PeerError, match="address type"):
             play(server(method).accept(scripted(wire)[0]))
 

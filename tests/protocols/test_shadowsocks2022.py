@@ -21,15 +21,16 @@ from byway.protocols.shadowsocks2022 import (
     identity_key,
     keys_of,
     new_key,
+    session_key,
 )
-from byway.streams.framings import SUBKEY_2022, PureFramings, PureSealer, blake3_derive
+from byway.streams.framings import PureFramings
 from byway.streams.memory import WouldWait, pair, play, scripted
 from tests.protocols.kits import NOON, kit
 from tests.protocols.targets import targets
 
 METHODS_2022 = [method for method in METHODS.values() if method.is_2022]
 SMALL = METHODS["2022-blake3-aes-128-gcm"]
-PURE = PureFramings()
+PURE = PureFramings(lambda: NOON)
 SALT = bytes(range(0xA0, 0xC0))
 IPSK, UPSK = bytes(range(16)), bytes(range(16, 32))
 EXAMPLE = Target.of("example.com", 80)
@@ -87,22 +88,18 @@ def made(
     if fixed is None:
         fixed = b"\0" + int(when).to_bytes(8) + len(variable).to_bytes(2)
     salt = SALT[: method.size]
-    sealer = PureSealer(method.name, psk(method), salt)
-    return salt + sealer.seal(fixed) + sealer.seal(variable)
-
-
-def session_key(key: bytes, salt: bytes) -> str:
-    """The key of one direction, in hex."""
-    return blake3_derive(SUBKEY_2022, key + salt, len(key)).hex()
+    key = session_key(PURE, psk(method), salt)
+    sealed = PURE.seal(method.cipher, key, 0, fixed)
+    return salt + sealed + PURE.seal(method.cipher, key, 1, variable)
 
 
 def test_keys_of_the_vectors() -> None:
     big = METHODS["2022-blake3-aes-256-gcm"]
     salt = SALT[:16]
-    assert session_key(IPSK, salt) == "4d0d7016c8028969edf2d6ca7fc30b93"
-    assert session_key(UPSK, salt) == "54fdb933d4229a07b728fe37229466d3"
+    assert session_key(PURE, IPSK, salt).hex() == "4d0d7016c8028969edf2d6ca7fc30b93"
+    assert session_key(PURE, UPSK, salt).hex() == "54fdb933d4229a07b728fe37229466d3"
     assert identity_key(PURE, IPSK, salt).hex() == "f8d2fa2437bce45dd951e5b0cd667866"
-    assert session_key(psk(big), SALT) == (
+    assert session_key(PURE, psk(big), SALT).hex() == (
         "8a54bdc58e8c56998e5570a1903596333229fcba141429f380cceda6a647b700"
     )
 
@@ -251,8 +248,8 @@ class TestAnswers:
         lent = kit(SALT[:16], now=lambda: when)
         framed = play(connect(near, EXAMPLE, ShadowsocksOptions(SMALL, (IPSK,)), lent))
         salt = bytes(16)
-        sealer = PureSealer(SMALL.name, IPSK, salt)
-        wire = salt + sealer.seal(head) + sealer.seal(b"ok")
+        key = session_key(PURE, IPSK, salt)
+        wire = salt + PURE.seal(SMALL.cipher, key, 0, head) + PURE.seal(SMALL.cipher, key, 1, b"ok")
         far.write_nowait(wire)
         return play(framed.read())
 

@@ -11,12 +11,13 @@ says nothing until it has something to relay, so a failed request must not be an
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target
-from byway.interfaces import Framing, Framings, Opener, Stream
+from byway.interfaces import Awaited, Cipher, Framings, Opening, Sealing, Stream
 from byway.protocols import address
 from byway.protocols.replay import ReplayFilter
 
@@ -30,6 +31,7 @@ class Method:
     """A cipher of shadowsocks; `size` is the bytes of its key, and of a salt."""
 
     name: str
+    cipher: Cipher
     size: int
 
     @property
@@ -40,18 +42,18 @@ class Method:
     @property
     def has_identities(self) -> bool:
         """Whether several users can share a port (SIP023 needs AES)."""
-        return self.is_2022 and "aes" in self.name
+        return self.is_2022 and "aes" in self.cipher
 
 
 METHODS = {
     method.name: method
     for method in (
-        Method("2022-blake3-aes-128-gcm", 16),
-        Method("2022-blake3-aes-256-gcm", 32),
-        Method("2022-blake3-chacha20-poly1305", 32),
-        Method("aes-128-gcm", 16),
-        Method("aes-256-gcm", 32),
-        Method("chacha20-ietf-poly1305", 32),
+        Method("2022-blake3-aes-128-gcm", "aes-128-gcm", 16),
+        Method("2022-blake3-aes-256-gcm", "aes-256-gcm", 32),
+        Method("2022-blake3-chacha20-poly1305", "chacha20-poly1305", 32),
+        Method("aes-128-gcm", "aes-128-gcm", 16),
+        Method("aes-256-gcm", "aes-256-gcm", 32),
+        Method("chacha20-ietf-poly1305", "chacha20-poly1305", 32),
     )
 }
 """The methods that are spoken, the ones to choose first."""
@@ -117,15 +119,26 @@ def key_of(method: Method, password: str) -> bytes:
     return made[: method.size]
 
 
+def session_key(key: bytes, salt: bytes) -> bytes:
+    """The key of one direction of one connection: HKDF-SHA1 (RFC 5869), as long as `key`."""
+    pseudo = hmac.digest(salt, key, "sha1")
+    first = hmac.digest(pseudo, b"ss-subkey\x01", "sha1")
+    if len(key) <= len(first):
+        return first[: len(key)]
+    return (first + hmac.digest(pseudo, first + b"ss-subkey\x02", "sha1"))[: len(key)]
+
+
 async def connect(stream: Stream, target: Target, options: ShadowsocksOptions, kit: Kit) -> Stream:
     """Ask the server on `stream` for `target`: the stream that leads there.
 
     Nothing is sent yet: salt and address go out in one write with the first payload, or alone
     after a few milliseconds. The server never says no; a refusal looks like an early end.
     """
-    method = options.method
-    framing = Framing(method.name, options.keys[-1], kit.entropy(method.size))
-    framed = kit.framings.shadowsocks(stream, framing)
+    method, key = options.method, options.keys[-1]
+    salt = kit.entropy(method.size)
+    framed = kit.framings.chunked(
+        stream, method.cipher, Sealing(session_key(key, salt), salt), Awaited(key), LONGEST_CHUNK
+    )
     framed.hold(address.pack(target))
     return framed
 
@@ -149,16 +162,23 @@ class Server:
         method, framings = self._method, self._kit.framings
         head = await stream.read_exactly(method.size + 2 + TAG)
         salt = head[: method.size]
-        opener = framings.opener(method.name, self._key, salt)
-        length = int.from_bytes(opened(opener, head[method.size :]))
+        key = session_key(self._key, salt)
+        length = int.from_bytes(opened(framings, method, key, 0, head[method.size :]))
         if not 0 < length <= LONGEST_CHUNK:
             raise PeerError(f"the client sent a first chunk of {length} bytes")
-        plain = opened(opener, await stream.read_exactly(length + TAG))
+        sealed = await stream.read_exactly(length + TAG)
+        plain = opened(framings, method, key, 1, sealed)
         parsed = address.unpack(plain)
         if not self._seen.add(salt):
             raise replayed()
         own = self._kit.entropy(method.size)
-        framed = framings.shadowsocks(stream, Framing(method.name, self._key, own, opener))
+        framed = framings.chunked(
+            stream,
+            method.cipher,
+            Sealing(session_key(self._key, own), own),
+            Opening(key, 2),
+            LONGEST_CHUNK,
+        )
         while parsed is None:
             plain += await framed.read(address.LONGEST)
             parsed = address.unpack(plain)
@@ -168,11 +188,11 @@ class Server:
         return Request(framed, target, self._user)
 
 
-def opened(opener: Opener, sealed: bytes) -> bytes:
+def opened(framings: Framings, method: Method, key: bytes, count: int, sealed: bytes) -> bytes:
     """The plain bytes of a client's chunk. Raises Refused (CREDENTIALS)."""
     try:
-        return opener.open(sealed)
-    except PeerError:
+        return framings.open(method.cipher, key, count, sealed)
+    except ValueError:
         raise Refused(
             "the client's request is not authentic: another password or method, or a probe",
             Reason.CREDENTIALS,

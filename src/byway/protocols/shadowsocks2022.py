@@ -5,7 +5,7 @@ Sources: SIP022 (the edition), SIP023 (several users on one port, by identity he
     request: salt | identities | seal(00, time, length) | seal(address, padding, payload) | chunks
     answer:  salt | seal(01, time, request's salt, length) | seal(payload) | chunks
 
-The framing writes both headers, and checks the answer's: only it knows what the first payload is.
+The headers are framed as the chunks are, with more in front of the first length (`Sealing.lead`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target
-from byway.interfaces import Framing, Framings, Stream
+from byway.interfaces import Awaited, Framings, Opening, Sealing, Stream
 from byway.protocols import address
 from byway.protocols.replay import KEPT_A_WHILE, ReplayFilter
 from byway.protocols.shadowsocks import (
@@ -30,6 +30,7 @@ from byway.protocols.shadowsocks import (
     replayed,
 )
 
+LONGEST_CHUNK = 0xFFFF
 MOST_PADDING = 900
 """Bytes of padding that a client sends at the most (SIP022 section 3.1.4)."""
 
@@ -60,35 +61,36 @@ def new_key(method: Method, entropy: bytes) -> str:
     return base64.b64encode(entropy).decode("ascii")
 
 
+def session_key(framings: Framings, key: bytes, salt: bytes) -> bytes:
+    """The key of one direction of one connection (SIP022 section 2.2)."""
+    return framings.blake3_key("shadowsocks 2022 session subkey", key + salt, len(key))
+
+
 def identity_key(framings: Framings, key: bytes, salt: bytes) -> bytes:
     """The key of the identity header that a server with this key reads (SIP023 section 2)."""
-    return framings.blake3_derive("shadowsocks 2022 identity subkey", key + salt, len(key))
+    return framings.blake3_key("shadowsocks 2022 identity subkey", key + salt, len(key))
 
 
 async def connect(stream: Stream, target: Target, options: ShadowsocksOptions, kit: Kit) -> Stream:
     """Ask the server on `stream` for `target`: the stream that leads there.
 
-    Nothing is sent yet: all headers go out in one write with the first payload, or alone and padded
-    after a few milliseconds.
+    Nothing is sent yet: all headers go out in one write with the first payload, or alone after a
+    few milliseconds. There is always padding, so that the first packet's size tells little.
     """
     method, framings, keys = options.method, kit.framings, options.keys
     salt = kit.entropy(method.size)
     identities = [
-        framings.aes_block(identity_key(framings, key, salt), framings.blake3(after)[:IDENTITY])
+        framings.aes_encrypt(identity_key(framings, key, salt), framings.blake3(after)[:IDENTITY])
         for key, after in pairwise(keys)
     ]
-    asked = address.pack(target)
-    framing = Framing(
-        method.name,
-        keys[-1],
-        salt,
-        now=kit.now(),
-        identity=b"".join(identities),
-        head=len(asked),
-        padding=bytes(1 + int.from_bytes(kit.entropy(2)) % MOST_PADDING),
+    sealing = Sealing(
+        session_key(framings, keys[-1], salt), b"".join((salt, *identities)), b"\x00" + bytes(8)
     )
-    framed = framings.shadowsocks(stream, framing)
-    framed.hold(asked)
+    framed = framings.chunked(
+        stream, method.cipher, sealing, Awaited(keys[-1], salt), LONGEST_CHUNK
+    )
+    padding = 1 + int.from_bytes(kit.entropy(2)) % MOST_PADDING
+    framed.hold(address.pack(target) + padding.to_bytes(2) + bytes(padding))
     return framed
 
 
@@ -118,15 +120,15 @@ class Server:
         head = await stream.read_exactly(size + 1 + 8 + 2 + TAG)
         salt = head[: method.size]
         user, theirs = self._identified(salt, head[method.size : size])
-        opener = framings.opener(method.name, theirs, salt)
-        length = self._checked(opened(opener, head[size:]))
+        key = session_key(framings, theirs, salt)
+        length = self._checked(opened(framings, method, key, 0, head[size:]))
         sealed = await stream.read_exactly(length + TAG)
-        target, payload = _asked(opened(opener, sealed))
+        target, payload = _asked(opened(framings, method, key, 1, sealed))
         if not self._seen.add(salt):
             raise replayed()
         own = self._kit.entropy(method.size)
-        framing = Framing(method.name, theirs, own, opener, self._kit.now(), salt)
-        framed = framings.shadowsocks(stream, framing)
+        sealing = Sealing(session_key(framings, theirs, own), own, b"\x01" + bytes(8) + salt)
+        framed = framings.chunked(stream, method.cipher, sealing, Opening(key, 2), LONGEST_CHUNK)
         if payload:
             framed.unread(payload)
         return Request(framed, target, user)
@@ -137,7 +139,7 @@ class Server:
             return None, self._key
         framings = self._kit.framings
         found = self._users.get(
-            framings.aes_block(identity_key(framings, self._key, salt), block, decrypt=True)
+            framings.aes_decrypt(identity_key(framings, self._key, salt), block)
         )
         if found is None:
             raise Refused("no user of ours, another method, or a probe", Reason.CREDENTIALS)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import struct
+from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.ciphers import algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from byway.errors import PeerError
-from byway.interfaces import Framing, Opener, Stream, StreamInfo
+from byway.interfaces import Awaited, Cipher, Opening, Sealing, Stream, StreamInfo
 
 TAG = 16
 WINDOW = 30  # seconds that two clocks may differ (SIP022 section 3.1.3)
@@ -24,82 +25,77 @@ SUBKEY_2022 = "shadowsocks 2022 session subkey"
 
 
 class PureFramings:
-    """`interfaces.Framings` without the engine."""
+    """`interfaces.Framings` without the engine. `now` is the clock, in seconds since 1970."""
 
-    def opener(self, method: str, key: bytes, salt: bytes) -> PureOpener:
-        """The opener of one direction."""
-        return PureOpener(method, key, salt)
+    def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
+        self._now = now
+
+    def seal(self, cipher: Cipher, key: bytes, count: int, plain: bytes) -> bytes:
+        """Seal with the count as nonce."""
+        return _aead(cipher, key).encrypt(count.to_bytes(12, "little"), plain, None)
+
+    def open(self, cipher: Cipher, key: bytes, count: int, sealed: bytes) -> bytes:
+        """The plain bytes. Raises ValueError."""
+        try:
+            return _aead(cipher, key).decrypt(count.to_bytes(12, "little"), sealed, None)
+        except InvalidTag:
+            raise ValueError("not authentic") from None
+
+    def aes_encrypt(self, key: bytes, block: bytes) -> bytes:
+        """One block."""
+        return BlockCipher(algorithms.AES(key), modes.ECB()).encryptor().update(block)  # noqa: S305
+
+    def aes_decrypt(self, key: bytes, block: bytes) -> bytes:
+        """One block."""
+        return BlockCipher(algorithms.AES(key), modes.ECB()).decryptor().update(block)  # noqa: S305
 
     def blake3(self, data: bytes) -> bytes:
         """The hash of at most 1024 bytes."""
         return _blake3(data, _IV, 0)
 
-    def blake3_derive(self, context: str, material: bytes, length: int) -> bytes:
+    def blake3_key(self, context: str, material: bytes, size: int) -> bytes:
         """Key derivation from at most 1024 bytes."""
-        return blake3_derive(context, material, length)
+        key = struct.unpack("<8I", _blake3(context.encode(), _IV, _DERIVE_CONTEXT))
+        return _blake3(material, key, _DERIVE_MATERIAL)[:size]
 
-    def aes_block(self, key: bytes, block: bytes, *, decrypt: bool = False) -> bytes:
-        """One block."""
-        cipher = BlockCipher(algorithms.AES(key), modes.ECB())  # noqa: S305
-        return (cipher.decryptor() if decrypt else cipher.encryptor()).update(block)
-
-    def shadowsocks(self, stream: Stream, framing: Framing) -> ChunkedStream:
+    def chunked(
+        self,
+        stream: Stream,
+        cipher: Cipher,
+        sealing: Sealing,
+        opening: Opening | Awaited,
+        limit: int,
+    ) -> ChunkedStream:
         """A stream of sealed chunks."""
-        return ChunkedStream(stream, framing)
-
-
-class _Counted:
-    """One direction's cipher, and the count of its nonces."""
-
-    def __init__(self, method: str, key: bytes, salt: bytes) -> None:
-        if method.startswith("2022-"):
-            subkey = blake3_derive(SUBKEY_2022, key + salt, len(key))
-        else:
-            subkey = hkdf_sha1(key, salt, b"ss-subkey", len(key))
-        self._aead = ChaCha20Poly1305(subkey) if "chacha20" in method else AESGCM(subkey)
-        self._count = 0
-
-    def _nonce(self) -> bytes:
-        return self._count.to_bytes(12, "little")
-
-
-class PureSealer(_Counted):
-    """Seals one direction."""
-
-    def seal(self, plain: bytes) -> bytes:
-        """The sealed bytes; the count goes on."""
-        sealed = self._aead.encrypt(self._nonce(), plain, None)
-        self._count += 1
-        return sealed
-
-
-class PureOpener(_Counted):
-    """Opens one direction."""
-
-    def open(self, sealed: bytes) -> bytes:
-        """The plain bytes. Raises PeerError, and counts on only when it was right."""
-        try:
-            plain = self._aead.decrypt(self._nonce(), sealed, None)
-        except InvalidTag:
-            raise PeerError("the other side sent a chunk that is not authentic") from None
-        self._count += 1
-        return plain
+        return ChunkedStream(self, stream, cipher, sealing, opening, limit, self._now)
 
 
 class ChunkedStream:
     """A framed stream. See `interfaces.Stream` for the contract."""
 
-    def __init__(self, stream: Stream, framing: Framing) -> None:
+    def __init__(
+        self,
+        framings: PureFramings,
+        stream: Stream,
+        cipher: Cipher,
+        sealing: Sealing,
+        opening: Opening | Awaited,
+        limit: int,
+        now: Callable[[], float],
+    ) -> None:
+        self._framings = framings
         self._stream = stream
-        self._framing = framing
-        self._is_2022 = framing.method.startswith("2022-")
-        self._limit = 0xFFFF if self._is_2022 else 0x3FFF
-        self._sealer = PureSealer(framing.method, framing.key, framing.salt)
-        self._opener: Opener | None = framing.opener
-        self._begun = False
+        self._cipher = cipher
+        self._sealing = sealing
+        self._opening = opening
+        self._limit = limit
+        self._now = now
+        self._sealed = 0
+        self._opened = opening.count if isinstance(opening, Opening) else 0
         self._length: int | None = None  # of the chunk whose length was opened already
         self._plain = b""
         self._held = b""
+        self._flush: asyncio.Task[None] | None = None
 
     @property
     def info(self) -> StreamInfo:
@@ -167,55 +163,61 @@ class ChunkedStream:
         return data
 
     def _frame(self, payload: bytes) -> bytes:
-        if self._begun:
-            return self._sealer.seal(len(payload).to_bytes(2)) + self._sealer.seal(payload)
-        self._begun = True
-        framing, lead = self._framing, b""
-        if self._is_2022:
-            kind = b"\1" if framing.request else b"\0"
-            lead = kind + int(framing.now).to_bytes(8) + framing.request
-        if self._is_2022 and not framing.request:
-            address, payload = payload[: framing.head], payload[framing.head :]
-            padding = b"" if payload else framing.padding
-            payload = address + len(padding).to_bytes(2) + padding + payload
-        length = self._sealer.seal(lead + len(payload).to_bytes(2))
-        return framing.salt + framing.identity + length + self._sealer.seal(payload)
+        sealing = self._sealing
+        first = self._sealed == 0
+        lead = sealing.lead if first else b""
+        if lead:
+            lead = lead[:1] + int(self._now()).to_bytes(8) + lead[9:]
+        length = self._seal(lead + len(payload).to_bytes(2))
+        return (sealing.prefix if first else b"") + length + self._seal(payload)
+
+    def _seal(self, plain: bytes) -> bytes:
+        self._sealed += 1
+        key = self._sealing.key
+        return self._framings.seal(self._cipher, key, self._sealed - 1, plain)
+
+    def _open(self, key: bytes, sealed: bytes) -> bytes:
+        try:
+            plain = self._framings.open(self._cipher, key, self._opened, sealed)
+        except ValueError:
+            raise PeerError("the other side sent a chunk that is not authentic") from None
+        self._opened += 1
+        return plain
 
     async def _more(self) -> None:
         """One more chunk. A cancel loses nothing."""
-        opener = self._opener
-        if opener is None:
-            opener = await self._answered()
+        if isinstance(self._opening, Awaited):
+            await self._answered(self._opening)
+        assert isinstance(self._opening, Opening)
+        key = self._opening.key
         if self._length is None:
-            self._length = int.from_bytes(opener.open(await self._stream.read_exactly(2 + TAG)))
+            sealed = await self._stream.read_exactly(2 + TAG)
+            self._length = int.from_bytes(self._open(key, sealed))
             if not 0 < self._length <= self._limit:
                 raise PeerError(f"the other side sent a chunk of {self._length} bytes")
         payload = await self._stream.read_exactly(self._length + TAG)
         self._length = None
-        self._plain += opener.open(payload)
+        self._plain += self._open(key, payload)
 
-    async def _answered(self) -> Opener:
+    async def _answered(self, awaited: Awaited) -> None:
         """Take the answer's salt, and for 2022 its header."""
-        framing, size = self._framing, len(self._framing.key)
-        head_size = 1 + 8 + size + 2 + TAG if self._is_2022 else 0
-        data = await self._stream.read_exactly(size + head_size)
-        opener = self._opener = PureOpener(framing.method, framing.key, data[:size])
-        if self._is_2022:
-            head = opener.open(data[size:])
-            if head[0] != 1:
-                raise PeerError("the server's answer is no answer")
-            if abs(int.from_bytes(head[1:9]) - framing.now) > WINDOW:
-                raise PeerError("the server's clock and ours are more than 30 s apart")
-            if not hmac.compare_digest(head[9 : 9 + size], framing.salt):
-                raise PeerError("the server answers another request")
-            self._length = int.from_bytes(head[-2:])
-        return opener
-
-
-def blake3_derive(context: str, material: bytes, length: int) -> bytes:
-    """BLAKE3's key derivation from at most 1024 bytes, of at most 32."""
-    key = struct.unpack("<8I", _blake3(context.encode(), _IV, _DERIVE_CONTEXT))
-    return _blake3(material, key, _DERIVE_MATERIAL)[:length]
+        size = len(awaited.master)
+        if awaited.request is None:
+            salt = await self._stream.read_exactly(size)
+            self._opening = Opening(hkdf_sha1(awaited.master, salt, b"ss-subkey", size))
+            return
+        head_size = 1 + 8 + size + 2
+        data = await self._stream.read_exactly(size + head_size + TAG)
+        key = self._framings.blake3_key(SUBKEY_2022, awaited.master + data[:size], size)
+        head = self._open(key, data[size:])
+        if head[0] != 1:
+            raise PeerError("the server's answer is no answer")
+        if abs(int.from_bytes(head[1:9]) - self._now()) > WINDOW:
+            raise PeerError("the server's clock and ours are more than 30 s apart")
+        if not hmac.compare_digest(head[9 : 9 + size], awaited.request):
+            raise PeerError("the server answers another request")
+        self._opening = Opening(key, 1)
+        self._length = int.from_bytes(head[-2:])
 
 
 def hkdf_sha1(master: bytes, salt: bytes, info: bytes, size: int) -> bytes:
@@ -226,6 +228,10 @@ def hkdf_sha1(master: bytes, salt: bytes, info: bytes, size: int) -> bytes:
         block = hmac.digest(pseudo, block + info + bytes([at]), "sha1")
         made, at = made + block, at + 1
     return made[:size]
+
+
+def _aead(cipher: Cipher, key: bytes) -> AESGCM | ChaCha20Poly1305:
+    return ChaCha20Poly1305(key) if cipher == "chacha20-poly1305" else AESGCM(key)
 
 
 # BLAKE3 of one chunk (the specification, sections 2.2 to 2.4): all that keys and salts need.
