@@ -1,0 +1,6 @@
+//! UDP sessions over real sockets on loopback.
+
+mod bounds;
+mod ground;
+mod roads;
+mod ways;
