@@ -143,6 +143,26 @@ class TestHeads:
         assert http.values(head.fields, b"x-odd") == [b"caf\xe9", b""]
 
     @pytest.mark.parametrize(
+        "sent",
+        [
+            b"GET http://ann:s3cr3t@a/ HTTP/1.1\r\n\r\n",
+            b"GET http://s3cr3t@a:80/ HTTP/1.1\r\n\r\n",
+            b"CONNECT ann:s3cr3t@a:80 HTTP/1.1\r\n\r\n",
+            b"GET http://a/?key=s3cr3t HTTP/1.1 \r\n\r\n",
+            GET + b"Proxy-Authorization Basic s3cr3t\r\n\r\n",
+            GET + b"Proxy-Authorization : Basic s3cr3t\r\n\r\n",
+            GET + b"Proxy-Authorization:\r\n Basic s3cr3t\r\n\r\n",
+            b"s3cr3t",
+            b"\x01s3cr3t\r\n\r\n",
+            b"s3cr3t\r\n\r\n",
+        ],
+    )
+    def test_errors_tell_no_secret(self, sent: bytes) -> None:
+        error, answer = refused(sent)
+        assert "s3cr3t" not in str(error)
+        assert b"s3cr3t" not in answer
+
+    @pytest.mark.parametrize(
         ("field", "message"),
         [
             (b"A : b", "space before the colon"),

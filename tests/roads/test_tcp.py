@@ -299,13 +299,14 @@ async def test_one_bad_client_harms_no_other(road: RunRoad, echo: Target) -> Non
     async with road(PLAIN % "mixed") as run:
         good = await clients.linked(run.place("in"))
         assert await clients.socks5(good, echo) == 0
-        for bad in (
+        bads = (
             b"\5",
             b"\5\0",
             b"\4\1",
             b"\x16\x03\x01" + bytes(40),
             b"GET / HTTP/1.1\r\n\r\n",
-        ):
+        )
+        for bad in bads:
             link = await clients.linked(run.place("in"))
             link[1].write(bad)
             link[1].write_eof()
@@ -313,6 +314,9 @@ async def test_one_bad_client_harms_no_other(road: RunRoad, echo: Target) -> Non
             await clients.left(link)
         assert await clients.said(good, b"still") == b"still"
         await clients.left(good)
+    lines = [line for line in run.log.read_text().splitlines() if "handshake failed" in line]
+    assert len(lines) == len(bads)
+    assert all(" source=127.0.0.1:" in line for line in lines)
 
 
 async def test_a_client_that_says_half_is_given_up(road: RunRoad) -> None:

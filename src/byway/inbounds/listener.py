@@ -92,6 +92,7 @@ class StreamInbound:
 
     async def _meet(self, stream: EngineStream, carry: Carry) -> None:
         """One connection from its greeting to its end. Raises nothing but CancelledError."""
+        source = stream.source  # a greeting that fails closes the stream, which then has none
         try:
             with self._patience:
                 arrival = await self._greet(stream)
@@ -100,16 +101,12 @@ class StreamInbound:
             else:
                 await carry(arrival)
         except Exception as error:
-            self._unmet(stream, error)
+            self._unmet(source, error)
         finally:
             stream.close()
 
-    def _unmet(self, stream: EngineStream, error: Exception) -> None:
+    def _unmet(self, source: Target | None, error: Exception) -> None:
         log = self._means.log
-        try:
-            source = stream.source
-        except EngineError:
-            source = None
         if not isinstance(error, (BywayError, OSError, EOFError)):
             log.fault(error, inbound=self.name, source=source)
         elif isinstance(error, EOFError):

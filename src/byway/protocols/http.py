@@ -5,7 +5,8 @@ rewrites heads instead of opening a tunnel, is in `http_forward`.
 
 Heads are read strictly, because what two parsers read differently is how requests are smuggled:
 no bare CR or LF, no NUL, no folded lines, no space before a colon. Names and values keep their
-bytes. Cancelling a handshake leaves a stream that is good for nothing but closing.
+bytes. Errors quote no line of a head, since any may hold a secret. Cancelling a handshake leaves a
+stream that is good for nothing but closing.
 """
 
 from __future__ import annotations
@@ -252,7 +253,7 @@ def parse_request(data: bytes) -> RequestHead:
     try:
         _check(data)
         if match is None:
-            raise _Broken(f"a bad request line {line[:80]!r}")
+            raise _Broken("a bad request line")
         fields = _fields(rest)
     except _Broken as error:
         raise HeadError(400, f"the client sent {error}") from None
@@ -269,7 +270,7 @@ def parse_response(data: bytes) -> ResponseHead:
     try:
         _check(data)
         if match is None:
-            raise _Broken(f"a bad status line {line[:80]!r}")
+            raise _Broken("a bad status line")
         fields = _fields(rest)
     except _Broken as error:
         raise HeadError(502, f"the server sent {error}") from None
@@ -305,21 +306,21 @@ def _fields(block: bytes) -> Fields:
     block += b"\r\n"
     found = _FIELD.findall(block)
     if len(found) != block.count(b"\n"):
-        for line in block[:-2].split(b"\r\n"):
-            _check_field(line)
+        for number, line in enumerate(block[:-2].split(b"\r\n"), start=1):
+            _check_field(line, number)
     return tuple([(name, value.strip(b" \t")) for name, value in found])
 
 
-def _check_field(line: bytes) -> None:
-    """Say what is wrong with a line, if it is no field."""
+def _check_field(line: bytes, number: int) -> None:
+    """Say what is wrong with a line, if it is no field; not in its words, which may be secret."""
     name, colon, _ = line.partition(b":")
     if colon and _TOKEN.fullmatch(name):
         return
     if line[:1] in (b" ", b"\t"):
-        raise _Broken(f"a folded field line {line[:80]!r}")
+        raise _Broken(f"a folded field line (field {number})")
     if name.rstrip(b" \t") != name:
-        raise _Broken(f"space before the colon of a field {line[:80]!r}")
-    raise _Broken(f"a bad field line {line[:80]!r}")
+        raise _Broken(f"space before the colon of a field (field {number})")
+    raise _Broken(f"a bad field line (field {number})")
 
 
 def _encoded(line: bytes, fields: Fields) -> bytes:
@@ -357,7 +358,7 @@ async def _read_on(stream: Stream, limit: int, begun: bytes) -> tuple[bytes, int
             raise _TooLarge(f"a head of more than {limit} bytes")
         _check(data[max(0, seen - 1) : -1] if data[-1] == _CR else data[max(0, seen - 1) :])
         if not _TOKEN.match(data):
-            raise _Broken(f"no HTTP, but {bytes(data[:16])!r}")
+            raise _Broken(f"no HTTP, but {bytes(data[:4])!r}")
         seen = len(data)
         try:
             data += await stream.read(_CHUNK)
@@ -410,6 +411,8 @@ def _destination(head: RequestHead) -> tuple[str, str]:
 
 
 def _target(authority: str, default_port: int | None) -> Target:
+    if "@" in authority:  # RFC 9110 section 4.2.4: an error; and not to be said again anywhere
+        raise HeadError(400, "the client put a user or password before the host it asked for")
     text = authority
     if default_port is not None:
         bare = text.rpartition("]")[2] if text.startswith("[") else text
