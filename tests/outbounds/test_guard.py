@@ -17,6 +17,11 @@ from byway.outbounds.direct import interleaved
         "127.255.0.1",
         "0.0.0.0",
         "0.1.2.3",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "0",
         "169.254.1.1",
         "169.254.169.254",
         "224.0.0.1",
@@ -44,7 +49,17 @@ def test_closed(host: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["192.0.2.1", "10.0.0.1", "2001:db8::1", "fd00::1", "64:ff9b::808:808", "example.com"]
+    "host",
+    [
+        "192.0.2.1",
+        "10.0.0.1",
+        "8.8",
+        "2001:db8::1",
+        "fd00::1",
+        "64:ff9b::808:808",
+        "example.com",
+        "127.0.0.1.example.com",
+    ],
 )
 def test_open(host: str) -> None:
     guard.check(Target.of(host, 80), lambda _: False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 from byway.errors import Reason, Refused
@@ -44,11 +45,23 @@ def why_closed(packed: bytes, own: Own) -> str | None:
 
 
 def check(target: Target, own: Own) -> None:
-    """Raise Refused (RULES) when a target that is an address is closed; names pass."""
-    if target.packed is not None and (why := why_closed(target.packed, own)) is not None:
+    """Raise Refused (RULES) when a target that is an address is closed; names pass.
+
+    127.1, 0x7f000001 and the like are names to us, but addresses to whoever resolves them.
+    """
+    packed = target.packed or _old_spelling(target.host)
+    if packed is not None and (why := why_closed(packed, own)) is not None:
         raise Refused(
             f"{target.host} is {why}", Reason.RULES, "set allow_local on the inbound to allow it"
         )
+
+
+def _old_spelling(host: str) -> bytes | None:
+    """The address that inet_aton(3), and so nearly every resolver, reads in a host."""
+    try:
+        return socket.inet_aton(host)
+    except OSError:
+        return None
 
 
 def _closed_v4(packed: bytes) -> str | None:
