@@ -113,6 +113,9 @@ class App:
         self._serving = [
             self._tasks.create_task(inbound.serve(router.carry)) for inbound in self._inbounds
         ]
+        for odd in config.warnings:
+            place = f"{odd.file}:{odd.line}:{odd.column}"
+            self.log.warning(odd.message, at=place, key=odd.key or None, hint=odd.hint or None)
         for name, addresses in self.addresses.items():
             self.log.info("listening", inbound=name, addresses=",".join(addresses))
         self.log.info("ready", config=config.file, flows=total)

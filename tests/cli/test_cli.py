@@ -75,7 +75,11 @@ def test_run_names_the_address_it_cannot_have(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_run_serves_until_a_signal(tmp_path: Path, number: signal.Signals) -> None:
-    (tmp_path / "c.yaml").write_text("inbounds: {a: {type: mixed, listen: '127.0.0.1:0'}}\n")
+    (tmp_path / "c.yaml").write_text(
+        "log: {format: json}\n"
+        "inbounds: {a: {type: mixed, listen: '127.0.0.1:0', users: [{name: a, password: b}]}}\n"
+    )
+    (tmp_path / "c.yaml").chmod(0o644)
     with subprocess.Popen(
         [*COMMAND, "run", "-c", "c.yaml"],
         env=ENVIRON,
@@ -88,10 +92,12 @@ def test_run_serves_until_a_signal(tmp_path: Path, number: signal.Signals) -> No
         assert name == "a"
         host, port = place.split(":")
         with socket.create_connection((host, int(port))) as link:
-            link.sendall(b"\5\1\0")
-            assert link.recv(2) == b"\5\0"
+            link.sendall(b"\5\1\2")
+            assert link.recv(2) == b"\5\2"
         program.send_signal(number)
         _, log = program.communicate(timeout=30)
     assert program.returncode == 0
-    assert "info ready" in log
-    assert "info stopped" in log
+    said = [json.loads(line)["message"] for line in log.splitlines()]
+    assert "every user of this host can read it" in said[0]
+    assert "ready" in said
+    assert said[-1] == "stopped"

@@ -16,8 +16,6 @@ from byway.system.limits import raise_open_files
 def run(config: Config) -> int:
     """Serve until SIGINT or SIGTERM, then drain; a second signal ends it at once."""
     raise_open_files()
-    for warning in config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
     try:
         asyncio.run(_serve(config))
     except OSError as error:
