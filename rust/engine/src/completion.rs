@@ -61,7 +61,8 @@ impl<T: Send + 'static> Completions<T> {
     pub fn begin(&self) {
         let mut count = [0u8; 8];
         let _ = rustix::io::read(self.eventfd.as_fd(), &mut count);
-        self.signalled.store(false, Ordering::Release);
+        // A swap, to see all that was pushed before the signal it takes back.
+        self.signalled.swap(false, Ordering::AcqRel);
     }
 
     /// The next event, if any.

@@ -35,7 +35,8 @@ impl Mailbox {
     async fn serve(&self) {
         loop {
             self.came.notified().await;
-            self.signalled.store(false, Ordering::Release);
+            // A swap, to see all that was put before the signal it takes back.
+            self.signalled.swap(false, Ordering::AcqRel);
             while let Some(work) = self.queue.pop() {
                 work();
             }
@@ -100,9 +101,14 @@ impl Reactors {
         })
     }
 
-    /// Whether this process is the one that started the threads (they do not survive a fork).
+    /// Whether there are threads to work: not after `stop`, nor in a fork.
     pub fn alive(&self) -> bool {
-        rustix::process::getpid() == self.owner && !*self.stop.borrow()
+        !self.forked() && !*self.stop.borrow()
+    }
+
+    /// Whether this process is a fork of the one that started the threads, which it has not.
+    pub fn forked(&self) -> bool {
+        rustix::process::getpid() != self.owner
     }
 
     /// A loop for the next flow, in turn.
@@ -128,7 +134,7 @@ impl Reactors {
 
     /// End the loops, dropping what runs on them, and wait for the threads. Idempotent.
     pub fn stop(&self) {
-        if rustix::process::getpid() != self.owner {
+        if self.forked() {
             return;
         }
         self.stop.send_replace(true);
@@ -138,6 +144,10 @@ impl Reactors {
             .map(|mut threads| std::mem::take(&mut *threads));
         for thread in threads.unwrap_or_default() {
             let _ = thread.join();
+        }
+        // What came too late to be run owns sockets.
+        for mailbox in &self.mailboxes {
+            while mailbox.queue.pop().is_some() {}
         }
     }
 }
