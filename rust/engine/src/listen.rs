@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with};
@@ -43,7 +43,8 @@ pub struct ListenOptions {
 
 /// Arrivals that wait for their owner.
 pub struct Arrivals {
-    waiting: Mutex<Vec<Stream>>,
+    /// None once nobody will take any more.
+    waiting: Mutex<Option<Vec<Stream>>>,
     taken: Notify,
     signal: Box<dyn Fn() + Send + Sync>,
 }
@@ -52,7 +53,7 @@ impl Arrivals {
     /// `signal` is called when the first of a batch has come.
     pub fn new(signal: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Some(Vec::new())),
             taken: Notify::new(),
             signal: Box::new(signal),
         })
@@ -60,17 +61,28 @@ impl Arrivals {
 
     /// Take all that have come.
     pub fn take(&self) -> Vec<Stream> {
-        let taken =
-            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let taken = self.waiting().as_mut().map(std::mem::take);
         self.taken.notify_waiters();
-        taken
+        taken.unwrap_or_default()
+    }
+
+    /// Close what has come, and whatever still comes.
+    pub fn close(&self) {
+        drop(self.waiting().take());
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Vec<Stream>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn add(&self, stream: Stream) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.waiting();
+        let Some(waiting) = guard.as_mut() else {
+            return;
+        };
         waiting.push(stream);
         let first = waiting.len() == 1;
-        drop(waiting);
+        drop(guard);
         if first {
             (self.signal)();
         }
@@ -79,13 +91,7 @@ impl Arrivals {
     async fn room(&self) {
         loop {
             let taken = self.taken.notified();
-            if self
-                .waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .len()
-                < WAITING
-            {
+            if self.waiting().as_ref().map_or(0, Vec::len) < WAITING {
                 return;
             }
             taken.await;
@@ -149,15 +155,14 @@ pub fn listen_unix(
     arrivals: Arc<Arrivals>,
 ) -> io::Result<Listener> {
     if let Ok(found) = std::fs::symlink_metadata(path) {
-        let live =
-            !found.file_type().is_socket() || std::os::unix::net::UnixStream::connect(path).is_ok();
-        if live {
+        if !found.file_type().is_socket() || !deserted(path)? {
             return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
         }
         std::fs::remove_file(path)?;
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
+    // Nobody can connect before `listen`, so the file never stands open to all.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     socket.listen(options.backlog)?;
     let _entered = reactors.home(0).enter();
@@ -170,6 +175,13 @@ pub fn listen_unix(
         reactors,
         arrivals,
     ))
+}
+
+/// Whether nobody listens on a socket file. Asked without waiting: a full backlog is somebody's.
+fn deserted(path: &Path) -> io::Result<bool> {
+    let caller = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    let answer = caller.connect(&socket2::SockAddr::unix(path)?);
+    Ok(answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
 fn open(

@@ -44,6 +44,14 @@ impl Listener {
     }
 }
 
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Whoever accepts holds the handle, so nobody does.
+        self.arrivals.close();
+        self.hub.slots.free(self.token);
+    }
+}
+
 #[pymethods]
 impl Listener {
     /// A list of streams at once, or a future of one.
@@ -77,7 +85,7 @@ impl Listener {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         drop(core);
-        drop(self.arrivals.take());
+        self.arrivals.close();
         match self.hub.slots.free(self.token) {
             Some(Slot::Listener {
                 future: Some(future),
