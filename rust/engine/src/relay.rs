@@ -216,7 +216,10 @@ impl Way {
                     Poll::Ready(Ok(0)) => {
                         return Poll::Ready(Err(Fault::Sink(io::ErrorKind::WriteZero.into())));
                     }
-                    Poll::Ready(Ok(m)) => sent += m,
+                    Poll::Ready(Ok(m)) => {
+                        sent += m;
+                        count.fetch_add(m as u64, Ordering::Relaxed);
+                    }
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(Fault::Sink(error))),
                     Poll::Pending => {
                         self.ahead.extend_from_slice(&scratch[sent..n]);
@@ -224,7 +227,6 @@ impl Way {
                     }
                 }
             }
-            count.fetch_add(sent as u64, Ordering::Relaxed);
             *moved = true;
             Poll::Ready(Ok(()))
         })
@@ -275,6 +277,9 @@ impl Way {
         };
         while pipe.held() > 0 {
             let n = ready!(bare.poll_out(cx, |fd| pipe.drain(fd))).map_err(Fault::Sink)?;
+            if n == 0 {
+                return Poll::Ready(Err(Fault::Sink(io::ErrorKind::WriteZero.into())));
+            }
             count.fetch_add(n as u64, Ordering::Relaxed);
             *moved = true;
         }
