@@ -90,6 +90,11 @@ impl Stream {
         self.ended
     }
 
+    /// Begin a read: one that was given up may have sought another mark.
+    pub fn begin_want(&mut self) {
+        self.searched = 0;
+    }
+
     /// Go on with a read. When it fails with `Ended` or `TooLong`, what came stays readable.
     pub fn poll_want(&mut self, cx: &mut Context<'_>, want: &Want) -> Poll<Outcome<Bytes>> {
         loop {

@@ -265,7 +265,7 @@ impl Engine {
         let home = self.hub.home_of_last_read();
         let moving = move_body(cells.0, cells.1, body, seconds(idle), meter);
         let started = self.spawn(py, home, moving, Done::Moved)?;
-        source.get().reads_by(started.0);
+        source.get().reads_by(py, started.0)?;
         Ok(started)
     }
 

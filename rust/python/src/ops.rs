@@ -160,8 +160,23 @@ impl Hub {
         ))
     }
 
+    /// Whether somebody waits at a place for an operation polled here.
+    pub fn awaited(&self, py: Python<'_>, token: Token) -> PyResult<bool> {
+        let Some(slot) = self.slots.take(token) else {
+            return Ok(false);
+        };
+        let awaited = match &slot {
+            Slot::Polled { future, .. } => is_done(py, future).map(|done| !done),
+            _ => Ok(false),
+        };
+        self.slots.put(token, slot);
+        awaited
+    }
+
     /// Run an operation: its value at once where it can be had, else a future.
     pub fn run(&self, py: Python<'_>, mut op: Polled) -> PyResult<Started> {
+        self.check(py)?;
+        op.begin();
         if let Poll::Ready(outcome) = poll_guarded(&mut op, &mut Context::from_waker(Waker::noop()))
         {
             self.note_home(&op);
@@ -393,6 +408,14 @@ fn poll_guarded(op: &mut Polled, cx: &mut Context<'_>) -> Poll<Outcome<Yield>> {
 }
 
 impl Polled {
+    fn begin(&self) {
+        if let Self::Read(cell, Want::Until(..)) = self
+            && let Some(stream) = cell.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        {
+            stream.begin_want();
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<Yield>> {
         match self {
             Self::Read(cell, want) => with_stream(cell, |stream| {

@@ -49,9 +49,10 @@ impl Stream {
         }
     }
 
-    /// Run an operation of this stream. One that was given up before is forgotten first.
+    /// Run an operation of this stream. One that was given up before is forgotten first, and one
+    /// that somebody still waits for fails: there is one reader and one writer at a time.
     pub fn wait(&self, py: Python<'_>, which: usize, op: Polled) -> PyResult<Py<PyAny>> {
-        self.forget(which);
+        self.displace(py, which)?;
         match self.hub.run(py, op)? {
             Started::Over(value) => Ok(value),
             Started::Waiting(token, future) => {
@@ -62,30 +63,49 @@ impl Stream {
     }
 
     /// A spawned operation reads from here now; closing the handle ends it.
-    pub fn reads_by(&self, token: Token) {
-        self.forget(READ);
+    pub fn reads_by(&self, py: Python<'_>, token: Token) -> PyResult<()> {
+        self.displace(py, READ)?;
         self.waiting[READ].store(token, Ordering::Relaxed);
+        Ok(())
     }
 
     fn shut(&self) {
-        drop(
-            self.cell
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        let stream = self
+            .cell
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if stream.is_some() && self.hub.reactors.forked() {
+            // The epoll set is shared with the owner, whose socket a close here would take from it.
+            std::mem::forget(stream);
+        }
+    }
+
+    fn displace(&self, py: Python<'_>, which: usize) -> PyResult<()> {
+        self.fail_wait(py, which, "another wait took this one's place")
+    }
+
+    /// Whether somebody waits for a write to end.
+    fn writing(&self, py: Python<'_>) -> PyResult<bool> {
+        let token = self.waiting[WRITE].load(Ordering::Relaxed);
+        self.hub.awaited(py, token)
     }
 
     /// Wake whoever waits on this handle: there is nothing left to wait for.
     fn fail_waits(&self, py: Python<'_>) -> PyResult<()> {
-        for waiting in &self.waiting {
-            let token = waiting.swap(NOBODY, Ordering::Relaxed);
-            if token != NOBODY
-                && let Some(Slot::Polled { future, .. } | Slot::Spawned { future, .. }) =
-                    self.hub.slots.free(token)
-            {
-                fail(py, &future, "the stream was closed or handed on")?;
-            }
+        for which in [READ, WRITE] {
+            self.fail_wait(py, which, "the stream was closed or handed on")?;
+        }
+        Ok(())
+    }
+
+    fn fail_wait(&self, py: Python<'_>, which: usize, text: &'static str) -> PyResult<()> {
+        let token = self.waiting[which].swap(NOBODY, Ordering::Relaxed);
+        if token != NOBODY
+            && let Some(Slot::Polled { future, .. } | Slot::Spawned { future, .. }) =
+                self.hub.slots.free(token)
+        {
+            fail(py, &future, text)?;
         }
         Ok(())
     }
@@ -170,6 +190,7 @@ impl Stream {
 
     /// None when all was sent at once, else a future.
     fn write(&self, py: Python<'_>, data: &[u8]) -> PyResult<Option<Py<PyAny>>> {
+        self.hub.check(py)?;
         let cx = &mut Context::from_waker(Waker::noop());
         match self.with(py, |stream| stream.write_now(cx, data))? {
             Poll::Ready(Ok(())) => Ok(None),
@@ -185,8 +206,12 @@ impl Stream {
         self.with(py, |stream| stream.held.extend_from_slice(data))
     }
 
-    /// Send what is held, alone.
+    /// Send what is held, alone; a write that still waits takes it along.
     fn flush(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        if self.writing(py)? {
+            self.with(py, |stream| stream.start_write(&[]))?;
+            return Ok(None);
+        }
         self.write(py, &[])
     }
 

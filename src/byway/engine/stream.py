@@ -44,17 +44,27 @@ class EngineStream:
     async def read(self, limit: int = 65536) -> bytes:
         """1..limit bytes. Raises EOFError at the end. A cancel loses nothing."""
         got = self.raw.read(limit)
-        return got if isinstance(got, bytes) else await got
+        return got if isinstance(got, bytes) else await self._awaited(got)
 
     async def read_exactly(self, n: int) -> bytes:
         """Just n bytes. Raises EOFError. A cancel loses nothing."""
         got = self.raw.read_exactly(n)
-        return got if isinstance(got, bytes) else await got
+        return got if isinstance(got, bytes) else await self._awaited(got)
 
     async def read_until(self, mark: bytes, limit: int) -> bytes:
         """Up to and including mark. Raises EOFError, or ValueError past limit."""
         got = self.raw.read_until(mark, limit)
-        return got if isinstance(got, bytes) else await got
+        return got if isinstance(got, bytes) else await self._awaited(got)
+
+    async def _awaited(self, reading: asyncio.Future[bytes]) -> bytes:
+        try:
+            return await reading
+        except asyncio.CancelledError:
+            # The bytes may have come just before the cancel did: they stay in the stream.
+            came = reading.done() and not reading.cancelled() and reading.exception() is None
+            if came and not self.raw.closed:
+                self.raw.unread(reading.result())
+            raise
 
     async def peek(self, limit: int, within: float) -> bytes:
         """The bytes that are there, or the first to come in time; left in place. b"" when none."""
