@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,30 @@ def test_run_serves_until_a_signal(tmp_path: Path, number: signal.Signals) -> No
     assert "every user of this host can read it" in said[0]
     assert "ready" in said
     assert said[-1] == "stopped"
+
+
+@pytest.mark.parametrize("outputs", [">&- 2>&-", ">/dev/full 2>/dev/full"])
+def test_run_needs_no_output(tmp_path: Path, outputs: str) -> None:
+    place = tmp_path / "door"
+    (tmp_path / "c.yaml").write_text("inbounds: {a: {type: mixed, listen: 'unix:door'}}\n")
+    command = f"exec {shlex.join(COMMAND)} run -c c.yaml {outputs}"
+    with subprocess.Popen(["sh", "-c", command], env=ENVIRON, cwd=tmp_path) as program:
+        while program.poll() is None:
+            with socket.socket(socket.AF_UNIX) as link, suppress(OSError):
+                link.connect(str(place))
+                link.sendall(b"\5\1\0")
+                assert link.recv(9) == b"\5\0"
+                program.send_signal(signal.SIGTERM)
+                program.wait()
+    assert program.returncode == 0
+
+
+def test_an_early_ctrl_c_shows_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("byway.config.schema_text", interrupted)
+    assert main(["schema"]) == 130
+    assert capsys.readouterr().err == ""

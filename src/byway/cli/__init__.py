@@ -6,9 +6,19 @@ import os
 import sys
 from collections.abc import Sequence
 
+INTERRUPTED = 130  # the shells' status for Ctrl-C
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    _fill_standard_descriptors()
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given in (["--version"], ["-V"]):
         from byway.cli.version import version
@@ -21,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb = options.verb
     try:
         status = verb(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output (`| head`) has seen enough. Python flushes once more at exit,
         # and that must not fail.
@@ -29,3 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     assert isinstance(status, int)
     return status
+
+
+def _fill_standard_descriptors() -> None:
+    """Who starts us with `2>&-` must not have our log written into a flow that got the number 2."""
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)

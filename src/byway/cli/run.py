@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 
@@ -21,8 +22,6 @@ def run(config: Config) -> int:
     except OSError as error:
         print(f"byway: {escaped(error.strerror or str(error))}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 
@@ -39,10 +38,18 @@ async def _serve(config: Config) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
         _calm_collector()
-        for name, addresses in app.addresses.items():
-            print(f"{name}: {', '.join(addresses)}", flush=True)
+        _announce(app)
         await asked.wait()
         await app.drain()
+
+
+def _announce(app: App) -> None:
+    """Print where we listen. The log says it too, so an output that is full or gone is no fault."""
+    try:
+        for name, addresses in app.addresses.items():
+            print(f"{name}: {', '.join(addresses)}", flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _calm_collector() -> None:
