@@ -16,6 +16,20 @@ async def test_interrupts_who_stays() -> None:
     await asyncio.sleep(0)  # nothing is left of the cancel
 
 
+async def test_tells_what_was_waited_for() -> None:
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as error:
+            error.add_note("the far end")
+            error.add_note("what stands before it")
+            raise
+
+    with pytest.raises(TimeoutError) as caught, Deadline(0.01, "too long"):
+        await waits()
+    assert str(caught.value) == "too long; the far end"
+
+
 async def test_leaves_others_alone() -> None:
     deadline = Deadline(10, "too long")
     with deadline:

@@ -15,7 +15,8 @@ class Deadline:
     """`with deadline:` raises TimeoutError(what) in the task that stays inside for too long.
 
     A task uses a Deadline at most once at a time; different Deadlines may nest. A limit is kept
-    within an eighth more than its seconds.
+    within an eighth more than its seconds. Whoever is interrupted may note on the CancelledError
+    what it was waiting for; the first note is told.
     """
 
     __slots__ = ("_ends", "_timer", "seconds", "what")
@@ -47,7 +48,8 @@ class Deadline:
             return
         # The timer took the task out and cancelled it. Where others cancelled it too, theirs wins.
         if task.uncancel() <= 0 and kind is asyncio.CancelledError:
-            raise TimeoutError(self.what) from None
+            notes = getattr(error, "__notes__", ())
+            raise TimeoutError("; ".join([self.what, *notes[:1]])) from None
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

@@ -116,6 +116,7 @@ def test_run_needs_no_output(tmp_path: Path, outputs: str) -> None:
                 link.connect(str(place))
                 link.sendall(b"\5\1\0")
                 assert link.recv(9) == b"\5\0"
+                link.close()
                 program.send_signal(signal.SIGTERM)
                 program.wait()
     assert program.returncode == 0

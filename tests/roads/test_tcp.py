@@ -189,16 +189,30 @@ async def test_says_that_the_proxy_is_down(road: RunRoad, ask: str, code: int) -
         assert "a: cannot reach its server" in run.ended()[0]
 
 
+async def test_says_that_the_name_of_the_proxy_is_unknown(road: RunRoad) -> None:
+    ways = (
+        "a: {type: socks, server: 'no-such-host.invalid:1'}, b: {type: http, server: 'h:1', via: a}"
+    )
+    async with road(through(ways, "b")) as run:
+        link = await clients.linked(run.place("in"))
+        assert await clients.http(link, Target.of("example.com", 80)) == 502
+        await clients.left(link)
+        await run.settled(1)
+        assert run.ended()[0].startswith("a: cannot reach its server no-such-host.invalid:1")
+
+
 @pytest.mark.parametrize("kind", ["socks", "http"])
 async def test_gives_up_on_a_silent_proxy(road: RunRoad, kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        ways = f"a: {{type: {kind}, server: '127.0.0.1:{silent.getsockname()[1]}'}}"
-        async with road("limits: {dial: 200ms}\n" + through(ways, "a")) as run:
+        where = f"127.0.0.1:{silent.getsockname()[1]}"
+        ways = f"a: {{type: {kind}, server: '{where}'}}, b: {{type: http, server: 'h:1', via: a}}"
+        async with road("limits: {dial: 200ms}\n" + through(ways, "b")) as run:
             link = await clients.linked(run.place("in"))
             assert await clients.http(link, Target.of("example.com", 80)) == 504
             await clients.left(link)
             await run.settled(1)
-            assert "limits.dial" in run.ended()[0]
+            why = f"dialling took too long (limits.dial); a at {where} did not answer"
+            assert run.ended() == [why]
 
 
 async def test_a_wrong_password_upstream_is_told(road: RunRoad, echo: Target) -> None:

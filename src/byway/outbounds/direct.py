@@ -73,7 +73,10 @@ class Direct:
             if self._closed:
                 guard.check(target, self._own)
             return (target,)
-        found = await self._resolver.resolve(target.host)
+        try:
+            found = await self._resolver.resolve(target.host)
+        except Unreachable as error:
+            raise Unreachable(str(error), str(target), error.reason) from error
         if self._closed:
             closed = [packed for packed in found if guard.why_closed(packed, self._own)]
             found = [packed for packed in found if packed not in closed]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -130,6 +131,8 @@ class Proxy:
             return await speech
         except BaseException as error:
             stream.close()
+            if isinstance(error, asyncio.CancelledError):
+                error.add_note(f"{self.name} at {self._server} did not answer")
             if isinstance(error, Refused):
                 raise Refused(f"{self.name}: {error}", error.reason, error.hint) from error
             if isinstance(error, PeerError):
