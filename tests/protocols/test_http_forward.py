@@ -63,6 +63,22 @@ class TestOutgoing:
             b"GET / HTTP/1.1\r\nHost: example.com\r\nAuthorization: Basic dTpw\r\nX-Bar: 2\r\n\r\n"
         )
 
+    @pytest.mark.parametrize("method", ["TRACE", "OPTIONS"])
+    def test_forwards_are_counted_down(self, method: str) -> None:
+        line = f"{method} http://example.com/ HTTP/1.1"
+        assert sent("MAX-forwards: 3", line).head.endswith(b"\r\nMax-Forwards: 2\r\n\r\n")
+        for fields, status in (
+            ("Max-Forwards: 0", 405),
+            ("Max-Forwards: -1", 400),
+            ("Max-Forwards: 1\nMax-Forwards: 2", 400),
+        ):
+            with pytest.raises(HeadError) as caught:
+                sent(fields, line)
+            assert caught.value.status == status
+
+    def test_forwards_of_other_methods_are_not_ours_to_count(self) -> None:
+        assert b"\r\nMax-Forwards: 0\r\n" in sent("Max-Forwards: 0").head
+
     def test_connection_cannot_take_away_what_frames(self) -> None:
         got = sent("Connection: Host, Content-Length\nContent-Length: 3")
         assert got.head == b"GET / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 3\r\n\r\n"

@@ -171,12 +171,15 @@ def answer(status: int, text: str, *, bodiless: bool = False) -> bytes:
     """A whole response of our own that ends the connection, with `text` said in plain."""
     phrase = _PHRASES.get(status, "Error")
     body = f"{status} {phrase}: {_CONTROL.sub('?', text)}\n".encode("utf-8", "backslashreplace")
-    extra = b'Proxy-Authenticate: Basic realm="byway", charset="UTF-8"\r\n'
+    extra = {
+        405: b"Allow: \r\n",
+        407: b'Proxy-Authenticate: Basic realm="byway", charset="UTF-8"\r\n',
+    }
     head = (
         b"HTTP/1.1 %d %b\r\n%b"
         b"Content-Type: text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff\r\n"
         b"Content-Length: %d\r\nConnection: close\r\n\r\n"
-    ) % (status, phrase.encode(), extra if status == 407 else b"", len(body))
+    ) % (status, phrase.encode(), extra.get(status, b""), len(body))
     return head if bodiless else head + body
 
 
@@ -459,6 +462,7 @@ _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: (.*))?", re.DO
 _PHRASES = {
     400: "Bad Request",
     403: "Forbidden",
+    405: "Method Not Allowed",
     407: "Proxy Authentication Required",
     408: "Request Timeout",
     431: "Request Header Fields Too Large",

@@ -7,6 +7,7 @@ the head, moves the body as its framing says, and asks again for the next head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from byway.protocols.http import (
@@ -67,6 +68,8 @@ def outgoing(request: Request, *, keep_far: bool = True, via: str | None = PSEUD
     upgrade = _upgrade(index, head.minor)
     fields = [(b"Host", request.authority.encode("latin-1"))]
     fields += _end_to_end(head.fields, index, _REQUEST_HOPS)
+    if head.method in _COUNTED and b"max-forwards" in index:
+        fields = _counted_down(head.method, fields, index[b"max-forwards"])
     if framing.chunked:
         fields.append((b"Transfer-Encoding", b"chunked"))
     elif b"content-length" in index:
@@ -210,6 +213,18 @@ def _end_to_end(fields: Fields, index: Index, hops: frozenset[bytes]) -> list[tu
     return [pair for pair in fields if pair[0].lower() not in gone]
 
 
+def _counted_down(
+    method: str, fields: list[tuple[bytes, bytes]], given: Sequence[bytes]
+) -> list[tuple[bytes, bytes]]:
+    """The fields with one hop less to go (RFC 9110 section 7.6.2); at 0 it was meant for us."""
+    if len(given) > 1 or not given[0].isdigit() or len(given[0]) > _LONGEST_LENGTH:
+        raise HeadError(400, "the client sent a bad Max-Forwards")
+    if (left := int(given[0])) == 0:
+        raise HeadError(405, f"this proxy answers no {method} itself")
+    rest = [pair for pair in fields if pair[0].lower() != b"max-forwards"]
+    return [*rest, (b"Max-Forwards", b"%d" % (left - 1))]
+
+
 def _via(response: ResponseHead, via: str | None) -> list[tuple[bytes, bytes]]:
     return [] if via is None else [(b"Via", f"1.{response.minor} {via}".encode())]
 
@@ -232,6 +247,7 @@ def _length(index: Index, status: int, who: str) -> int | None:
 
 _LONGEST_LENGTH = 18  # digits; fits 64 bits with room, and no body is an exabyte
 _EMPTY = Framing(length=0)
+_COUNTED = frozenset({"TRACE", "OPTIONS"})
 _HOPS = frozenset(
     {
         b"connection",
