@@ -25,6 +25,7 @@ from byway.config import (
     MixedInbound,
     UnixPath,
     judge_of,
+    open_sets,
 )
 from byway.dns import SystemResolver
 from byway.engine import DialOptions, Engine, ListenOptions, PacketOptions
@@ -83,8 +84,14 @@ class App:
         total = limits.flows or flows_for(open_files())
         self.ledger = Ledger(total, limits.flows_per_source)
         outbounds = build_outbounds(config, self.engine, resolver)
+        sets = open_sets(config)
         router = Router(
-            judge_of(config), Finder(resolver), outbounds, self.ledger, self.log, limits.dial
+            judge_of(config, sets.sets),
+            Finder(resolver),
+            outbounds,
+            self.ledger,
+            self.log,
+            limits.dial,
         )
         means = Means(
             self.engine,
@@ -113,7 +120,7 @@ class App:
         self._serving = [
             self._tasks.create_task(inbound.serve(router.carry)) for inbound in self._inbounds
         ]
-        for odd in config.warnings:
+        for odd in (*config.warnings, *sets.problems):
             place = f"{odd.file}:{odd.line}:{odd.column}"
             self.log.warning(odd.message, at=place, key=odd.key or None, hint=odd.hint or None)
         for name, addresses in self.addresses.items():

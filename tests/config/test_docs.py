@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 
 from byway.config import Config, load_text, schema
+from byway.config.conditions import RuleEntry
 from byway.config.model import Limits, Log
 from byway.config.tree import parse
 
@@ -57,3 +58,13 @@ def test_the_guide_names_every_key() -> None:
             assert f"`{key}`" in text, key
     for section in Config.model_fields:
         assert f"## `{section}`" in text, section
+
+
+def test_the_page_of_rules_has_an_example_of_every_key() -> None:
+    asked: set[str] = set()
+    for _, text in examples():
+        for rule in load_text(text).rules:
+            for part in rule.within():
+                asked |= part.model_fields_set
+
+    assert asked == set(RuleEntry.model_fields)

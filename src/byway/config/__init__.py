@@ -5,6 +5,7 @@ problem and its exact place. On config time.
 """
 
 from byway.config.compile import judge_of
+from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry
 from byway.config.find import find, places
 from byway.config.links import is_link, read_link, write_link
 from byway.config.load import default, from_links, load, load_text
@@ -19,25 +20,29 @@ from byway.config.model import (
     Log,
     MixedInbound,
     OutboundConfig,
-    RuleEntry,
     SocksInbound,
     SocksOutbound,
     User,
 )
 from byway.config.report import Report, check_report
 from byway.config.schema import schema, schema_text
+from byway.config.sets import OpenSets, open_sets
 from byway.config.values import UnixPath
 
 __all__ = [
+    "Conditions",
     "Config",
     "DirectOutbound",
+    "FileSet",
     "ForwardInbound",
     "HttpInbound",
     "HttpOutbound",
     "InboundConfig",
+    "InlineSet",
     "Limits",
     "Log",
     "MixedInbound",
+    "OpenSets",
     "OutboundConfig",
     "Report",
     "RuleEntry",
@@ -53,6 +58,7 @@ __all__ = [
     "judge_of",
     "load",
     "load_text",
+    "open_sets",
     "places",
     "read_link",
     "schema",

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from byway.config import crosscheck
+from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry, SetConfig
 from byway.config.links import is_link, read_link
 from byway.config.model import (
     RESERVED,
@@ -27,13 +28,12 @@ from byway.config.model import (
     Log,
     MixedInbound,
     OutboundConfig,
-    RuleEntry,
-    Section,
     SocksInbound,
     SocksOutbound,
     User,
 )
 from byway.config.problems import Path, Problems
+from byway.config.section import Section, keys_of
 from byway.config.tree import Entry, Node, Twice, grow
 from byway.config.values import NAME_PATTERN
 from byway.config.wrong import Wrong, kind_of, shown
@@ -51,6 +51,7 @@ OUTBOUNDS: Mapping[str, type[OutboundConfig]] = {
     "http": HttpOutbound,
     "socks": SocksOutbound,
 }
+SETS: Mapping[str, type[SetConfig]] = {"inline": InlineSet, "file": FileSet}
 
 S = TypeVar("S", bound=Section)
 
@@ -95,6 +96,7 @@ class _Checker:
         self._read_links()
         outbounds = self._named("outbounds", "outbound", OUTBOUNDS)
         outbounds.setdefault("direct", DirectOutbound(type="direct"))
+        sets = self._named("sets", "set", SETS)
         rules = self._rules()
         crosscheck.check(self._root, self._problems, self._links)
         # the parts are validated already; validating them again would cost every start
@@ -103,6 +105,7 @@ class _Checker:
             limits=limits or Limits(),
             inbounds=inbounds,
             outbounds=outbounds,
+            sets=sets,
             rules=rules,
         )
         if not self._problems.errors:
@@ -126,7 +129,7 @@ class _Checker:
         return None if node is None else self._read(model, path, node)
 
     def _named(self, section: str, one: str, kinds: Mapping[str, type[S]]) -> dict[str, S]:
-        """The entries of `inbounds` or `outbounds` that are sound, by name."""
+        """The entries of a section of names that are sound, by name."""
         node = self._root.get(section)
         found: dict[str, S] = {}
         if node is None:
@@ -154,10 +157,10 @@ class _Checker:
     def _name(self, path: Path, name: str, one: str) -> None:
         if name in RESERVED:
             hint = f"reserved: {', '.join(RESERVED)}"
-            self._problems.add(path, f"an {one} cannot have this name", hint, at_key=True)
+            self._problems.add(path, f"{_a(one)} cannot have this name", hint, at_key=True)
         elif not re.fullmatch(NAME_PATTERN, name, re.ASCII):
             hint = "1 to 64 letters, digits, dots, - and _"
-            self._problems.add(path, f"not a name for an {one}", hint, at_key=True)
+            self._problems.add(path, f"not a name for {_a(one)}", hint, at_key=True)
 
     def _kind(self, path: Path, node: Node, kinds: Mapping[str, type[S]]) -> type[S] | None:
         if not isinstance(node.content, dict):
@@ -284,6 +287,11 @@ class _Checker:
                         (*path, key), "has no value", "give one, or leave it out", True
                     )
                     found.add(key)
+                elif self._empty_values((*path, key), entry.value):
+                    found.add(key)
+        elif isinstance(node.content, list):
+            for at, item in enumerate(node.content):
+                found |= self._empty_values((*path, at), item)
         return found
 
     def _unknown_keys(self, path: Path, node: Node, known: Sequence[str]) -> None:
@@ -302,7 +310,7 @@ class _Checker:
         if kind == "value_error" and isinstance(context.get("error"), Wrong):
             self._problems.wrong(where, context["error"])
         elif kind == "extra_forbidden":
-            known = tuple(_model_at(model, loc[:-1]).model_fields)
+            known = keys_of(_model_at(model, loc[:-1]))
             self._problems.add(
                 where, "unknown key", self._problems.suggestion(str(loc[-1]), known), at_key=True
             )
@@ -343,7 +351,9 @@ def _become(node: Node, outbound: Mapping[str, str]) -> None:
 
 
 def _model_at(model: type[Section], loc: Sequence[str | int]) -> type[Section]:
-    """The model that a path inside another leads to; users are the only ones nested."""
+    """The model that a path inside another leads to."""
+    if loc and issubclass(model, Conditions):
+        return Conditions
     return User if loc and loc[0] == "users" else model
 
 
@@ -356,8 +366,12 @@ def _bounds(model: type[Section], field: str) -> tuple[object, object]:
     return low, high
 
 
+def _a(thing: str) -> str:
+    return f"an {thing}" if thing[0] in "aeiou" else f"a {thing}"
+
+
 def _keys_of(model: type[Section]) -> str:
-    return f"its keys: {', '.join(model.model_fields)}"
+    return f"its keys: {', '.join(keys_of(model))}"
 
 
 def _sections() -> str:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from byway.config.model import Config, RuleEntry
+from collections.abc import Iterator, Mapping
+
+from byway.config.conditions import Conditions, RuleEntry
+from byway.config.model import Config
+from byway.config.sets import open_sets
 from byway.rules import Drop, Judge, Reject, Rule, Verdict, Via
 from byway.rules import matchers as m
+from byway.rules.moments import During
+from byway.rules.names import Keyword, Regex, Wildcard
+from byway.rules.sets import InSet, RuleSet
 
 
-def judge_of(config: Config) -> Judge:
-    """The judge for a checked config."""
-    return Judge([Rule(_condition(entry), _verdict(entry)) for entry in config.rules])
+def judge_of(config: Config, sets: Mapping[str, RuleSet] | None = None) -> Judge:
+    """The judge for a checked config; the sets are read here when they are not handed in."""
+    known = open_sets(config).sets if sets is None else sets
+    return Judge(
+        [Rule(_condition(entry, known), _verdict(entry), entry.enabled) for entry in config.rules]
+    )
 
 
 def _verdict(entry: RuleEntry) -> Verdict:
@@ -22,23 +32,54 @@ def _verdict(entry: RuleEntry) -> Verdict:
             return Via(outbound, entry.ref)
 
 
-def _condition(entry: RuleEntry) -> m.Matcher:
-    """The conditions, cheapest first; the one that may need a fact comes last."""
+def _condition(asked: Conditions, sets: Mapping[str, RuleSet]) -> m.Matcher:
+    """The conditions, cheapest first; those that may need a fact come last."""
     found: list[m.Matcher] = []
-    if entry.network is not None:
-        found.append(m.OnNetwork(entry.network))
-    if entry.inbound is not None:
-        found.append(m.FromInbound(frozenset(entry.inbound)))
-    if entry.user is not None:
-        found.append(m.OfUser(frozenset(entry.user)))
-    if entry.port is not None:
-        found.append(m.Port(entry.port))
-    if entry.domain is not None:
-        found.append(m.Domain(frozenset(entry.domain)))
-    if entry.domain_suffix is not None:
-        found.append(m.DomainSuffix(frozenset(entry.domain_suffix)))
-    if entry.source is not None:
-        found.append(m.Source(m.PrefixSet(entry.source)))
-    if entry.ip is not None:
-        found.append(m.Address(m.PrefixSet(entry.ip)))
+    if asked.network is not None:
+        found.append(m.OnNetwork(asked.network))
+    if asked.inbound is not None:
+        found.append(m.FromInbound(frozenset(asked.inbound)))
+    if asked.user is not None:
+        found.append(m.OfUser(frozenset(asked.user)))
+    if asked.port is not None:
+        found.append(m.Port(asked.port))
+    if asked.source_port is not None:
+        found.append(m.SourcePort(asked.source_port))
+    found += _about_names(asked)
+    if asked.source is not None:
+        found.append(m.Source(m.PrefixSet(asked.source)))
+    if asked.and_ is not None:
+        found.append(m.All(tuple(_condition(part, sets) for part in asked.and_)))
+    if asked.or_ is not None:
+        found.append(m.AnyOf(tuple(_condition(part, sets) for part in asked.or_)))
+    if asked.not_ is not None:
+        found.append(m.Not(_condition(asked.not_, sets)))
+    if asked.set is not None:
+        found.append(InSet(tuple(sets[name] for name in asked.set)))
+    if asked.time is not None:
+        found.append(During(asked.time))
+    found += _about_addresses(asked)
     return found[0] if len(found) == 1 else m.All(tuple(found))
+
+
+def _about_names(asked: Conditions) -> Iterator[m.Matcher]:
+    if asked.domain is not None:
+        yield m.Domain(frozenset(asked.domain))
+    if asked.domain_suffix is not None:
+        yield m.DomainSuffix(frozenset(asked.domain_suffix))
+    if asked.domain_keyword is not None:
+        yield Keyword(asked.domain_keyword)
+    if asked.domain_wildcard is not None:
+        yield Wildcard(asked.domain_wildcard)
+    if asked.domain_regex is not None:
+        yield Regex(asked.domain_regex)
+
+
+def _about_addresses(asked: Conditions) -> Iterator[m.Matcher]:
+    if asked.ip_version is not None:
+        yield m.Version(asked.ip_version)
+    if asked.private is not None:
+        private = m.Address(m.PRIVATE)
+        yield private if asked.private else m.Not(private)
+    if asked.ip is not None:
+        yield m.Address(m.PrefixSet(asked.ip))

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence, Set
 
 from byway.config import hosts
-from byway.config.model import Config, HttpOutbound, RuleEntry, SocksOutbound, is_loopback
+from byway.config.conditions import Conditions, RuleEntry
+from byway.config.model import Config, HttpOutbound, SocksOutbound, is_loopback
 from byway.config.problems import Path, Problems
+from byway.config.section import keys_of
 from byway.config.shadows import shadowed
 from byway.config.tree import Node
 from byway.config.wrong import Wrong, shown
 from byway.flow import Network, Target
 
 VERDICTS = ("reject", "drop")
-_KEYS = set(RuleEntry.model_fields)
+_KEYS = set(keys_of(RuleEntry))
+_CONDITIONS = set(keys_of(Conditions))
 
 
 def check(root: Node, problems: Problems, links: Set[str]) -> None:
@@ -35,9 +38,17 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
     _loops(outbounds, problems)
     if rules is not None and isinstance(rules.content, list):
         users = dict.fromkeys(user for node in inbounds.values() for user in _user_names(node))
+        known: dict[str, Collection[str]] = {
+            "inbound": inbounds,
+            "user": users,
+            "set": _entries(root, "sets"),
+        }
         for at, rule in enumerate(rules.content):
-            _refers(("rules", at, "inbound"), rule, "inbound", inbounds, problems)
-            _refers(("rules", at, "user"), rule, "user", users, problems)
+            for path, conditions in _nested(("rules", at), rule):
+                for word, names in known.items():
+                    _refers((*path, word), conditions, word, names, problems)
+                if len(path) > 2 and conditions.content == {}:
+                    problems.add(path, "there is no condition in it")
             for key in ("to", "otherwise"):
                 _way(("rules", at, key), rule.get(key), ways_of_rules, links, problems)
         _order(rules.content, problems)
@@ -49,7 +60,7 @@ def warn(config: Config, problems: Problems) -> None:
         line = config.rules[earlier].ref.line
         problems.warn(("rules", at), f"never reached: the rule in line {line} matches all of it")
     for at, rule in enumerate(config.rules):
-        if rule.network == (Network.UDP,) and rule.way not in VERDICTS:
+        if rule.enabled and rule.network == (Network.UDP,) and rule.way not in VERDICTS:
             for hop in _chain(config, rule.way):
                 problems.warn(
                     ("rules", at, "to"),
@@ -62,17 +73,22 @@ def rule_text(rule: Node, limit: int = 3) -> str:
     """A rule in one line, as it was written; long lists are cut."""
     if not isinstance(rule.content, dict):
         return ""
-    parts = []
-    for key, entry in rule.content.items():
-        content = entry.value.content
-        if isinstance(content, list):
-            shown_items = [str(item.content) for item in content[:limit]]
-            if len(content) > limit:
-                shown_items.append(f"{len(content) - limit} more")
-            parts.append(f"{key}: [{', '.join(shown_items)}]")
-        else:
-            parts.append(f"{key}: {content}")
-    return ", ".join(parts)
+    return ", ".join(
+        f"{key}: {_written(entry.value, limit)}" for key, entry in rule.content.items()
+    )
+
+
+def _written(node: Node, limit: int) -> str:
+    if isinstance(node.content, dict):
+        return f"{{{rule_text(node, limit)}}}"
+    if isinstance(node.content, list):
+        items = [_written(item, limit) for item in node.content[:limit]]
+        if len(node.content) > limit:
+            items.append(f"{len(node.content) - limit} more")
+        return f"[{', '.join(items)}]"
+    if isinstance(node.content, bool):
+        return "true" if node.content else "false"
+    return str(node.content)
 
 
 def _entries(root: Node, section: str) -> dict[str, Node]:
@@ -80,6 +96,18 @@ def _entries(root: Node, section: str) -> dict[str, Node]:
     if node is None or not isinstance(node.content, dict):
         return {}
     return {name: entry.value for name, entry in node.content.items()}
+
+
+def _nested(path: Path, rule: Node) -> Iterator[tuple[Path, Node]]:
+    """A rule, and the conditions inside it, each with its place."""
+    yield path, rule
+    for key in ("and", "or", "not"):
+        node = rule.get(key)
+        if node is not None and isinstance(node.content, list):
+            for at, item in enumerate(node.content):
+                yield from _nested((*path, key, at), item)
+        elif node is not None:
+            yield from _nested((*path, key), node)
 
 
 def _user_names(inbound: Node) -> Iterator[str]:
@@ -256,7 +284,7 @@ def _order(rules: Sequence[Node], problems: Problems) -> None:
             if "to" not in keys:
                 hint = "to: an outbound, reject or drop"
                 problems.add(path, "the rule does not say to where", hint)
-            if keys <= {"to"}:
+            if not keys & _CONDITIONS:
                 hint = "otherwise: ... is for everything else"
                 problems.add(path, "the rule has no condition", hint)
     last = rules[-1].content if rules else None

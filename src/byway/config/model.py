@@ -8,26 +8,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import Field, PrivateAttr
 
+from byway.config.conditions import RuleEntry, SetConfig
+from byway.config.section import Section
 from byway.config.values import (
     AutoFlag,
     AutoNumber,
-    Domain,
     FilePath,
     HostAddress,
     HostPort,
-    InboundName,
     Interface,
     ListenAddress,
     Many,
     NetworkName,
     OneOrMany,
     Password,
-    Ports,
-    PrefixText,
     SocksVersion,
-    Suffix,
     UserName,
     Way,
     duration,
@@ -35,25 +32,8 @@ from byway.config.values import (
 )
 from byway.errors import Problem
 from byway.flow import Target
-from byway.rules import RuleRef
 
 RESERVED = ("reject", "drop", "otherwise")
-
-
-class Section(BaseModel):
-    """A mapping of the config: frozen, strict, no unknown keys, no input in its errors.
-
-    What a field is for stands in the text below it; `schema.py` reads it there, since having
-    pydantic collect these texts would cost every start.
-    """
-
-    model_config = ConfigDict(
-        defer_build=True,  # a start pays only for the sections that its file has
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        hide_input_in_errors=True,
-    )
 
 
 class Log(Section):
@@ -210,52 +190,17 @@ OutboundConfig = Annotated[
 ]
 
 
-class RuleEntry(Section):
-    """One rule: every condition must hold, and a list in a condition means any of it."""
-
-    domain: Annotated[tuple[Domain, ...], Many] | None = None
-    """The target's name is just this."""
-    domain_suffix: Annotated[tuple[Suffix, ...], Many] | None = None
-    """The target's name is this or below it."""
-    ip: Annotated[tuple[PrefixText, ...], Many] | None = None
-    """The target's address is in this prefix; a name is resolved first."""
-    port: Annotated[tuple[Ports, ...], Many] | None = None
-    """The target's port: a number, or a range `8000-8100` (parsed: first and last)."""
-    network: Annotated[tuple[NetworkName, ...], Many] | None = None
-    """tcp or udp."""
-    inbound: Annotated[tuple[InboundName, ...], Many] | None = None
-    """The inbound by which it came."""
-    user: Annotated[tuple[UserName, ...], Many] | None = None
-    """The user whom it belongs to."""
-    source: Annotated[tuple[PrefixText, ...], Many] | None = None
-    """The address it came from is in this prefix."""
-    to: Way | None = None
-    """Where it goes then: an outbound (a name or a link), `reject` or `drop`."""
-    otherwise: Way | None = None
-    """Where everything else goes; the last rule, alone in it."""
-
-    _ref: RuleRef = PrivateAttr(default=RuleRef("", 0, ""))
-
-    @property
-    def ref(self) -> RuleRef:
-        """Its file, its line, and itself in one line."""
-        return self._ref
-
-    @property
-    def way(self) -> str:
-        """The outbound's name, `reject` or `drop`."""
-        return self.to or self.otherwise or "direct"
-
-
 class Config(Section):
     """The whole file, checked. `outbounds` holds `direct` and the ones made of links, too."""
 
     log: Log = Field(default_factory=Log)
     limits: Limits = Field(default_factory=Limits)
-    inbounds: dict[str, InboundConfig] = {}
+    inbounds: dict[str, InboundConfig] = Field(default={})
     """The ways in, by name; none: a mixed proxy on 127.0.0.1:1080."""
-    outbounds: dict[str, OutboundConfig] = {}
+    outbounds: dict[str, OutboundConfig] = Field(default={})
     """The ways out, by name; `direct` always exists. A link may stand in place of a mapping."""
+    sets: dict[str, SetConfig] = Field(default={})
+    """Lists that rules ask for, by name."""
     rules: tuple[RuleEntry, ...] = ()
     """First match wins; none: everything direct."""
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from byway.config.load import default, load
 from byway.config.model import Config
+from byway.config.sets import open_sets
 from byway.errors import ConfigError, Problem
 
 
@@ -60,7 +61,7 @@ def check_report(path: str | os.PathLike[str] | None) -> Report:
         config = load(path)
     except ConfigError as error:
         return Report(os.fspath(path), None, error.problems)
-    return Report(os.fspath(path), config, (), config.warnings)
+    return Report(os.fspath(path), config, (), (*config.warnings, *open_sets(config).problems))
 
 
 def _as_warning(problem: Problem) -> Problem:

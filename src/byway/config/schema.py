@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import cast
 
-from byway.config import model
+from byway.config import conditions, model
+from byway.config.conditions import Conditions
 from byway.config.links import SCHEMES
 from byway.config.model import RESERVED, Config
+from byway.config.section import keys_of
 from byway.config.values import NAME_PATTERN
 
 Schema = dict[str, object]
@@ -33,7 +35,7 @@ def schema() -> Schema:
     _part(_part(definitions, "Log"), "properties")["file"] = _or_null(
         _part(_part(_part(definitions, "Log"), "properties"), "file")
     )
-    for section in ("inbounds", "outbounds"):
+    for section in ("inbounds", "outbounds", "sets"):
         _part(sections, section)["propertyNames"] = {
             "pattern": NAME_PATTERN,
             "not": {"enum": list(RESERVED)},
@@ -43,10 +45,12 @@ def schema() -> Schema:
     outbounds["additionalProperties"] = {"anyOf": [outbounds["additionalProperties"], link]}
     _part(sections, "inbounds")["minProperties"] = 1
     rule = _part(definitions, "RuleEntry")
+    asked: list[Schema] = [{"required": [key]} for key in keys_of(Conditions)]
     rule["oneOf"] = [
         {"required": ["otherwise"], "maxProperties": 1},
-        {"required": ["to"], "minProperties": 2},
+        {"required": ["to"], "anyOf": asked},
     ]
+    _part(definitions, "Conditions")["minProperties"] = 1
     for name, section_schema in sections.items():
         sections[name] = _or_null(cast(Schema, section_schema))
     return {"$schema": DIALECT, **made, "title": "Byway's config"}
@@ -60,13 +64,15 @@ def schema_text() -> str:
 def _describe(made: Schema, definitions: Schema) -> None:
     """Give each key the text that stands below its field in the model."""
     texts: dict[str, dict[str, str]] = {}
-    for node in ast.parse(inspect.getsource(model)).body:
-        if isinstance(node, ast.ClassDef):
-            texts[node.name] = dict(_texts_below_fields(node))
+    for module in (model, conditions):
+        for node in ast.parse(inspect.getsource(module)).body:
+            if isinstance(node, ast.ClassDef):
+                texts[node.name] = dict(_texts_below_fields(node))
     for name, part in [*definitions.items(), ("Config", made)]:
-        for owner in getattr(model, name).__mro__:
+        for owner in (getattr(model, name, None) or getattr(conditions, name)).__mro__:
             for key, text in texts.get(owner.__name__, {}).items():
-                _part(_part(cast(Schema, part), "properties"), key)["description"] = text
+                properties = _part(cast(Schema, part), "properties")
+                _part(properties, key.removesuffix("_"))["description"] = text
 
 
 def _texts_below_fields(owner: ast.ClassDef) -> Iterator[tuple[str, str]]:

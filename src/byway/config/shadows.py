@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from byway.config.model import RuleEntry
+from byway.config.conditions import Conditions, RuleEntry
 from byway.rules import Prefix
 
-_CONDITIONS = tuple(name for name in RuleEntry.model_fields if name not in ("to", "otherwise"))
+_NESTED = ("and_", "or_", "not_")
+_CONDITIONS = tuple(name for name in Conditions.model_fields if name not in _NESTED)
 
 
 def shadowed(rules: Sequence[RuleEntry]) -> Iterator[tuple[int, int]]:
@@ -18,6 +19,8 @@ def shadowed(rules: Sequence[RuleEntry]) -> Iterator[tuple[int, int]]:
     """
     seen = _Seen()
     for at, rule in enumerate(rules):
+        if not rule.enabled:
+            continue
         by = seen.covers(rule)
         if by is not None:
             yield at, by
@@ -34,9 +37,9 @@ class _Seen:
 
     def add(self, at: int, rule: RuleEntry) -> None:
         conditions = [name for name in _CONDITIONS if getattr(rule, name) is not None]
-        if len(conditions) != 1:
+        if len(conditions) != 1 or any(getattr(rule, name) is not None for name in _NESTED):
             return
-        for value in getattr(rule, conditions[0]):
+        for value in _listed(getattr(rule, conditions[0])):
             match value:
                 case Prefix(size, bits, head):
                     self._prefixes.setdefault((conditions[0], size, bits, head), at)
@@ -51,7 +54,7 @@ class _Seen:
             values = getattr(rule, name)
             if values is None:
                 continue
-            by = [self._taken(name, value) for value in values]
+            by = [self._taken(name, value) for value in _listed(values)]
             if by and all(found is not None for found in by):
                 return max(found for found in by if found is not None)
         return None
@@ -79,3 +82,7 @@ class _Seen:
             if found is not None:
                 return found
         return None
+
+
+def _listed(values: object) -> tuple[object, ...]:
+    return values if isinstance(values, tuple) else (values,)

@@ -4,6 +4,7 @@ Comes in: a `Flow` and the `Facts` known about it. Goes out: a verdict (`Via`, `
 `Lacks(fact)`. Pure and synchronous, on flow time: no sockets, no waiting, no state.
 """
 
+from byway.rules.explain import Check, Explanation, Outcome, Tried
 from byway.rules.judge import DEFAULT, Judge, Rule
 from byway.rules.prefix import Prefix
 from byway.rules.verdicts import (
@@ -21,15 +22,19 @@ from byway.rules.verdicts import (
 __all__ = [
     "DEFAULT",
     "NO_FACTS",
+    "Check",
     "Drop",
+    "Explanation",
     "Fact",
     "Facts",
     "Judge",
     "Lacks",
+    "Outcome",
     "Prefix",
     "Reject",
     "Rule",
     "RuleRef",
+    "Tried",
     "Verdict",
     "Via",
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from byway.flow import Flow
+from byway.rules.explain import Explanation, Outcome, Tried, checks_of
 from byway.rules.matchers import ALWAYS, Answer, Domain, DomainSuffix, Matcher
 from byway.rules.verdicts import NO_FACTS, Fact, Facts, Lacks, RuleRef, Verdict, Via
 
@@ -15,24 +16,25 @@ DEFAULT = Via("direct", RuleRef("", 0, "no rules: everything direct"))
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A condition and what it leads to."""
+    """A condition and what it leads to. A rule that is switched off is passed over."""
 
     condition: Matcher
     verdict: Verdict
+    enabled: bool = True
 
 
 class Judge:
     """Decides flows by rules; `otherwise` decides those that no rule matches."""
 
-    __slots__ = ("_otherwise", "_steps", "rules")
+    __slots__ = ("_default", "_otherwise", "_steps", "rules")
 
     def __init__(self, rules: Sequence[Rule] = (), otherwise: Verdict = DEFAULT) -> None:
         self.rules = tuple(rules)
-        self._otherwise = otherwise
-        reached = self.rules
-        for at, rule in enumerate(self.rules):
+        self._default = self._otherwise = otherwise
+        reached = [rule for rule in self.rules if rule.enabled]
+        for at, rule in enumerate(reached):
             if rule.condition == ALWAYS:
-                reached, self._otherwise = self.rules[:at], rule.verdict
+                reached, self._otherwise = reached[:at], rule.verdict
                 break
         self._steps = tuple(_steps(reached))
 
@@ -51,6 +53,33 @@ class Judge:
                 return verdict
             return Lacks(answer) if isinstance(answer, Fact) else answer
         return self._otherwise
+
+    def explain(self, flow: Flow, facts: Facts = NO_FACTS) -> Explanation:
+        """What `decide` says of the same flow and facts, and how it came to that."""
+        tried: list[Tried] = []
+        for rule in self.rules:
+            if not rule.enabled:
+                tried.append(Tried(rule.verdict.rule, Outcome.OFF, (), rule.verdict))
+                continue
+            answer = rule.condition.match(flow, facts)
+            outcome = Outcome.MATCHED if answer is True else Outcome.NO_MATCH
+            if isinstance(answer, Fact):
+                outcome = Outcome.LACKS
+            checks = checks_of(rule.condition, flow, facts)
+            tried.append(Tried(rule.verdict.rule, outcome, checks, rule.verdict))
+            if answer is not False:
+                said = Lacks(answer) if isinstance(answer, Fact) else rule.verdict
+                return Explanation(tuple(tried), said)
+        tried.append(Tried(self._otherwise.rule, Outcome.MATCHED, (), self._otherwise))
+        return Explanation(tuple(tried), self._otherwise)
+
+    def without(self, switched_off: Collection[int]) -> Judge:
+        """The same judge with these of its rules (counted from 0) switched off as well."""
+        rules = [
+            replace(rule, enabled=rule.enabled and at not in switched_off)
+            for at, rule in enumerate(self.rules)
+        ]
+        return Judge(rules, self._default)
 
 
 _Step = Callable[[Flow, Facts], "Answer | Verdict"]

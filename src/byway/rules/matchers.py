@@ -1,7 +1,7 @@
 """Conditions on a flow: small frozen values with one method.
 
-`match` answers True, False, or the `Fact` it would need to answer. `All` combines answers as
-Kleene's three-valued logic does: one False decides, whatever the others lack.
+`match` answers True, False, or the `Fact` it would need to answer. `All`, `AnyOf` and `Not` combine
+answers as Kleene's three-valued logic does: one False decides an `All`, whatever the others lack.
 """
 
 from __future__ import annotations
@@ -62,6 +62,10 @@ class PrefixSet:
         self._v4 = _by_shift(prefixes, 4)
         self._v6 = _by_shift(prefixes, 16)
 
+    def find(self, packed: bytes) -> Prefix | None:
+        """The first of the prefixes that a packed address is in."""
+        return next((prefix for prefix in self.prefixes if prefix.holds(packed)), None)
+
     def holds(self, packed: bytes) -> bool:
         """Whether a packed address is in any of the prefixes."""
         number = int.from_bytes(packed)
@@ -82,17 +86,38 @@ class PrefixSet:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The target's address, or one of the addresses of its name, is in one of these prefixes."""
+    """The target's address, or one of the addresses of its name, is in one of these prefixes.
+
+    Unless it `resolves`, it is about targets that are addresses already, and no name matches.
+    """
 
     prefixes: PrefixSet
+    resolves: bool = True
 
     def match(self, flow: Flow, facts: Facts) -> Answer:
         packed = flow.target.packed
         if packed is not None:
             return self.prefixes.holds(packed)
+        if not self.resolves:
+            return False
         if facts.addresses is None:
             return Fact.ADDRESS
         return any(map(self.prefixes.holds, facts.addresses))
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The target's address, or one of the addresses of its name, is of this size (4 or 16)."""
+
+    size: int
+
+    def match(self, flow: Flow, facts: Facts) -> Answer:
+        packed = flow.target.packed
+        if packed is not None:
+            return len(packed) == self.size
+        if facts.addresses is None:
+            return Fact.ADDRESS
+        return any(len(found) == self.size for found in facts.addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +145,19 @@ class Port:
             if first <= port <= last:
                 return True
         return False
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePort:
+    """The flow came from one of these ports; one from a unix socket came from none."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+    def match(self, flow: Flow, facts: Facts) -> Answer:
+        source = flow.source
+        if source is None:
+            return False
+        return any(first <= source.port <= last for first, last in self.ranges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +207,34 @@ class All:
         return lacking
 
 
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """One of the conditions holds, at least; of none, it never does."""
+
+    of: tuple[Matcher, ...]
+
+    def match(self, flow: Flow, facts: Facts) -> Answer:
+        lacking: Answer = False
+        for matcher in self.of:
+            answer = matcher.match(flow, facts)
+            if answer is True:
+                return True
+            if answer is not False and lacking is False:
+                lacking = answer
+        return lacking
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The condition does not hold."""
+
+    of: Matcher
+
+    def match(self, flow: Flow, facts: Facts) -> Answer:
+        answer = self.of.match(flow, facts)
+        return answer if isinstance(answer, Fact) else not answer
+
+
 ALWAYS = All(())
 
 
@@ -178,3 +244,28 @@ def _by_shift(prefixes: tuple[Prefix, ...], size: int) -> tuple[tuple[int, froze
         if prefix.size == size:
             heads.setdefault(size * 8 - prefix.bits, set()).add(prefix.head)
     return tuple((shift, frozenset(found)) for shift, found in sorted(heads.items()))
+
+
+# What no road of the internet leads to: this host, the networks around it, and groups of hosts.
+PRIVATE = PrefixSet(
+    tuple(
+        map(
+            Prefix.parse,
+            (
+                "0.0.0.0/8",  # RFC 1122 3.2.1.3
+                "10.0.0.0/8",  # RFC 1918
+                "100.64.0.0/10",  # RFC 6598
+                "127.0.0.0/8",
+                "169.254.0.0/16",  # RFC 3927
+                "172.16.0.0/12",
+                "192.168.0.0/16",
+                "224.0.0.0/4",  # RFC 5771
+                "255.255.255.255/32",
+                "::/127",  # RFC 4291 2.5.2, 2.5.3
+                "fc00::/7",  # RFC 4193
+                "fe80::/10",
+                "ff00::/8",
+            ),
+        )
+    )
+)

@@ -7,6 +7,7 @@ all but the judge's question.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 
 
@@ -14,6 +15,7 @@ class Fact(Enum):
     """What a rule may need beyond the flow itself; whoever judges fetches it and asks again."""
 
     ADDRESS = "address"
+    MOMENT = "moment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +23,12 @@ class Facts:
     """What was found out about a flow so far. A field is None while nobody has asked for it.
 
     `addresses` are the packed addresses of the target's name, empty when the name has none: a rule
-    that needs them does not match then. Several addresses match when any of them does.
+    that needs them does not match then. Several addresses match when any of them does. `moment` is
+    when the flow is judged, in local time.
     """
 
     addresses: tuple[bytes, ...] | None = None
+    moment: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

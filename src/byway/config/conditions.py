@@ -1,0 +1,125 @@
+"""What a rule may ask, and the sets it may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, PrivateAttr
+
+from byway.config.section import Section
+from byway.config.terms import (
+    AddressSize,
+    DomainKeyword,
+    DomainRegex,
+    DomainWildcard,
+    SetItem,
+    SetName,
+    WeekSpan,
+)
+from byway.config.values import (
+    Domain,
+    FilePath,
+    InboundName,
+    Many,
+    NetworkName,
+    Ports,
+    PrefixText,
+    Suffix,
+    UserName,
+    Way,
+)
+from byway.rules import RuleRef
+
+
+class Conditions(Section):
+    """What is asked of a flow: every key must hold, and a list means any of its items."""
+
+    domain: Annotated[tuple[Domain, ...], Many] | None = None
+    """The target's name is just this."""
+    domain_suffix: Annotated[tuple[Suffix, ...], Many] | None = None
+    """The target's name is this or below it."""
+    domain_keyword: Annotated[tuple[DomainKeyword, ...], Many] | None = None
+    """The target's name has this text in it."""
+    domain_wildcard: Annotated[tuple[DomainWildcard, ...], Many] | None = None
+    """The target's name is like this: `*` is any text, `?` any one character."""
+    domain_regex: Annotated[tuple[DomainRegex, ...], Many] | None = None
+    """This regex (RE2) finds something in the target's name."""
+    ip: Annotated[tuple[PrefixText, ...], Many] | None = None
+    """The target's address is in this prefix; a name is resolved first."""
+    ip_version: AddressSize | None = None
+    """The target's address is IPv4 or IPv6; a name is resolved first."""
+    private: bool | None = None
+    """The target's address is one of a private network, or is none; a name is resolved first."""
+    port: Annotated[tuple[Ports, ...], Many] | None = None
+    """The target's port: a number, or a range `8000-8100` (parsed: first and last)."""
+    network: Annotated[tuple[NetworkName, ...], Many] | None = None
+    """tcp or udp."""
+    inbound: Annotated[tuple[InboundName, ...], Many] | None = None
+    """The inbound by which it came."""
+    user: Annotated[tuple[UserName, ...], Many] | None = None
+    """The user whom it belongs to."""
+    source: Annotated[tuple[PrefixText, ...], Many] | None = None
+    """The address it came from is in this prefix."""
+    source_port: Annotated[tuple[Ports, ...], Many] | None = None
+    """The port it came from."""
+    time: Annotated[tuple[WeekSpan, ...], Many] | None = None
+    """It is this time of the week, local time: `mon-fri 09:00-17:30`."""
+    set: Annotated[tuple[SetName, ...], Many] | None = None
+    """It is in this set (see `sets`)."""
+    and_: Annotated[tuple[Conditions, ...], Many] | None = Field(default=None, alias="and")
+    """All of these hold."""
+    or_: Annotated[tuple[Conditions, ...], Many] | None = Field(default=None, alias="or")
+    """One of these holds, at least."""
+    not_: Conditions | None = Field(default=None, alias="not")
+    """This does not hold."""
+
+    def within(self) -> Iterator[Conditions]:
+        """These, and all that stand inside them."""
+        yield self
+        for part in (*(self.and_ or ()), *(self.or_ or ()), *((self.not_,) if self.not_ else ())):
+            yield from part.within()
+
+
+class RuleEntry(Conditions):
+    """One rule: what it asks, and to where a flow goes for which all of it holds."""
+
+    to: Way | None = None
+    """Where it goes then: an outbound (a name or a link), `reject` or `drop`."""
+    otherwise: Way | None = None
+    """Where everything else goes; the last rule, alone in it."""
+    enabled: bool = True
+    """False: the rule is switched off, as if it were not there."""
+
+    _ref: RuleRef = PrivateAttr(default=RuleRef("", 0, ""))
+
+    @property
+    def ref(self) -> RuleRef:
+        """Its file, its line, and itself in one line."""
+        return self._ref
+
+    @property
+    def way(self) -> str:
+        """The outbound's name, `reject` or `drop`."""
+        return self.to or self.otherwise or "direct"
+
+
+class InlineSet(Section):
+    """A set written in the config itself."""
+
+    type: Literal["inline"]
+    items: Annotated[tuple[SetItem, ...], Many]
+    """Its entries, as the lines of a `lines` file."""
+
+
+class FileSet(Section):
+    """A set read from a file."""
+
+    type: Literal["file"]
+    path: FilePath
+    """The file. A relative path counts from the config's folder."""
+    format: Literal["lines", "clash", "hosts", "adblock", "sing-box"] = "lines"
+    """How it is written."""
+
+
+SetConfig = Annotated[InlineSet | FileSet, Field(discriminator="type")]

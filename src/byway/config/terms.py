@@ -1,0 +1,95 @@
+"""The texts of a rule's conditions beyond names and prefixes: keywords, patterns, versions, times.
+
+As in `values.py`, each alias is a type for the model, and its reader raises `Wrong`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from byway.config.values import JsonSchema, Reads, shown_value, text_of
+from byway.config.wrong import Wrong, shown
+from byway.rules.gathering import Bad, Gathering
+from byway.rules.lists import read_line
+from byway.rules.moments import Span
+from byway.rules.names import check_regex
+
+_NAME_PART = re.compile(r"[a-z0-9_.-]{1,253}")
+_NAME_PATTERN = re.compile(r"[a-z0-9_.*?-]{1,253}")
+
+
+def _keyword(value: object) -> str:
+    text = text_of(value).lower()
+    if not _NAME_PART.fullmatch(text):
+        hint = "letters, digits, dots, - and _; other scripts as punycode (xn--...)"
+        raise Wrong(f"{shown(text)} cannot be a part of a host name", hint)
+    return text
+
+
+def _wildcard(value: object) -> str:
+    text = text_of(value).lower().removesuffix(".")
+    if not _NAME_PATTERN.fullmatch(text):
+        hint = "letters, digits, dots, - and _, with * and ?"
+        raise Wrong(f"{shown(text)} is not a pattern for host names", hint)
+    if "*" not in text and "?" not in text:
+        raise Wrong(f"{shown(text)} has no * or ? in it", f"domain: {text}")
+    return text
+
+
+def _regex(value: object) -> str:
+    text = text_of(value)
+    if not text:
+        raise Wrong("the regex is empty")
+    try:
+        check_regex(text)
+    except ValueError as error:
+        hint = "the syntax of RE2, which has no look-around and no back-references"
+        raise Wrong(f"{shown(text)} is not a regex: {error}", hint) from None
+    return text
+
+
+def _version(value: object) -> int:
+    if value in (4, 6) and not isinstance(value, bool):
+        return 4 if value == 4 else 16
+    raise Wrong(f"expected 4 or 6, got {shown_value(value)}")
+
+
+def _span(value: object) -> Span:
+    text = text_of(value)
+    try:
+        return Span.parse(text)
+    except ValueError as error:
+        hint = "for example mon-fri 09:00-17:30, sat,sun or 22:00-06:00"
+        raise Wrong(f"{shown(text)} is not a span of the week: {error}", hint) from None
+
+
+def _set_name(value: object) -> str:
+    text = text_of(value)
+    if not text:
+        raise Wrong("expected the name of a set, got nothing")
+    return text
+
+
+def _set_item(value: object) -> str:
+    text = text_of(value)
+    try:
+        if not text or "\n" in text:
+            raise Bad("expected one entry")
+        read_line(text, Gathering(), 1)
+    except Bad as error:
+        raise Wrong(f"{shown(text)} is no entry of a set: {error}") from None
+    return text
+
+
+def _text(example: str) -> JsonSchema:
+    return {"type": "string", "minLength": 1, "examples": [example]}
+
+
+DomainKeyword = Annotated[str, Reads(_keyword, _text("track"))]
+DomainWildcard = Annotated[str, Reads(_wildcard, _text("cdn?.*.example.com"))]
+DomainRegex = Annotated[str, Reads(_regex, _text(r"^ads?[0-9]*\."))]
+AddressSize = Annotated[int, Reads(_version, {"enum": [4, 6]})]
+WeekSpan = Annotated[Span, Reads(_span, _text("mon-fri 09:00-17:30"))]
+SetName = Annotated[str, Reads(_set_name, _text("ads"))]
+SetItem = Annotated[str, Reads(_set_item, _text("example.com"))]

@@ -1,0 +1,174 @@
+"""Lists as Clash's rule providers have them: YAML or text, of names, prefixes, or whole rules.
+
+The three behaviours (domain, ipcidr, classical) need no telling apart: a rule begins with its kind
+and a comma, which no name and no prefix has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from byway.flow import Network
+from byway.rules import matchers as m
+from byway.rules.gathering import (
+    Bad,
+    Gathering,
+    host,
+    is_prefix,
+    keyword,
+    labelled,
+    prefix,
+    regex,
+    wildcard,
+)
+from byway.rules.sets import Takes
+
+_DEEPEST = 8
+_ITEM = re.compile(r"-\s+(?:'((?:[^']|'')*)'|\"([^\"\\]*)\"|([^'\"#\s][^#]*?))\s*(?:#.*)?")
+
+
+def read(text: str, into: Gathering) -> None:
+    """Read a whole list."""
+    for line, entry in _entries(text, into):
+        try:
+            _entry(entry, into, line)
+        except Bad as error:
+            into.refuse(line, entry, error)
+
+
+def _entries(text: str, into: Gathering) -> Iterator[tuple[int, str]]:
+    """The entries with their lines, of either form. The YAML read is one entry a line."""
+    yaml = False
+    for line, raw in enumerate(text.split("\n"), 1):
+        entry = raw.strip()
+        if not entry or entry[0] == "#" or entry.startswith("//") or entry in ("---", "..."):
+            continue
+        if not yaml and entry.partition("#")[0].strip() == "payload:":
+            yaml = True
+        elif not yaml:
+            yield line, entry
+        elif found := _ITEM.fullmatch(entry):
+            single, double, plain = found.groups()
+            yield line, single.replace("''", "'") if single is not None else double or plain or ""
+        else:
+            into.refuse(line, entry, "expected a line of YAML: - 'entry'")
+
+
+def _entry(entry: str, into: Gathering, line: int) -> None:
+    kind, comma, rest = entry.partition(",")
+    if not comma:
+        if is_prefix(entry):
+            into.prefix(entry, line)
+        else:
+            labelled(entry, into, line)
+        return
+    value, *options = _parts(rest) if kind.strip().upper() not in _LOGIC else [rest]
+    match kind.strip().upper():
+        case "DOMAIN":
+            into.name(value, Takes.ITSELF, line)
+        case "DOMAIN-SUFFIX":
+            into.name(value.removeprefix("."), Takes.SUFFIX, line)
+        case "IP-CIDR" | "IP-CIDR6":
+            into.prefix(value, line, "no-resolve" not in options)
+        case _:
+            into.condition(_rule(entry, 0), line, entry)
+
+
+_LOGIC = ("AND", "OR", "NOT")
+
+
+def _rule(text: str, depth: int) -> m.Matcher:  # a table of kinds, long by nature
+    kind, _, rest = text.partition(",")
+    kind = kind.strip().upper()
+    if kind in _LOGIC:
+        return _logic(kind, rest.strip(), depth)
+    value, *options = _parts(rest)
+    match kind:
+        case "DOMAIN":
+            return m.Domain(frozenset({host(value)}))
+        case "DOMAIN-SUFFIX":
+            return m.DomainSuffix(frozenset({host(value.removeprefix("."))}))
+        case "DOMAIN-KEYWORD":
+            return keyword(value)
+        case "DOMAIN-WILDCARD":
+            return wildcard(value)
+        case "DOMAIN-REGEX":
+            return regex(rest)
+        case "IP-CIDR" | "IP-CIDR6":
+            return m.Address(m.PrefixSet((prefix(value),)), "no-resolve" not in options)
+        case "SRC-IP-CIDR":
+            return m.Source(m.PrefixSet((prefix(value),)))
+        case "DST-PORT":
+            return m.Port(ports(value))
+        case "SRC-PORT":
+            return m.SourcePort(ports(value))
+        case "NETWORK":
+            return m.OnNetwork((network(value),))
+        case "IN-NAME":
+            return m.FromInbound(frozenset(value.split("/")))
+        case "IN-USER":
+            return m.OfUser(frozenset(value.split("/")))
+        case "MATCH":
+            raise Bad("has no place in a set")
+    raise Bad(f"{kind[:40]} is not supported")
+
+
+def _logic(kind: str, text: str, depth: int) -> m.Matcher:
+    """`((KIND,value),(KIND,value))` behind AND, OR or NOT."""
+    if depth >= _DEEPEST:
+        raise Bad("nested too deep")
+    if not (text.startswith("(") and text.endswith(")")):
+        raise Bad(f"expected {kind},((KIND,value),...)")
+    of = tuple(_rule(part, depth + 1) for part in _brackets(text[1:-1]))
+    if not of or (kind == "NOT" and len(of) != 1):
+        raise Bad(f"{kind} of {len(of)} rules")
+    if kind == "NOT":
+        return m.Not(of[0])
+    return m.All(of) if kind == "AND" else m.AnyOf(of)
+
+
+def _brackets(text: str) -> Iterator[str]:
+    """The texts inside the outermost brackets."""
+    depth = start = 0
+    for at, c in enumerate(text):
+        if c == "(":
+            depth += 1
+            if depth == 1:
+                start = at + 1
+        elif c == ")":
+            depth -= 1
+            if depth == 0:
+                yield text[start:at]
+        elif depth == 0 and c not in ", ":
+            raise Bad("expected (KIND,value),(KIND,value)")
+        if depth < 0:
+            break
+    if depth != 0:
+        raise Bad("the brackets do not match")
+
+
+def ports(text: str) -> tuple[tuple[int, int], ...]:
+    """Ports and ranges, with / or , between. Raises Bad."""
+    found = []
+    for part in re.split(r"[/,]", text):
+        first, dash, last = part.strip().partition("-")
+        if not (first.isascii() and first.isdigit()) or (dash and not last.isdigit()):
+            raise Bad("not a port")
+        low, high = int(first[:9]), int((last or first)[:9])
+        if not low <= high <= 65535:
+            raise Bad("not a range of ports")
+        found.append((low, high))
+    return tuple(found)
+
+
+def network(text: str) -> Network:
+    """tcp or udp. Raises Bad."""
+    try:
+        return Network(text.strip().lower())
+    except ValueError:
+        raise Bad("expected tcp or udp") from None
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]

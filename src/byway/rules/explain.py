@@ -1,0 +1,190 @@
+"""Why the judge says what it says: each rule tried in order, with each of its conditions.
+
+Nothing here decides: answers are the matchers' own, and the order is the judge's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from byway.flow import Flow, Target
+from byway.rules import matchers as m
+from byway.rules.moments import During
+from byway.rules.names import Keyword, Regex, Wildcard
+from byway.rules.sets import InSet, RuleSet
+from byway.rules.verdicts import Fact, Facts, Lacks, RuleRef, Verdict
+
+
+class Outcome(Enum):
+    """How the trial of a rule ended."""
+
+    MATCHED = "matched"
+    NO_MATCH = "no match"
+    LACKS = "lacks a fact"
+    OFF = "switched off"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition and how it came out.
+
+    `condition` is its word in the config, `asked` what was looked at (`www.example.com`, or why
+    there was nothing), `wanted` what it asks for, in short, and `found` the part of that which
+    matched (`example.com`; `ads, ads.txt:17: example.com`), empty when none did. `parts` are the
+    conditions inside `and`, `or` and `not`.
+    """
+
+    condition: str
+    asked: str
+    wanted: str
+    answer: bool | Fact
+    found: str = ""
+    parts: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One rule that was tried, or passed over because it is switched off."""
+
+    rule: RuleRef
+    outcome: Outcome
+    checks: tuple[Check, ...]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The rules as far as they were reached; the last one tried gave the answer.
+
+    `answer` is what `decide` says of the same flow and facts. With `Lacks`, fetch the fact and ask
+    for another explanation: its `tried` begins anew from the first rule.
+    """
+
+    tried: tuple[Tried, ...]
+    answer: Verdict | Lacks
+
+
+def checks_of(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[Check, ...]:
+    """The conditions of a rule, one by one, all of them looked at."""
+    if isinstance(matcher, m.All):
+        return tuple(check(part, flow, facts) for part in matcher.of)
+    return (check(matcher, flow, facts),)
+
+
+def check(matcher: m.Matcher, flow: Flow, facts: Facts) -> Check:
+    """One condition with its answer."""
+    answer = matcher.match(flow, facts)
+    match matcher:
+        case m.All(of) | m.AnyOf(of):
+            parts = tuple(check(part, flow, facts) for part in of)
+            return Check("and" if isinstance(matcher, m.All) else "or", "", "", answer, "", parts)
+        case m.Not(of):
+            return Check("not", "", "", answer, "", (check(of, flow, facts),))
+    condition, asked, wanted = _told(matcher, flow, facts)
+    found = _found(matcher, flow, facts) if answer is True else ""
+    return Check(condition, asked, wanted, answer, found)
+
+
+def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
+    """The word of a condition, what it looks at, and what it wants."""
+    name = "" if flow.target.packed is not None else flow.target.host
+    name = name or "no name, the target is an address"
+    source = "none: it came from a unix socket" if flow.source is None else None
+    match matcher:
+        case m.Domain(names):
+            return "domain", name, _listed(sorted(names))
+        case m.DomainSuffix(names):
+            return "domain_suffix", name, _listed(sorted(names))
+        case Keyword(words):
+            return "domain_keyword", name, _listed(words)
+        case Wildcard():
+            return "domain_wildcard", name, _listed(matcher.patterns)
+        case Regex():
+            return "domain_regex", name, _listed(matcher.patterns)
+        case m.Address(prefixes) if prefixes is m.PRIVATE:
+            return "private", _addresses(flow, facts), "true"
+        case m.Address(prefixes):
+            return "ip", _addresses(flow, facts), _listed(prefixes.prefixes)
+        case m.Version(size):
+            return "ip_version", _addresses(flow, facts), "4" if size == 4 else "6"
+        case m.Source(prefixes):
+            asked = source or str(flow.source and flow.source.host)
+            return "source", asked, _listed(prefixes.prefixes)
+        case m.SourcePort(ranges):
+            return "source_port", source or str(flow.source and flow.source.port), _ranges(ranges)
+        case m.Port(ranges):
+            return "port", str(flow.target.port), _ranges(ranges)
+        case m.OnNetwork(networks):
+            return "network", flow.network.value, _listed([one.value for one in networks])
+        case m.FromInbound(names):
+            return "inbound", flow.inbound, _listed(sorted(names))
+        case m.OfUser(names):
+            return "user", flow.user or "nobody", _listed(sorted(names))
+        case During(spans):
+            moment = facts.moment
+            now = "the time" if moment is None else f"{moment:%a %H:%M}".lower()
+            return "time", now, _listed([span.text for span in spans])
+        case InSet(sets):
+            return "set", str(flow.target), _listed([one.name for one in sets])
+    return type(matcher).__name__, str(flow.target), ""
+
+
+def _found(matcher: m.Matcher, flow: Flow, facts: Facts) -> str:
+    """The part of a condition that matched."""
+    host = flow.target.host
+    match matcher:
+        case m.DomainSuffix(names):
+            while host not in names:
+                host = host.partition(".")[2]
+            return host
+        case Keyword(words):
+            return next(word for word in words if word in host)
+        case Wildcard() | Regex():
+            return matcher.found(host)
+        case m.Address(prefixes):
+            return _which(prefixes, _packed(flow, facts))
+        case m.Source(prefixes):
+            assert flow.source is not None
+            return _which(prefixes, (flow.source.packed,))
+        case m.Port(ranges):
+            return _ranges([one for one in ranges if one[0] <= flow.target.port <= one[1]][:1])
+        case InSet(sets):
+            return next(found for one in sets if (found := _entry(one, flow, facts)))
+    return _told(matcher, flow, facts)[1]
+
+
+def _entry(one: RuleSet, flow: Flow, facts: Facts) -> str:
+    place = one.contents.place(flow, facts)
+    if place is None:
+        return ""
+    line = f":{place.line}" if place.line else ""
+    return f"{one.name}, {one.source}{line}: {place.text}"
+
+
+def _packed(flow: Flow, facts: Facts) -> Sequence[bytes | None]:
+    return (flow.target.packed,) if flow.target.packed is not None else facts.addresses or ()
+
+
+def _addresses(flow: Flow, facts: Facts) -> str:
+    if flow.target.packed is not None:
+        return flow.target.host
+    if facts.addresses is None:
+        return f"the address of {flow.target.host}"
+    found = [Target.from_packed(packed, 0).host for packed in facts.addresses]
+    return ", ".join(found) or f"nothing, {flow.target.host} has no address"
+
+
+def _which(prefixes: m.PrefixSet, addresses: Sequence[bytes | None]) -> str:
+    found = (prefixes.find(packed) for packed in addresses if packed is not None)
+    return str(next(prefix for prefix in found if prefix is not None))
+
+
+def _ranges(ranges: Sequence[tuple[int, int]]) -> str:
+    return _listed([str(a) if a == b else f"{a}-{b}" for a, b in ranges])
+
+
+def _listed(items: Sequence[object], limit: int = 3) -> str:
+    more = f" and {len(items) - limit} more" if len(items) > limit else ""
+    return ", ".join(map(str, items[:limit])) + more

@@ -1,0 +1,146 @@
+"""The forms of rule sets: plain lines, hosts files, AdGuard's block lists; and the table of all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from byway.flow import packed_address
+from byway.rules import clash, singbox
+from byway.rules.gathering import (
+    Bad,
+    Gathering,
+    host,
+    is_prefix,
+    keyword,
+    labelled,
+    prefix,
+    regex,
+    wildcard,
+)
+from byway.rules.sets import Takes
+
+# Names that hosts files give to this host itself, and not in order to block them.
+_OWN = {"localhost", "localhost.localdomain", "local", "broadcasthost"}
+_BLOCKING = {"0.0.0.0", "127.0.0.1", "::", "::1"}  # noqa: S104 - nothing is bound
+_COMMENT = re.compile(r"\s[#;].*")
+
+
+def gather(form: str, text: str) -> Gathering:
+    """Read a whole list of one of `FORMS`. Never fails: what cannot be read is in `bad`."""
+    into = Gathering()
+    FORMS[form](text, into)
+    return into
+
+
+def read_line(text: str, into: Gathering, line: int) -> None:
+    """One entry of a `lines` list. Raises Bad.
+
+    `a` takes a name and all below it, `=a` just this; `keyword:`, `regex:`, prefixes, wildcards.
+    """
+    kind, colon, rest = text.partition(":")
+    match kind.lower():
+        case "keyword" if colon:
+            into.condition(keyword(rest), line, text)
+        case "regex" | "regexp" if colon:
+            into.condition(regex(rest), line, text)
+        case "full" if colon:
+            into.name(rest, Takes.ITSELF, line)
+        case "domain" if colon:
+            into.name(rest, Takes.SUFFIX, line)
+        case _ if text.startswith("="):
+            into.name(text[1:], Takes.ITSELF, line)
+        case _ if is_prefix(text):
+            into.prefix(text, line)
+        case _ if text.startswith(("+.", ".")) or "*" in text or "?" in text:
+            labelled(text, into, line)
+        case _:
+            into.name(text, Takes.SUFFIX, line)
+
+
+def _lines(text: str, into: Gathering) -> None:
+    for line, entry in _entries(text, "#;"):
+        try:
+            read_line(_COMMENT.sub("", entry).strip(), into, line)
+        except Bad as error:
+            into.refuse(line, entry, error)
+
+
+def _hosts(text: str, into: Gathering) -> None:
+    for line, entry in _entries(text, "#"):
+        try:
+            _hosts_line(entry.partition("#")[0].split(), into, line)
+        except Bad as error:
+            into.refuse(line, entry, error)
+
+
+def _hosts_line(words: list[str], into: Gathering, line: int) -> None:
+    address, *names = words
+    if packed_address(address.partition("%")[0]) is None:
+        raise Bad("a line of a hosts file begins with an address")
+    if not names:
+        raise Bad("an address without a name")
+    wanted = [name for name in names if name not in _OWN and not name.startswith("ip6-")]
+    if not wanted or wanted == [address]:
+        return
+    if address not in _BLOCKING:
+        raise Bad(f"gives an address to a name, and blocks nothing ({address})")
+    for name in wanted:
+        into.name(name, Takes.ITSELF, line)
+
+
+def _adblock(text: str, into: Gathering) -> None:
+    for line, entry in _entries(text, "!"):
+        if entry == "#" or entry.startswith(("# ", "[Ad")):
+            continue
+        try:
+            _adblock_line(entry, into, line)
+        except Bad as error:
+            into.refuse(line, entry, error)
+
+
+def _adblock_line(entry: str, into: Gathering, line: int) -> None:
+    """One rule of AdGuard's DNS filtering syntax."""
+    if "##" in entry or "#@#" in entry or "#$#" in entry or "#?#" in entry:
+        raise Bad("hides parts of pages, which is not done here")
+    if len(entry) > 2 and entry.startswith("/") and entry.endswith("/"):
+        into.condition(regex(entry[1:-1]), line, entry)
+        return
+    body, _, options = entry.partition("$")
+    if options not in ("", "important", "all"):
+        raise Bad(f"the modifier {options} is not supported")
+    spared = body.startswith("@@")
+    body = body.removeprefix("@@")
+    words = body.split()
+    if len(words) > 1 and not spared:
+        _hosts_line(words, into, line)
+        return
+    takes = Takes.SUFFIX if body.startswith("||") else Takes.ITSELF
+    pattern = body.lstrip("|").removesuffix("|").removesuffix("^")
+    if "/" in pattern and not is_prefix(pattern):
+        raise Bad("is about a path, not about a name")
+    if spared:
+        into.spared.append((host(pattern.removeprefix("*.")), int(takes), line))
+    elif is_prefix(pattern):
+        into.literal.append((prefix(pattern), line))
+    elif "*" in pattern:
+        both = (pattern, f"*.{pattern}") if takes == Takes.SUFFIX else (pattern,)
+        into.condition(wildcard(*both), line, entry)
+    else:
+        into.name(pattern, takes, line)
+
+
+def _entries(text: str, comments: str) -> Iterator[tuple[int, str]]:
+    for line, entry in enumerate(text.split("\n"), 1):
+        found = entry.strip()
+        if found and found[0] not in comments:
+            yield line, found
+
+
+FORMS: dict[str, Callable[[str, Gathering], None]] = {
+    "lines": _lines,
+    "clash": clash.read,
+    "hosts": _hosts,
+    "adblock": _adblock,
+    "sing-box": singbox.read,
+}
