@@ -13,19 +13,16 @@ __all__ = [
     "Meter",
     "PacketListener",
     "Relay",
+    "SaltFilter",
     "Stream",
+    "TlsClient",
+    "TlsServer",
     "__version__",
-]
-
-__all__ = [
-    "Ask",
-    "Datagrams",
-    "Engine",
-    "Listener",
-    "PacketListener",
-    "Relay",
-    "Stream",
-    "__version__",
+    "aes_block",
+    "blake3",
+    "blake3_derive",
+    "open_piece",
+    "seal_piece",
 ]
 
 __version__: Final[str]
@@ -34,6 +31,12 @@ _Packed = tuple[bytes, int]
 _Dial = tuple[float, float, str | None, str | None, int | None]
 _Packets = tuple[float, int, int, int, str | None]
 _Listen = tuple[int, float, int, int]
+_Facts = tuple[str, str | None, str | None, str, bool]
+_Chunked = tuple[
+    str, tuple[bytes, bytes, bytes], tuple[bytes, int] | tuple[bytes, bytes | None], int
+]
+_TlsClient = tuple[str, bool, list[str], list[str], bytes, list[bytes], bool, bytes, bytes, int]
+_TlsServer = tuple[list[tuple[bytes, bytes]], list[str], list[str], bytes, bool]
 
 @final
 class Engine:
@@ -49,6 +52,9 @@ class Engine:
     def listen_unix(self, path: str | PathLike[str], mode: int, options: _Listen) -> Listener: ...
     def pair(self) -> tuple[Stream, Stream]: ...
     def relay(self, near: Stream, far: Stream, idle: float) -> Relay: ...
+    def chunked(self, stream: Stream, options: _Chunked) -> Stream: ...
+    def tls_client(self, stream: Stream, client: TlsClient) -> tuple[int, Future[Stream]]: ...
+    def tls_server(self, stream: Stream, server: TlsServer) -> tuple[int, Future[Stream]]: ...
     def datagrams(self, options: _Dial) -> Datagrams: ...
     def wrap_socks5(
         self, inner: Datagrams, relay: tuple[str, int], control: Stream
@@ -90,6 +96,8 @@ class Stream:
     def local(self) -> _Packed | None: ...
     @property
     def remote(self) -> _Packed | None: ...
+    @property
+    def tls(self) -> _Facts | None: ...
 
 @final
 class Meter:
@@ -137,3 +145,40 @@ class Ask:
     target: Final[tuple[str, int, bytes | None]]
     def relay(self, far: Datagrams, host: str, port: int) -> Relay: ...
     def refuse(self) -> None: ...
+
+@final
+class SaltFilter:
+    """Salts that were seen, in bounded memory (under 80 bytes for each of `capacity`).
+
+    With a window, each is remembered for at least so many seconds, and when more than `capacity`
+    come within one, further ones count as seen. Without, at least the last `capacity` are.
+    """
+
+    def __new__(cls, capacity: int = 131072, window: float | None = None) -> SaltFilter: ...
+    def fresh(self, salt: bytes, now: float) -> bool:
+        """Whether it is new; it is remembered then. `now` in seconds, of any steady clock."""
+    def __len__(self) -> int: ...
+
+@final
+class TlsClient:
+    def __new__(cls, options: _TlsClient) -> TlsClient: ...
+
+@final
+class TlsServer:
+    def __new__(cls, options: _TlsServer) -> TlsServer: ...
+    def reload(self, options: _TlsServer) -> None: ...
+
+def blake3(data: bytes, length: int = 32) -> bytes:
+    """BLAKE3 of the data."""
+
+def blake3_derive(context: str, material: bytes, length: int) -> bytes:
+    """BLAKE3 in its key derivation mode."""
+
+def aes_block(key: bytes, block: bytes, *, decrypt: bool = False) -> bytes:
+    """One block of AES. Raises ValueError for a key of neither 16 nor 32 bytes."""
+
+def seal_piece(cipher: str, key: bytes, count: int, plain: bytes) -> bytes:
+    """One sealed piece, 16 bytes longer. Raises ValueError for a wrong cipher or key."""
+
+def open_piece(cipher: str, key: bytes, count: int, sealed: bytes) -> bytes:
+    """One piece opened, 16 bytes shorter. Raises ValueError, also when it is not authentic."""

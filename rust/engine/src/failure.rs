@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::layers::Broken;
+
 /// Why an operation did not give what was asked for.
 #[derive(Debug)]
 pub enum Failure {
@@ -13,6 +15,8 @@ pub enum Failure {
     TimedOut,
     /// The other side broke its protocol (`PeerError`).
     Peer(&'static str),
+    /// A TLS handshake failed (`PeerError`); whether because the other side does not speak TLS at all.
+    Tls(String, bool),
     /// More bytes than the caller allows (`ValueError`).
     TooLong,
     /// The handle was used up, closed, or the engine is shut (`EngineError`).
@@ -23,6 +27,9 @@ pub enum Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        if let Some(Broken(text)) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            return Self::Peer(text);
+        }
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::Ended,
             io::ErrorKind::TimedOut if error.raw_os_error().is_none() => Self::TimedOut,

@@ -8,6 +8,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::layers::tls::Facts;
+
 /// A framing or cipher over a stream (TLS, AEAD, WebSocket, ...), polled like a socket.
 pub trait Layer: Send {
     /// Read some bytes; 0 at the end.
@@ -20,6 +22,18 @@ pub trait Layer: Send {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Close so that the other side sees a reset where that can be told.
     fn abort(&mut self);
+    /// What it stands on.
+    fn below(&self) -> Option<&Io> {
+        None
+    }
+    /// Register the socket below with the event loop of the calling thread.
+    fn rehome(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+    /// What a TLS handshake has settled.
+    fn facts(&self) -> Option<&Facts> {
+        None
+    }
 }
 
 /// What a stream stands on.
@@ -30,6 +44,8 @@ pub enum Io {
     Unix(UnixStream),
     /// A layer over another stream.
     Layer(Box<dyn Layer>),
+    /// Nothing any more: every call fails.
+    Gone,
 }
 
 impl Io {
@@ -40,6 +56,7 @@ impl Io {
             Self::Tcp(socket) => Pin::new(socket).poll_read(cx, &mut buffer),
             Self::Unix(socket) => Pin::new(socket).poll_read(cx, &mut buffer),
             Self::Layer(layer) => return layer.poll_read(cx, into),
+            Self::Gone => return Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         };
         polled.map_ok(|()| buffer.filled().len())
     }
@@ -50,6 +67,7 @@ impl Io {
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, data),
             Self::Unix(socket) => Pin::new(socket).poll_write(cx, data),
             Self::Layer(layer) => layer.poll_write(cx, data),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
@@ -67,6 +85,7 @@ impl Io {
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Layer(layer) => layer.poll_shutdown(cx),
+            Self::Gone => Poll::Ready(Ok(())),
         };
         match polled {
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::NotConnected => {
@@ -83,7 +102,7 @@ impl Io {
                 let _ =
                     socket2::SockRef::from(&*socket).set_linger(Some(std::time::Duration::ZERO));
             }
-            Self::Unix(_) => {}
+            Self::Unix(_) | Self::Gone => {}
             Self::Layer(layer) => layer.abort(),
         }
     }
@@ -93,17 +112,31 @@ impl Io {
         match self {
             Self::Tcp(socket) => Some(Bare::Tcp(socket)),
             Self::Unix(socket) => Some(Bare::Unix(socket)),
-            Self::Layer(_) => None,
+            Self::Layer(_) | Self::Gone => None,
         }
     }
 
-    /// Register a bare socket with the event loop of the calling thread; a layer stays where it is.
-    pub fn rehome(self) -> io::Result<Self> {
-        Ok(match self {
+    /// The TCP socket at the bottom, where there is one.
+    pub fn bottom(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(socket) => Some(socket),
+            Self::Layer(layer) => layer.below()?.bottom(),
+            Self::Unix(_) | Self::Gone => None,
+        }
+    }
+
+    /// Register the socket at the bottom with the event loop of the calling thread.
+    pub fn rehome(&mut self) -> io::Result<()> {
+        *self = match std::mem::replace(self, Self::Gone) {
             Self::Tcp(socket) => Self::Tcp(TcpStream::from_std(socket.into_std()?)?),
             Self::Unix(socket) => Self::Unix(UnixStream::from_std(socket.into_std()?)?),
-            layer @ Self::Layer(_) => layer,
-        })
+            Self::Layer(mut layer) => {
+                layer.rehome()?;
+                Self::Layer(layer)
+            }
+            Self::Gone => Self::Gone,
+        };
+        Ok(())
     }
 }
 

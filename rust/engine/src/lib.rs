@@ -10,6 +10,7 @@ pub mod datagrams;
 pub mod dial;
 pub mod failure;
 pub mod io;
+pub mod layers;
 pub mod limits;
 pub mod listen;
 pub mod pipe;

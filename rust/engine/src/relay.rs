@@ -190,6 +190,10 @@ impl Way {
         count: &AtomicU64,
         moved: &mut bool,
     ) -> Poll<Result<(), Fault>> {
+        if matches!(sink, Io::Layer(_)) {
+            // What it has sealed and not sent goes first: reading more would only be to keep it.
+            ready!(sink.poll_flush(cx)).map_err(Fault::Sink)?;
+        }
         with_scratch(|scratch| {
             let polled = source.poll_read(cx, scratch);
             if polled.is_pending() {
@@ -493,15 +497,13 @@ impl Half {
     /// What was read but not taken, and the rest of the stream, at home on this thread.
     fn of(mut stream: Stream, home: usize) -> io::Result<(BytesMut, Self)> {
         let (outgoing, held) = stream.take_outgoing();
-        let io = if stream.home == home {
-            stream.io
-        } else {
-            stream.io.rehome()?
-        };
+        if stream.home != home {
+            stream.io.rehome()?;
+        }
         Ok((
             stream.unread,
             Self {
-                io,
+                io: stream.io,
                 outgoing,
                 held,
                 permit: stream.permit,

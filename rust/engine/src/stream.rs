@@ -79,10 +79,7 @@ impl Stream {
 
     /// This side's address, where there is one.
     pub fn local(&self) -> Option<SocketAddr> {
-        match &self.io {
-            Io::Tcp(socket) => socket.local_addr().ok(),
-            _ => None,
-        }
+        self.io.bottom()?.local_addr().ok()
     }
 
     /// Whether the other side's end has been read.

@@ -11,6 +11,7 @@ use byway_engine::datagrams::{Asks, Codec, Far, PacketListener as CorePackets, P
 use byway_engine::dial::{self, DialOptions};
 use byway_engine::failure::{Failure, Outcome};
 use byway_engine::io::Io;
+use byway_engine::layers::tls;
 use byway_engine::listen::{self, Arrivals, ListenOptions};
 use byway_engine::reactor::Reactors;
 use byway_engine::relay::Run;
@@ -22,6 +23,7 @@ use pyo3::prelude::*;
 use crate::body::{Meter, move_body};
 use crate::datagrams::{Datagrams, PacketListener, place};
 use crate::failure::to_python;
+use crate::layers::{self, ChunkedArgs, TlsClient, TlsServer};
 use crate::listener::Listener;
 use crate::ops::{AbortOnDrop, Done, Hub, Slot, fail};
 use crate::relay::Relay;
@@ -154,6 +156,44 @@ impl Engine {
             completions.push(Event::Done(token, Done::Relayed(relay.await)));
         });
         Ok(Relay::new(&self.hub, token, gauge))
+    }
+
+    /// Put sealed chunks over a stream.
+    fn chunked(
+        &self,
+        py: Python<'_>,
+        stream: &Bound<'_, Stream>,
+        options: ChunkedArgs,
+    ) -> PyResult<Stream> {
+        self.hub.check(py)?;
+        let stream = stream.get().consume(py)?;
+        Ok(Stream::new(layers::chunked(*stream, options)?, &self.hub))
+    }
+
+    /// The token and the future of a stream with TLS over this one, as its client.
+    fn tls_client(
+        &self,
+        py: Python<'_>,
+        stream: &Bound<'_, Stream>,
+        client: &Bound<'_, TlsClient>,
+    ) -> PyResult<Dialling> {
+        self.hub.check(py)?;
+        let stream = *stream.get().consume(py)?;
+        let client = Arc::clone(&client.get().0);
+        self.dial(py, stream.home, tls::connect(stream, client))
+    }
+
+    /// The same as its server. A stream without TLS facts is the raw one, given back.
+    fn tls_server(
+        &self,
+        py: Python<'_>,
+        stream: &Bound<'_, Stream>,
+        server: &Bound<'_, TlsServer>,
+    ) -> PyResult<Dialling> {
+        self.hub.check(py)?;
+        let stream = *stream.get().consume(py)?;
+        let server = Arc::clone(&server.get().0);
+        self.dial(py, stream.home, tls::accept(stream, server))
     }
 
     /// A direct way out for packets.

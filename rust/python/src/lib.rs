@@ -10,6 +10,7 @@ mod body;
 mod datagrams;
 mod engine;
 mod failure;
+mod layers;
 mod listener;
 mod ops;
 mod relay;
@@ -31,5 +32,13 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<datagrams::Datagrams>()?;
     module.add_class::<datagrams::PacketListener>()?;
     module.add_class::<datagrams::Ask>()?;
+    module.add_class::<layers::SaltFilter>()?;
+    module.add_class::<layers::TlsClient>()?;
+    module.add_class::<layers::TlsServer>()?;
+    module.add_function(wrap_pyfunction!(layers::seal_piece, module)?)?;
+    module.add_function(wrap_pyfunction!(layers::open_piece, module)?)?;
+    module.add_function(wrap_pyfunction!(layers::blake3, module)?)?;
+    module.add_function(wrap_pyfunction!(layers::blake3_derive, module)?)?;
+    module.add_function(wrap_pyfunction!(layers::aes_block, module)?)?;
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use byway_engine::completion::Token;
+use byway_engine::io::Io;
 use byway_engine::stream::{Stream as Core, Want};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -16,6 +17,9 @@ use crate::ops::{Cell, Hub, Polled, Slot, Started, fail};
 
 /// An address as packed bytes and a port.
 pub type Packed = (Vec<u8>, u16);
+
+/// (version, alpn, name, cipher, resumed)
+type Facts = (&'static str, Option<String>, Option<String>, String, bool);
 
 /// The packed form of an address.
 pub fn packed(address: SocketAddr) -> (Vec<u8>, u16) {
@@ -250,6 +254,24 @@ impl Stream {
     #[getter]
     fn local(&self, py: Python<'_>) -> PyResult<Option<Packed>> {
         self.with(py, |stream| stream.local().map(packed))
+    }
+
+    /// What a TLS handshake has settled: (version, alpn, name, cipher, resumed).
+    #[getter]
+    fn tls(&self, py: Python<'_>) -> PyResult<Option<Facts>> {
+        self.with(py, |stream| match &stream.io {
+            Io::Layer(layer) => layer.facts().map(|facts| {
+                let facts = facts.clone();
+                (
+                    facts.version,
+                    facts.alpn,
+                    facts.name,
+                    facts.cipher,
+                    facts.resumed,
+                )
+            }),
+            _ => None,
+        })
     }
 
     #[getter]

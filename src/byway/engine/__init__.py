@@ -7,21 +7,38 @@ config, a name or a rule. Its clock is flow time: a few calls per flow, none per
 from byway._engine import Meter
 from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketListener
 from byway.engine.engine import Engine
+from byway.engine.layers import (
+    EngineFramings,
+    NotTls,
+    SaltFilter,
+    TlsClient,
+    TlsClientOptions,
+    TlsServer,
+    TlsServerOptions,
+)
 from byway.engine.options import Body, DialOptions, ListenOptions, PacketOptions
 from byway.engine.relay import EngineRelay
-from byway.engine.stream import EngineListener, EngineStream
+from byway.engine.stream import EngineListener, EngineStream, TlsInfo
 
 __all__ = [
     "Body",
     "DialOptions",
     "Engine",
     "EngineDatagrams",
+    "EngineFramings",
     "EngineListener",
     "EngineRelay",
     "EngineStream",
     "ListenOptions",
     "Meter",
+    "NotTls",
     "PacketAsk",
     "PacketListener",
     "PacketOptions",
+    "SaltFilter",
+    "TlsClient",
+    "TlsClientOptions",
+    "TlsInfo",
+    "TlsServer",
+    "TlsServerOptions",
 ]

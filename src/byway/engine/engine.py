@@ -10,6 +10,7 @@ from typing import Literal
 from byway import _engine
 from byway._engine import Meter
 from byway.engine.datagrams import EngineDatagrams, PacketListener, raw_datagrams
+from byway.engine.layers import EngineFramings, NotTls, TlsClient, TlsServer
 from byway.engine.options import Body, DialOptions, ListenOptions, PacketOptions
 from byway.engine.relay import EngineRelay
 from byway.engine.stream import EngineListener, EngineStream
@@ -72,6 +73,30 @@ class Engine:
         """Join two of the engine's streams, at once, in Rust. Consumes both; what was unread, held
         or unfinished goes first. It ends when nothing has moved for `idle` seconds."""
         return EngineRelay(self._raw.relay(_raw(near), _raw(far), idle))
+
+    @property
+    def framings(self) -> EngineFramings:
+        """Ciphers, and the framing of sealed chunks, for the protocols."""
+        return EngineFramings(self._raw)
+
+    async def tls_client(self, stream: Stream, client: TlsClient) -> EngineStream:
+        """Shake hands as a TLS client. Consumes the stream; a cancel closes it.
+
+        Raises PeerError (certificate, alert, no TLS at all), EOFError, OSError. There is no limit
+        of time inside. A stream that ends without TLS's own word reads as ConnectionResetError.
+        """
+        return await self._dial(self._raw.tls_client(_raw(stream), client.raw))
+
+    async def tls_server(self, stream: Stream, server: TlsServer) -> EngineStream:
+        """Shake hands as a TLS server. Consumes the stream; a cancel closes it.
+
+        Raises NotTls, which gives the untouched stream back, when what comes first is no
+        ClientHello or ends before it is one; else as `tls_client`.
+        """
+        layered = await self._dial(self._raw.tls_server(_raw(stream), server.raw))
+        if layered.tls is None:
+            raise NotTls(layered)
+        return layered
 
     def datagrams(self, options: DialOptions | None = None) -> EngineDatagrams:
         """A direct way out for packets: one local port per address family, for all targets."""

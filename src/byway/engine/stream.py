@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from byway import _engine
 from byway.errors import EngineError
@@ -15,6 +16,17 @@ from byway.flow import Target
 from byway.interfaces import StreamInfo
 
 HOLD = 0.005  # seconds that held bytes wait for company
+
+
+@dataclass(frozen=True, slots=True)
+class TlsInfo:
+    """What a handshake has settled."""
+
+    version: str  # "1.2" or "1.3"
+    alpn: str | None
+    name: str | None  # that the client asked for
+    cipher: str  # the suite's registered name
+    resumed: bool
 
 
 class EngineStream:
@@ -40,6 +52,12 @@ class EngineStream:
         """The other side's address: the remote half of `info`, for the price of one call."""
         remote = self.raw.remote
         return Target.from_packed(*remote) if remote else None
+
+    @property
+    def tls(self) -> TlsInfo | None:
+        """What the handshake has settled, where the topmost layer is TLS."""
+        facts = self.raw.tls
+        return TlsInfo(*facts) if facts else None
 
     async def read(self, limit: int = 65536) -> bytes:
         """1..limit bytes. Raises EOFError at the end. A cancel loses nothing."""
