@@ -13,6 +13,8 @@ pub enum Mode {
     Probe,
     /// Load over UDP.
     Udp,
+    /// Seal and open, with the copies of a pair.
+    Cipher,
     /// Load over TCP.
     Work(Work),
 }
@@ -30,6 +32,17 @@ pub enum Work {
     PingPong,
     /// One request and reply, then silence.
     Idle,
+}
+
+/// The cipher of a pair, whatever the protocol calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// AES-128-GCM.
+    Aes128,
+    /// AES-256-GCM.
+    Aes256,
+    /// ChaCha20-Poly1305.
+    ChaCha20,
 }
 
 /// How the target is reached.
@@ -52,6 +65,7 @@ pub struct Args {
     pub listen: SocketAddrV4,
     pub target: SocketAddrV4,
     pub via: Via,
+    pub method: Method,
     pub conns: usize,
     pub window: usize,
     pub size: usize,
@@ -71,6 +85,7 @@ impl Args {
             listen: nowhere,
             target: nowhere,
             via: Via::Direct,
+            method: Method::Aes128,
             conns: 1,
             window: 32,
             size: 64,
@@ -88,6 +103,7 @@ impl Args {
                 "--listen" => args.listen = address(&value)?,
                 "--target" => args.target = address(&value)?,
                 "--via" => args.via = via(&value)?,
+                "--method" => args.method = method(&value)?,
                 "--conns" => args.conns = number(&value)?,
                 "--window" => args.window = number(&value)?,
                 "--size" => args.size = number(&value)?,
@@ -113,12 +129,23 @@ fn mode(word: &str) -> Result<Mode, String> {
         "relay" => Mode::Relay,
         "probe" => Mode::Probe,
         "udp" => Mode::Udp,
+        "cipher" => Mode::Cipher,
         "bulk" => Mode::Work(Work::Down),
         "cps" => Mode::Work(Work::Short),
         "pingpong" => Mode::Work(Work::PingPong),
         "idle" => Mode::Work(Work::Idle),
         _ => return Err(format!("unknown mode {word}")),
     })
+}
+
+fn method(text: &str) -> Result<Method, String> {
+    // Shadowsocks has names of its own for the same ciphers.
+    match text.strip_prefix("2022-blake3-").unwrap_or(text) {
+        "aes-128-gcm" => Ok(Method::Aes128),
+        "aes-256-gcm" => Ok(Method::Aes256),
+        "chacha20-ietf-poly1305" | "chacha20-poly1305" => Ok(Method::ChaCha20),
+        _ => Err(format!("no such cipher: {text}")),
+    }
 }
 
 fn via(text: &str) -> Result<Via, String> {
@@ -179,6 +206,19 @@ mod tests {
     }
 
     #[test]
+    fn knows_a_cipher_by_each_of_its_names() {
+        for (name, expected) in [
+            ("aes-128-gcm", Method::Aes128),
+            ("2022-blake3-aes-256-gcm", Method::Aes256),
+            ("2022-blake3-chacha20-poly1305", Method::ChaCha20),
+            ("chacha20-ietf-poly1305", Method::ChaCha20),
+        ] {
+            let args = parse(&format!("cipher --method {name}")).expect("a good line");
+            assert_eq!((args.mode, args.method), (Mode::Cipher, expected));
+        }
+    }
+
+    #[test]
     fn refuses_what_it_does_not_know() {
         for line in [
             "",
@@ -188,6 +228,7 @@ mod tests {
             "bulk --conns",
             "udp --size 8",
             "cps --via ftp:1.2.3.4:5",
+            "cipher --method rot13",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -9,6 +9,7 @@
 //! loadgen pingpong --conns N --size B             requests on kept connections
 //! loadgen idle     --conns N                      opens N, says READY, holds till stdin ends
 //! loadgen udp      --conns N --window W --size B  UDP echo, closed loop
+//! loadgen cipher   --method M                     the floor of a pair: two passes, four copies
 //! ```
 //! Clients take `--target A`, `--via direct | plain:A | socks5:A | http:A`, `--secs`, `--warm`, and
 //! `--copy` (no zero-copy). A is an IPv4 address and port. Each prints one line of JSON.
@@ -17,6 +18,7 @@
 //! `MSG_TRUNC`, so that it copies no payload and leaves the processor to the program under test.
 
 mod args;
+mod cipher;
 mod client;
 mod handshake;
 mod packets;
@@ -59,6 +61,7 @@ fn run(args: &Args) -> io::Result<()> {
         Mode::Relay => relay::serve(args.listen, args.target),
         Mode::Probe => probe(args),
         Mode::Udp => udp::run(args),
+        Mode::Cipher => cipher::run(args),
         Mode::Work(work) => client::run(args, work),
     }
 }

@@ -41,10 +41,19 @@ pub fn later(error: &io::Error) -> bool {
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, which all processes of this machine share.
 pub fn now() -> u64 {
+    clock(libc::CLOCK_MONOTONIC)
+}
+
+/// Processor nanoseconds that this thread has used.
+pub fn thread_time() -> u64 {
+    clock(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock(which: libc::clockid_t) -> u64 {
     let mut time = MaybeUninit::<libc::timespec>::zeroed();
     // SAFETY: the kernel fills the struct; zeroes are a valid one too.
     let time = unsafe {
-        libc::clock_gettime(libc::CLOCK_MONOTONIC, time.as_mut_ptr());
+        libc::clock_gettime(which, time.as_mut_ptr());
         time.assume_init()
     };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
@@ -53,7 +62,7 @@ pub fn now() -> u64 {
 /// User and system seconds this process has used.
 pub fn cpu_used() -> (f64, f64) {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: as in `now`.
+    // SAFETY: as in `clock`.
     let usage = unsafe {
         libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
         usage.assume_init()
@@ -89,7 +98,7 @@ fn raw_address(at: SocketAddrV4) -> libc::sockaddr_in {
 pub const ADDRESS_SIZE: libc::socklen_t = size_of::<libc::sockaddr_in>() as libc::socklen_t;
 
 fn set_option(
-    fd: &OwnedFd,
+    fd: &impl AsRawFd,
     level: libc::c_int,
     name: libc::c_int,
     value: libc::c_int,
@@ -206,7 +215,8 @@ pub fn end(fd: &OwnedFd) {
     unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) };
 }
 
-fn widen_buffers(fd: &OwnedFd) -> io::Result<()> {
+/// Gives a socket buffers as large as the system allows.
+pub fn widen_buffers(fd: &impl AsRawFd) -> io::Result<()> {
     for name in [libc::SO_RCVBUF, libc::SO_SNDBUF] {
         set_option(fd, libc::SOL_SOCKET, name, 4 << 20)?;
     }
