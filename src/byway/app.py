@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -53,6 +54,9 @@ from byway.system.own import OwnAddresses
 
 STDERR = 2
 
+Reread = Callable[[], Config]
+"""Reads an App's config again, from wherever it came. Raises ConfigError."""
+
 
 class App:
     """One running Byway. Use it as an async context manager, in one task.
@@ -62,7 +66,9 @@ class App:
     """
 
     def __init__(self, config: Config, resolver: Resolver | None = None) -> None:
-        self._config = config
+        self.config = config
+        self.started = time.monotonic()
+        self.outbounds: Mapping[str, Outbound] = {}
         self._resolver = resolver
         self._inbounds: list[Inbound] = []
         self._serving: list[asyncio.Task[None]] = []
@@ -73,8 +79,13 @@ class App:
         """Where each inbound listens, with real ports."""
         return {inbound.name: inbound.addresses for inbound in self._inbounds}
 
+    @property
+    def lines_lost(self) -> int:
+        """Log lines that found no room, since their reader was too slow."""
+        return self._writer.dropped
+
     async def __aenter__(self) -> Self:
-        config, limits = self._config, self._config.limits
+        config, limits = self.config, self.config.limits
         self._writer = _writer(config)
         self.log = Log(self._writer.write, config.log.level, config.log.format, config.log.flows)
         self._own_resolver = SystemResolver() if self._resolver is None else None
@@ -83,7 +94,7 @@ class App:
         self.engine = Engine()
         total = limits.flows or flows_for(open_files())
         self.ledger = Ledger(total, limits.flows_per_source)
-        outbounds = build_outbounds(config, self.engine, resolver)
+        outbounds = self.outbounds = build_outbounds(config, self.engine, resolver)
         sets = open_sets(config)
         router = Router(
             judge_of(config, sets.sets),
@@ -151,14 +162,14 @@ class App:
         for inbound in self._inbounds:
             inbound.close()
         self.log.info(
-            "draining", flows=len(self.ledger.live), within=f"{self._config.limits.drain}s"
+            "draining", flows=len(self.ledger.live), within=f"{self.config.limits.drain}s"
         )
         hurry = asyncio.ensure_future(self._hurry.wait())
         done = asyncio.gather(*(asyncio.shield(task) for task in self._serving))
         try:
             await asyncio.wait(
                 (hurry, done),
-                timeout=self._config.limits.drain,
+                timeout=self.config.limits.drain,
                 return_when=asyncio.FIRST_COMPLETED,
             )
         finally:

@@ -14,18 +14,19 @@ from collections.abc import Collection
 from byway.errors import Reason, Refused
 from byway.flow import Flow, Target
 from byway.interfaces import Relay
-from byway.rules import Verdict
+from byway.rules import NO_FACTS, Judge, Verdict
 
 
 class Passage:
     """One flow's way through Byway: who decided, by which chain, how much, how it ended.
 
-    `chain` is empty until it was dialled, `reason` until it ended. Times are `time.monotonic`.
+    `chain` is empty until it was dialled, `reason` until it ended. `judge` and `facts` are what
+    the verdict was made of, so that it can be explained later. Times are `time.monotonic`.
     """
 
     __slots__ = (
-        "_down", "_up", "chain", "failed", "flow", "reason", "relay", "started", "stopped", "task",
-        "verdict",
+        "_down", "_up", "chain", "facts", "failed", "flow", "judge", "reason", "relay", "started",
+        "stopped", "task", "verdict",
     )  # fmt: skip
 
     def __init__(self, flow: Flow) -> None:
@@ -33,6 +34,8 @@ class Passage:
         self.started = time.monotonic()
         self.stopped: float | None = None
         self.verdict: Verdict | None = None
+        self.judge: Judge | None = None
+        self.facts = NO_FACTS
         self.chain: tuple[str, ...] = ()
         self.relay: Relay | None = None
         self.task: asyncio.Task[object] | None = None
@@ -72,6 +75,8 @@ class Ledger:
         self.per_source = per_source
         self.past: deque[Passage] = deque(maxlen=past)
         self.carried = 0
+        self.failed = 0
+        self.up = self.down = 0  # of the flows that have ended
         self._live: dict[int, Passage] = {}
         self._sources: dict[bytes, int] = {}
 
@@ -98,6 +103,9 @@ class Ledger:
         """Note a flow's end, also of one that was not admitted."""
         passage.stop()
         self.past.append(passage)
+        self.failed += passage.failed
+        self.up += passage.up
+        self.down += passage.down
         if self._live.pop(passage.flow.id, None) is None:
             return
         self.carried += 1
@@ -106,6 +114,11 @@ class Ledger:
                 del self._sources[key]
             else:
                 self._sources[key] = count - 1
+
+    def find(self, flow_id: int) -> Passage | None:
+        """A flow by its id: a live one, or one of the past that is still remembered."""
+        live = self._live.get(flow_id)
+        return live or next((past for past in self.past if past.flow.id == flow_id), None)
 
     def cut(self, flow_id: int, reason: str = "cut by hand") -> bool:
         """End a live flow now. False when there is none with this id."""

@@ -10,20 +10,22 @@ from __future__ import annotations
 import json
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 from byway.ledger import Passage
-from byway.rules import Drop, Reject
+from byway.rules import Drop, Reject, Verdict
 
 Level = Literal["debug", "info", "warning", "error"]
+RECENT = 200  # lines that are kept for those who ask later
 LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class Log:
     """Makes lines and hands them to `write`, without their newline."""
 
-    __slots__ = ("_flows", "_json", "_least", "_second", "_stamp", "_write")
+    __slots__ = ("_flows", "_json", "_least", "_second", "_stamp", "_write", "recent", "taps")
 
     def __init__(
         self,
@@ -32,12 +34,24 @@ class Log:
         format: Literal["human", "json"] = "human",  # noqa: A002  (the config's word)
         flows: bool = True,
     ) -> None:
+        self.taps: set[Callable[[str], None]] = set()
+        self.recent: deque[str] = deque(maxlen=RECENT)
+        self._second = -1
+        self._stamp = ""
+        self.turn(write, level, format, flows)
+
+    def turn(
+        self,
+        write: Callable[[str], None],
+        level: Level,
+        format: Literal["human", "json"],  # noqa: A002  (the config's word)
+        flows: bool,
+    ) -> None:
+        """Go on like this. Whoever follows (`taps`) goes on following."""
         self._write = write
         self._least = LEVELS[level]
         self._json = format == "json"
         self._flows = flows and self._least <= LEVELS["info"]
-        self._second = -1
-        self._stamp = ""
 
     def debug(self, message: str, **fields: object) -> None:
         """Of use to who looks for a fault in Byway."""
@@ -80,6 +94,9 @@ class Log:
                 if value is not None:
                     line += f" {key}={_worded(value)}"
         self._write(line)
+        self.recent.append(line)
+        for tap in self.taps:
+            tap(line)
 
     def _time(self) -> str:
         now = time.time()
@@ -93,14 +110,6 @@ def flow_fields(passage: Passage) -> dict[str, object]:
     """A passage in the words of its log line, in order."""
     flow, verdict = passage.flow, passage.verdict
     rule = None if verdict is None else verdict.rule
-    if verdict is None:
-        word = "none"
-    elif isinstance(verdict, Reject):
-        word = "reject"
-    elif isinstance(verdict, Drop):
-        word = "drop"
-    else:
-        word = verdict.outbound
     return {
         "id": flow.id,
         "network": flow.network.value,
@@ -108,7 +117,7 @@ def flow_fields(passage: Passage) -> dict[str, object]:
         "source": "unix" if flow.source is None else str(flow.source),
         "user": flow.user,
         "target": str(flow.target),
-        "verdict": word,
+        "verdict": way_of(verdict),
         "rule": None if rule is None else f"{rule.file}:{rule.line}" if rule.line else rule.text,
         "chain": ">".join(passage.chain) or None,
         "up": passage.up,
@@ -116,6 +125,15 @@ def flow_fields(passage: Passage) -> dict[str, object]:
         "seconds": round(passage.duration, 3),
         "end": passage.reason,
     }
+
+
+def way_of(verdict: Verdict | None) -> str:
+    """A verdict in one word: the outbound's name, `reject`, `drop`, or `none` without one."""
+    if verdict is None:
+        return "none"
+    if isinstance(verdict, Reject):
+        return "reject"
+    return "drop" if isinstance(verdict, Drop) else verdict.outbound
 
 
 def escaped(text: str) -> str:

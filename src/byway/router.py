@@ -42,7 +42,7 @@ class Router:
         passage = Passage(arrival.flow)
         try:
             self._ledger.enter(passage)
-            passage.verdict = verdict = await self._judged(arrival.flow)
+            passage.verdict = verdict = await self._judged(arrival.flow, passage)
             if isinstance(verdict, Via):
                 with self._dialling:
                     far = await self._dialled(arrival, verdict, passage)
@@ -64,10 +64,11 @@ class Router:
             self._ledger.leave(passage)
             self._log.flow(passage)
 
-    async def _judged(self, flow: Flow) -> Verdict:
-        facts = NO_FACTS
-        while isinstance(verdict := self._judge.decide(flow, facts), Lacks):
-            facts = await self._finder.find(verdict.fact, flow, facts)
+    async def _judged(self, flow: Flow, passage: Passage) -> Verdict:
+        facts, judge = NO_FACTS, self._judge
+        passage.judge = judge
+        while isinstance(verdict := judge.decide(flow, facts), Lacks):
+            passage.facts = facts = await self._finder.find(verdict.fact, flow, facts)
         return verdict
 
     def _dialled(

@@ -8,26 +8,27 @@ import os
 import signal
 import sys
 
-from byway.app import App
+from byway.api.control import Control
+from byway.app import App, Reread
 from byway.config import Config
 from byway.log import escaped
 from byway.system.limits import raise_open_files
 
 
-def run(config: Config) -> int:
+def run(config: Config, reread: Reread) -> int:
     """Serve until SIGINT or SIGTERM, then drain; a second signal ends it at once."""
     raise_open_files()
     try:
-        asyncio.run(_serve(config))
+        asyncio.run(_serve(config, reread))
     except OSError as error:
         print(f"byway: {escaped(error.strerror or str(error))}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(config: Config) -> None:
+async def _serve(config: Config, reread: Reread) -> None:
     asked = asyncio.Event()
-    async with App(config) as app:
+    async with App(config) as app, Control(app, reread):
 
         def stop() -> None:
             if asked.is_set():

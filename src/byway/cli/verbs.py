@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from byway.cli import live
 from byway.cli.version import version
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
     lab.add_argument("arguments", nargs="?", metavar="HOST", help="on which host (the laptop)")
     lab.set_defaults(verb=partial(_program, "byway.lab"))
 
+    live.add_verbs(verbs)
+
     schema = verbs.add_parser("schema", help="print the config's JSON Schema")
     schema.set_defaults(verb=_schema)
     return top
@@ -63,7 +66,7 @@ def _run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    return run(config)
+    return run(config, lambda: _loaded(options.config, options.links))
 
 
 def _loaded(file: str | None, links: list[str]) -> Config:

@@ -11,6 +11,7 @@ from byway.config.links import is_link, read_link, write_link
 from byway.config.load import default, from_links, load, load_text
 from byway.config.model import (
     Config,
+    Control,
     DirectOutbound,
     ForwardInbound,
     HttpInbound,
@@ -32,6 +33,7 @@ from byway.config.values import UnixPath
 __all__ = [
     "Conditions",
     "Config",
+    "Control",
     "DirectOutbound",
     "FileSet",
     "ForwardInbound",

@@ -19,6 +19,7 @@ from byway.config.links import is_link, read_link
 from byway.config.model import (
     RESERVED,
     Config,
+    Control,
     DirectOutbound,
     ForwardInbound,
     HttpInbound,
@@ -92,6 +93,7 @@ class _Checker:
         self._fill_in_defaults()
         log = self._section(Log, ("log",))
         limits = self._section(Limits, ("limits",))
+        control = self._section(Control, ("control",))
         inbounds = self._named("inbounds", "inbound", INBOUNDS)
         self._read_links()
         outbounds = self._named("outbounds", "outbound", OUTBOUNDS)
@@ -103,6 +105,7 @@ class _Checker:
         config = Config.model_construct(
             log=log or Log(),
             limits=limits or Limits(),
+            control=control or Control(),
             inbounds=inbounds,
             outbounds=outbounds,
             sets=sets,

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr
 
 from byway.config.conditions import RuleEntry, SetConfig
+from byway.config.control import ControlSocket, MetricsAddress
 from byway.config.section import Section
 from byway.config.values import (
     AutoFlag,
@@ -74,6 +75,15 @@ class Limits(Section):
     """Targets of one UDP session."""
     drain: Annotated[float, duration("0s", "10m")] = Field(default="5s", validate_default=True)
     """How long flows may go on after Ctrl-C or SIGTERM."""
+
+
+class Control(Section):
+    """The control interface of a running Byway."""
+
+    socket: ControlSocket = "auto"
+    """Its unix socket: a path, `auto` (in `$XDG_RUNTIME_DIR/byway` or `/run/byway`) or `off`."""
+    metrics: MetricsAddress | None = None
+    """A loopback address for Prometheus: `/metrics`, and nothing else."""
 
 
 class User(Section):
@@ -195,6 +205,7 @@ class Config(Section):
 
     log: Log = Field(default_factory=Log)
     limits: Limits = Field(default_factory=Limits)
+    control: Control = Field(default_factory=Control)
     inbounds: dict[str, InboundConfig] = Field(default={})
     """The ways in, by name; none: a mixed proxy on 127.0.0.1:1080."""
     outbounds: dict[str, OutboundConfig] = Field(default={})

@@ -1,0 +1,124 @@
+"""HTTP/1.1 as the control interface speaks it (RFC 9112): small requests, JSON or line answers.
+
+Pure: bytes and values. A request with a body needs a length; chunks are refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from byway.protocols.http import HeadError, parse_request
+
+HEAD_LIMIT = 16 * 1024
+"""Bytes of a request's head: our own clients send some hundred."""
+
+BODY_LIMIT = 64 * 1024
+"""Bytes of a request's body: a question, never a config."""
+
+JSON = "application/json"
+LINES = "application/x-ndjson"
+TEXT = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus' text exposition format
+
+_PHRASES = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    413: "Content Too Large",
+    422: "Unprocessable Content",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+
+class Denied(Exception):  # noqa: N818 - it is an answer
+    """What is wrong with a request, and the status that says so."""
+
+    def __init__(self, status: int, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request: its path without the query, the query's last word for each key, the body."""
+
+    method: str
+    path: str
+    query: dict[str, str] = field(default_factory=dict)
+    length: int = 0
+    keep: bool = True
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: `body` becomes JSON; a text goes out as it is."""
+
+    body: object
+    status: int = 200
+    kind: str = JSON
+
+    def encode(self, keep: bool) -> bytes:
+        """The whole response."""
+        text = self.body if isinstance(self.body, str) else json.dumps(self.body, default=str)
+        data = text.encode() + (b"\n" if self.kind == JSON else b"")
+        return head(self.status, self.kind, f"Content-Length: {len(data)}", keep) + data
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """An answer without an end: one JSON object a line, until the client leaves."""
+
+    lines: AsyncGenerator[str, None]
+
+
+def asked(data: bytes) -> Asked:
+    """Read a request's head, without its empty line. Raises Denied."""
+    try:
+        read = parse_request(data)
+    except HeadError as error:
+        raise Denied(error.status, str(error)) from None
+    fields = {name.lower(): value for name, value in read.fields}
+    if b"transfer-encoding" in fields:
+        raise Denied(400, "a body needs a Content-Length here")
+    length = fields.get(b"content-length", b"0")
+    if not length.isdigit() or len(length) > 9:
+        raise Denied(400, "a bad Content-Length")
+    if int(length) > BODY_LIMIT:
+        raise Denied(413, f"the body is larger than {BODY_LIMIT} bytes")
+    parts = urlsplit(read.uri)
+    keep = read.minor > 0 and fields.get(b"connection", b"").lower() != b"close"
+    host = fields.get(b"host", b"").decode("latin-1")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=16))
+    return Asked(read.method, unquote(parts.path), query, int(length), keep, host)
+
+
+def denial(why: Denied) -> Reply:
+    """The answer that says no."""
+    found: dict[str, object] = {"error": str(why)}
+    if why.hint:
+        found["hint"] = why.hint
+    return Reply(found, why.status)
+
+
+def head(status: int, kind: str, framing: str, keep: bool) -> bytes:
+    """A response's head."""
+    connection = "keep-alive" if keep else "close"
+    return (
+        f"HTTP/1.1 {status} {_PHRASES.get(status, 'Error')}\r\nContent-Type: {kind}\r\n"
+        f"{framing}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
+        f"Connection: {connection}\r\n\r\n"
+    ).encode()
+
+
+def chunk(data: bytes) -> bytes:
+    """A chunk of a body (RFC 9112 section 7.1); an empty one ends it."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,0 +1,50 @@
+"""The status as Prometheus reads it (text exposition format 0.0.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+View = Mapping[str, object]
+
+
+def exposition(status: View) -> str:
+    """The lines of a status view."""
+    return "\n".join([*_lines(status), ""])
+
+
+def _lines(status: View) -> Iterator[str]:
+    flows = cast("Mapping[str, int]", status["flows"])
+    memory = cast("Mapping[str, int]", status["memory"])
+    yield from _metric("byway_info", "gauge", "The version.", 1, version=status["version"])
+    yield from _metric("byway_uptime_seconds", "gauge", "Since the start.", status["uptime"])
+    yield from _metric("byway_flows_live", "gauge", "Flows on the road.", flows["live"])
+    yield from _metric("byway_flows_total", "counter", "Flows that ended.", flows["carried"])
+    yield from _metric("byway_flows_failed_total", "counter", "Of them, failed.", flows["failed"])
+    yield from _metric("byway_up_bytes_total", "counter", "Client to target.", flows["up"])
+    yield from _metric("byway_down_bytes_total", "counter", "Target to client.", flows["down"])
+    for name, value in memory.items():
+        yield from _metric(f"byway_memory_{name}_bytes", "gauge", "Memory.", value)
+    for name, value in cast("Mapping[str, int]", status["engine"]).items():
+        yield from _metric(f"byway_engine_{name}", "gauge", "Of the engine.", value)
+    degraded = cast("list[object]", status["degraded"])
+    yield from _metric("byway_degraded", "gauge", "Things not as they should be.", len(degraded))
+    yield "# HELP byway_outbound_flows Live flows by outbound."
+    yield "# TYPE byway_outbound_flows gauge"
+    for outbound in cast("list[View]", status["outbounds"]):
+        yield f"byway_outbound_flows{_labels(outbound=outbound['name'])} {outbound['flows']}"
+
+
+def _metric(name: str, kind: str, told: str, value: object, **labels: object) -> Iterator[str]:
+    yield f"# HELP {name} {told}"
+    yield f"# TYPE {name} {kind}"
+    yield f"{name}{_labels(**labels)} {value}"
+
+
+def _labels(**labels: object) -> str:
+    escaped = (
+        (name, str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n"))
+        for name, value in labels.items()
+    )
+    inside = ",".join(f'{name}="{value}"' for name, value in escaped)
+    return f"{{{inside}}}" if inside else ""

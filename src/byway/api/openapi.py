@@ -1,0 +1,178 @@
+"""The OpenAPI description of the control interface (OpenAPI 3.1), as plain data."""
+
+from __future__ import annotations
+
+Schema = dict[str, object]
+
+
+def description() -> Schema:
+    """The whole description, as `GET /openapi.json` gives it."""
+    from byway.api.routes import version
+
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Byway's control interface",
+            "version": version(),
+            "description": "HTTP/1.1 on a unix socket; for processes of the same user, or root.",
+        },
+        "paths": _paths(),
+        "components": {"schemas": _SCHEMAS},
+    }
+
+
+def _paths() -> Schema:
+    number = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}
+    return {
+        "/openapi.json": {"get": _asks("This description.", {"type": "object"})},
+        "/status": {"get": _asks("What runs, and how it is.", _ref("Status"))},
+        "/flows": {
+            "get": _asks(
+                "The flows on the road, and the last that left it.",
+                _ref("Flows"),
+                _query("sort", {"enum": ["id", "rate", "bytes", "up", "down", "age"]}),
+                _query("limit", {"type": "integer", "maximum": 1000}),
+                _query("past", {"type": "integer", "maximum": 1000}),
+            )
+        },
+        "/flows/{id}": {
+            "get": _asks("One flow, live or past.", _ref("Flow"), number),
+            "delete": _asks("End a live flow now.", _object(cut="integer"), number),
+        },
+        "/log": {
+            "get": _asks(
+                "The last log lines; with `follow` one JSON object a line, without an end.",
+                _object(lines="array"),
+                _query("recent", {"type": "integer", "maximum": 200}),
+                _query("follow", {"enum": ["1", "true"]}),
+            )
+        },
+        "/metrics": {
+            "get": {
+                "summary": "The status for Prometheus.",
+                "responses": {"200": {"description": "text", "content": {"text/plain": {}}}},
+            }
+        },
+    }
+
+
+def _asks(summary: str, answer: Schema, *parameters: Schema) -> Schema:
+    return {
+        "summary": summary,
+        "parameters": list(parameters),
+        "responses": {
+            "200": {
+                "description": "yes",
+                "content": {"application/json": {"schema": answer}},
+            },
+            "default": {
+                "description": "no, and why",
+                "content": {"application/json": {"schema": _ref("Error")}},
+            },
+        },
+    }
+
+
+def _query(name: str, schema: Schema) -> Schema:
+    return {"name": name, "in": "query", "required": False, "schema": schema}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(**kinds: str) -> Schema:
+    """An object with just these keys, all there."""
+    return _shape({key: {"type": kind} for key, kind in kinds.items()})
+
+
+def _shape(properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _list(schema: Schema) -> Schema:
+    return {"type": "array", "items": schema}
+
+
+_STRINGS = _list({"type": "string"})
+_NUMBERS: Schema = {"type": "object", "additionalProperties": {"type": "number"}}
+
+_RULE = _object(file="string", line="integer", text="string")
+_FLOW = _shape(
+    {
+        "id": {"type": "integer"},
+        "live": {"type": "boolean"},
+        "network": {"enum": ["tcp", "udp"]},
+        "inbound": {"type": "string"},
+        "source": {"type": "string"},
+        "user": {"type": ["string", "null"]},
+        "target": {"type": "string"},
+        "verdict": {"type": "string"},
+        "rule": {"anyOf": [_RULE, {"type": "null"}]},
+        "chain": _STRINGS,
+        "up": {"type": "integer"},
+        "down": {"type": "integer"},
+        "up_rate": {"type": "integer"},
+        "down_rate": {"type": "integer"},
+        "seconds": {"type": "number"},
+        "failed": {"type": "boolean"},
+        "end": {"type": ["string", "null"]},
+    }
+)
+
+_SCHEMAS: Schema = {
+    "Error": {
+        "type": "object",
+        "properties": {"error": {"type": "string"}, "hint": {"type": "string"}},
+        "required": ["error"],
+    },
+    "Flow": _FLOW,
+    "Flows": _shape(
+        {
+            "live": _list(_FLOW),
+            "past": _list(_FLOW),
+            "total": {"type": "integer"},
+            "carried": {"type": "integer"},
+            "failed": {"type": "integer"},
+        }
+    ),
+    "Status": _shape(
+        {
+            "version": {"type": "string"},
+            "pid": {"type": "integer"},
+            "uptime": {"type": "number"},
+            "config": {"type": "string"},
+            "inbounds": _list(
+                _shape(
+                    {
+                        "name": {"type": "string"},
+                        "type": {"type": "string"},
+                        "addresses": _STRINGS,
+                    }
+                )
+            ),
+            "outbounds": _list(
+                _shape(
+                    {
+                        "name": {"type": "string"},
+                        "type": {"type": "string"},
+                        "chain": _STRINGS,
+                        "networks": _STRINGS,
+                        "flows": {"type": "integer"},
+                    }
+                )
+            ),
+            "rules": {"type": "integer"},
+            "flows": _NUMBERS,
+            "limits": _NUMBERS,
+            "engine": _NUMBERS,
+            "memory": _NUMBERS,
+            "degraded": _list(_object(what="string", why="string")),
+        }
+    ),
+}

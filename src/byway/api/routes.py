@@ -1,0 +1,170 @@
+"""What can be asked of a running Byway, and what is answered: one table, one method each.
+
+`openapi.py` describes the same table; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from importlib import metadata
+
+from byway.api import views
+from byway.api.message import TEXT, Asked, Denied, Follow, Reply
+from byway.app import App, Reread
+from byway.ledger import Passage
+
+MOST_FLOWS = 1000  # in one answer
+WAITING = 1024  # log lines that a slow follower may leave waiting
+
+Route = Callable[[Asked, object], Awaitable[Reply | Follow]]
+Key = Callable[[Passage], float]
+
+
+class Routes:
+    """Answers requests out of an App."""
+
+    def __init__(self, app: App, reread: Reread) -> None:
+        self._app = app
+        self._reread = reread
+        self._rates = views.Rates()
+        self._reloading = asyncio.Lock()
+        self.table: dict[tuple[str, str], Route] = {
+            ("GET", "/openapi.json"): self._openapi,
+            ("GET", "/status"): self._status,
+            ("GET", "/flows"): self._flows,
+            ("GET", "/flows/{id}"): self._flow,
+            ("DELETE", "/flows/{id}"): self._cut,
+            ("GET", "/log"): self._log,
+            ("GET", "/metrics"): self._metrics,
+        }
+
+    async def answer(self, asked: Asked, question: object) -> Reply | Follow:
+        """The answer to a request; `question` is its JSON body. Raises Denied."""
+        route = self.table.get((asked.method, pattern_of(asked.path)))
+        if route is not None:
+            return await route(asked, question)
+        known = [method for method, path in self.table if path == pattern_of(asked.path)]
+        if known:
+            raise Denied(405, f"{asked.path} knows {', '.join(known)}")
+        raise Denied(404, f"there is no {asked.path}", "GET /openapi.json lists what there is")
+
+    async def _openapi(self, _: Asked, __: object) -> Reply:
+        from byway.api.openapi import description
+
+        return Reply(description())
+
+    async def _status(self, _: Asked, __: object) -> Reply:
+        return Reply(views.status_view(self._app, version()))
+
+    async def _flows(self, asked: Asked, _: object) -> Reply:
+        """Live flows and recently ended ones, the first of each by the order asked for."""
+        ledger, rates = self._app.ledger, self._rates
+        most = _number(asked, "limit", 100, MOST_FLOWS)
+        past = _number(asked, "past", 0, MOST_FLOWS)
+        word = asked.query.get("sort", "id")
+        if word not in SORTS:
+            raise Denied(400, f"sort by one of {', '.join(SORTS)}")
+        rates.sample(ledger.live)
+        keys = {**SORTS, "rate": lambda passage: sum(rates.of(passage))}
+        live = heapq.nlargest(most, ledger.live, keys[word])
+        ended = [ledger.past[-at] for at in range(1, min(past, len(ledger.past)) + 1)]
+        found = {
+            "live": [views.flow_view(passage, rates) for passage in live],
+            "past": [views.flow_view(passage, rates) for passage in ended],
+            "total": len(ledger.live),
+            "carried": ledger.carried,
+            "failed": ledger.failed,
+        }
+        return Reply(found)
+
+    async def _flow(self, asked: Asked, _: object) -> Reply:
+        return Reply(views.flow_view(self._found(asked), self._rates))
+
+    async def _cut(self, asked: Asked, _: object) -> Reply:
+        passage = self._found(asked)
+        if not self._app.ledger.cut(passage.flow.id):
+            raise Denied(409, f"flow {passage.flow.id} has ended: {passage.reason}")
+        return Reply({"cut": passage.flow.id})
+
+    async def _log(self, asked: Asked, _: object) -> Reply | Follow:
+        recent = list(self._app.log.recent)
+        recent = recent[len(recent) - _number(asked, "recent", 20, len(recent)) :]
+        if asked.query.get("follow") not in ("1", "true"):
+            return Reply({"lines": recent})
+        return Follow(self._following(recent))
+
+    async def _following(self, recent: list[str]) -> AsyncGenerator[str, None]:
+        """Lines from now on. What a slow reader leaves waiting too long is counted and left out."""
+        waiting: asyncio.Queue[str] = asyncio.Queue(WAITING)
+        lost = 0
+
+        def take(line: str) -> None:
+            nonlocal lost
+            if waiting.full():
+                lost += 1
+            else:
+                waiting.put_nowait(line)
+
+        taps = self._app.log.taps
+        taps.add(take)
+        try:
+            for line in recent:
+                yield json.dumps({"line": line})
+            while True:
+                line = await waiting.get()
+                yield json.dumps({"line": line})
+                if lost and waiting.empty():
+                    yield json.dumps({"lost": lost})
+                    lost = 0
+        finally:
+            taps.discard(take)
+
+    async def _metrics(self, _: Asked, __: object) -> Reply:
+        from byway.api.metrics import exposition
+
+        return Reply(exposition(views.status_view(self._app, version())), kind=TEXT)
+
+    def _found(self, asked: Asked) -> Passage:
+        passage = self._app.ledger.find(int(asked.path.rpartition("/")[2]))
+        if passage is None:
+            raise Denied(404, "there is no such flow, or it is long past", "byway flows lists them")
+        return passage
+
+
+SORTS: dict[str, Key] = {
+    "id": lambda passage: passage.flow.id,
+    "rate": lambda passage: 0.0,
+    "bytes": lambda passage: passage.up + passage.down,
+    "up": lambda passage: passage.up,
+    "down": lambda passage: passage.down,
+    "age": lambda passage: passage.duration,
+}
+
+
+def pattern_of(path: str) -> str:
+    """A path as the table has it: a number in it is an id."""
+    return "/".join("{id}" if _is_id(step) else step for step in path.split("/"))
+
+
+def version() -> str:
+    """The installed version."""
+    try:
+        return metadata.version("byway")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _is_id(step: str) -> bool:
+    return step.isascii() and step.isdigit() and len(step) <= 18
+
+
+def _number(asked: Asked, key: str, default: int, most: int) -> int:
+    text = asked.query.get(key)
+    if text is None:
+        return min(default, most)
+    if not _is_id(text):
+        raise Denied(400, f"{key} is a number")
+    return min(int(text), most)

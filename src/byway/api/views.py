@@ -1,0 +1,154 @@
+"""What the control interface shows of an App, as plain data for JSON."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from byway.app import App
+from byway.ledger import Passage
+from byway.log import way_of
+from byway.rules import RuleRef
+
+View = dict[str, object]
+
+FRESH = 10.0  # seconds that a sample is good for a rate
+LEAST = 0.25  # seconds between two samples
+
+
+class Rates:
+    """Bytes per second of the flows now on the road, by what moved since somebody last asked."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._before: dict[int, tuple[int, int]] = {}
+        self._taken = -FRESH
+        self._rates: dict[int, tuple[float, float]] = {}
+
+    def sample(self, passages: Iterable[Passage]) -> None:
+        """Read every counter, unless that was done a moment ago."""
+        now = self._clock()
+        since = now - self._taken
+        if since < LEAST:
+            return
+        before, fresh = self._before, since <= FRESH
+        self._before, self._rates, self._taken = {}, {}, now
+        for passage in passages:
+            number, up, down = passage.flow.id, passage.up, passage.down
+            self._before[number] = (up, down)
+            old = before.get(number) if fresh else None
+            if old is None:
+                old, spent = (0, 0), max(passage.duration, LEAST)
+            else:
+                spent = since
+            self._rates[number] = ((up - old[0]) / spent, (down - old[1]) / spent)
+
+    def of(self, passage: Passage) -> tuple[float, float]:
+        """Up and down; nothing for a flow that ended."""
+        return self._rates.get(passage.flow.id, (0.0, 0.0))
+
+
+def flow_view(passage: Passage, rates: Rates) -> View:
+    """One flow, live or past."""
+    flow, verdict = passage.flow, passage.verdict
+    live = passage.stopped is None
+    up_rate, down_rate = rates.of(passage) if live else (0.0, 0.0)
+    return {
+        "id": flow.id,
+        "live": live,
+        "network": flow.network.value,
+        "inbound": flow.inbound,
+        "source": "unix" if flow.source is None else str(flow.source),
+        "user": flow.user,
+        "target": str(flow.target),
+        "verdict": way_of(verdict),
+        "rule": None if verdict is None else rule_view(verdict.rule),
+        "chain": list(passage.chain),
+        "up": passage.up,
+        "down": passage.down,
+        "up_rate": round(up_rate),
+        "down_rate": round(down_rate),
+        "seconds": round(passage.duration, 3),
+        "failed": passage.failed,
+        "end": passage.reason or None,
+    }
+
+
+def rule_view(rule: RuleRef) -> View:
+    """Which rule: file and line (0: it has none), and its text."""
+    return {"file": rule.file, "line": rule.line, "text": rule.text}
+
+
+def status_view(app: App, version: str) -> View:
+    """The whole of a running Byway."""
+    config, ledger = app.config, app.ledger
+    limits = config.limits
+    live: dict[str, int] = {}
+    for passage in ledger.live:
+        for hop in passage.chain:
+            live[hop] = live.get(hop, 0) + 1
+    return {
+        "version": version,
+        "pid": os.getpid(),
+        "uptime": round(time.monotonic() - app.started, 3),
+        "config": config.file,
+        "inbounds": [
+            {"name": name, "type": config.inbounds[name].type, "addresses": list(addresses)}
+            for name, addresses in app.addresses.items()
+        ],
+        "outbounds": [
+            {
+                "name": name,
+                "type": config.outbounds[name].type,
+                "chain": list(outbound.chain),
+                "networks": sorted(network.value for network in outbound.networks),
+                "flows": live.get(name, 0),
+            }
+            for name, outbound in app.outbounds.items()
+        ],
+        "rules": len(config.rules),
+        "flows": {
+            "live": len(ledger.live),
+            "carried": ledger.carried,
+            "failed": ledger.failed,
+            "up": ledger.up + sum(passage.up for passage in ledger.live),
+            "down": ledger.down + sum(passage.down for passage in ledger.live),
+        },
+        "limits": {
+            "flows": ledger.total,
+            "flows_per_source": ledger.per_source,
+            "udp_sessions": limits.udp_sessions,
+            "udp_targets": limits.udp_targets,
+            "handshake": limits.handshake,
+            "dial": limits.dial,
+            "idle": limits.idle,
+            "udp_idle": limits.udp_idle,
+            "head": limits.head,
+            "drain": limits.drain,
+        },
+        "engine": app.engine.stats(),
+        "memory": memory_view(),
+        "degraded": degraded(app),
+    }
+
+
+def memory_view() -> View:
+    """Resident bytes by part: `code` comes from files, `heap` is ours alone (proc(5), statm)."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        resident, shared = (int(word) for word in file.read().split()[1:3])
+    page = os.sysconf("SC_PAGE_SIZE")
+    return {
+        "resident": resident * page,
+        "code": shared * page,
+        "heap": (resident - shared) * page,
+    }
+
+
+def degraded(app: App) -> Sequence[View]:
+    """What is not as the config wants it, and why."""
+    found: list[View] = []
+    if app.lines_lost:
+        found.append({"what": "log", "why": f"{app.lines_lost} lines were lost: slow reader"})
+    found += [{"what": "config", "why": str(warning)} for warning in app.config.warnings]
+    return found

@@ -1,0 +1,159 @@
+"""The verbs that ask a running Byway: thin clients of its control interface."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from byway.api.client import Client
+
+    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+SORTS = ("id", "rate", "bytes", "up", "down", "age")
+
+
+def add_verbs(verbs: Verbs) -> None:
+    """Add them to the command line."""
+    status = _asking(verbs, "status", "say what a running Byway does, and how it is")
+    _json_option(status)
+    status.set_defaults(verb=_status)
+
+    flows = _asking(verbs, "flows", "show the flows on the road; `flows cut ID` ends one")
+    flows.add_argument("what", nargs="?", choices=["cut"], help="end flows by their ids")
+    flows.add_argument("ids", nargs="*", type=int, metavar="ID", help="which ones")
+    flows.add_argument("-w", "--watch", action="store_true", help="look again and again; q leaves")
+    flows.add_argument("--sort", choices=SORTS, help="the largest first (id: the newest)")
+    flows.add_argument("--past", type=int, metavar="N", help="so many of those that ended")
+    flows.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many")
+    flows.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="with --watch")
+    _json_option(flows)
+    flows.set_defaults(verb=_flows)
+
+    log = _asking(verbs, "log", "print the last log lines of a running Byway")
+    log.add_argument("-f", "--follow", action="store_true", help="go on with every new one")
+    log.add_argument("-n", "--lines", type=int, default=20, metavar="N", help="how many")
+    log.set_defaults(verb=_log)
+
+
+def _asking(verbs: Verbs, name: str, told: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
+    verb.add_argument("--socket", metavar="PATH", help="the control socket of the Byway to ask")
+    return verb
+
+
+def _json_option(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="for programs")
+
+
+def asked(options: argparse.Namespace, ask: Callable[[Client], int]) -> int:
+    """Ask the running Byway that the options name; tell what goes wrong."""
+    import os
+
+    from byway.api.client import Client, found
+    from byway.errors import BywayError
+    from byway.log import escaped
+
+    client = None
+    try:
+        client = Client(found(options.socket, os.environ))
+        return ask(client)
+    except BywayError as error:
+        print(f"byway: {escaped(str(error))}", file=sys.stderr)
+        if error.hint:
+            print(f"  hint: {escaped(error.hint)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if client is not None:
+            client.close()
+
+
+def _status(options: argparse.Namespace) -> int:
+    from byway.cli.tables import status_lines
+
+    def ask(client: Client) -> int:
+        answer = client.ask("GET", "/status")
+        _say(answer) if options.json else print("\n".join(status_lines(answer)))
+        return 0
+
+    return asked(options, ask)
+
+
+def _flows(options: argparse.Namespace) -> int:
+    if options.what == "cut":
+        return asked(options, lambda client: _cut(client, options.ids))
+    return asked(options, lambda client: _listed(client, options))
+
+
+def _listed(client: Client, options: argparse.Namespace) -> int:
+    import shutil
+
+    from byway.cli.tables import flow_lines
+
+    watched = options.watch and not options.json and sys.stdout.isatty()
+    past = (20 if watched or not options.watch else 0) if options.past is None else options.past
+    query = {"sort": options.sort or ("rate" if watched else "id"), "limit": options.limit}
+    if watched:
+        from byway.cli.watch import watch
+
+        return watch(client, query["sort"], past, options.every)
+    while True:
+        answer = client.ask("GET", "/flows", None, **query, past=past)
+        if options.json:
+            _say(answer)
+        else:
+            width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 160
+            print("\n".join(flow_lines(answer, width)), flush=True)
+        if not options.watch:
+            return 0
+        import time
+
+        time.sleep(options.every)
+
+
+def _cut(client: Client, ids: list[int]) -> int:
+    from byway.api.client import Told
+
+    if not ids:
+        print("byway: which flows? byway flows cut ID...", file=sys.stderr)
+        return 2
+    status = 0
+    for number in ids:
+        try:
+            client.ask("DELETE", f"/flows/{number}")
+            print(f"cut {number}")
+        except Told as error:
+            print(f"byway: {number}: {error}", file=sys.stderr)
+            status = 1
+    return status
+
+
+def _log(options: argparse.Namespace) -> int:
+    from byway.log import escaped
+
+    def ask(client: Client) -> int:
+        if not options.follow:
+            answer = client.ask("GET", "/log", None, recent=options.lines)
+            lines = answer["lines"]
+            assert isinstance(lines, list)
+            for line in lines:
+                print(escaped(str(line)))
+            return 0
+        for found in client.follow("/log", follow=1, recent=options.lines):
+            if "lost" in found:
+                print(f"({found['lost']} lines were lost on the way here)", flush=True)
+            else:
+                print(escaped(str(found["line"])), flush=True)
+        return 0
+
+    return asked(options, ask)
+
+
+def _say(answer: object) -> None:
+    import json
+
+    print(json.dumps(answer), flush=True)

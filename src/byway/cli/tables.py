@@ -1,0 +1,154 @@
+"""What a running Byway says of itself, in lines for a terminal. Pure: answers in, lines out.
+
+All that came from the network is escaped before it is cut to its column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+from byway.log import escaped
+
+View = Mapping[str, object]
+
+WIDE = 110  # columns, from which on the rule has a place of its own
+
+
+def flow_lines(answer: View, width: int) -> Sequence[str]:
+    """The table of an answer of /flows."""
+    live, past = _views(answer["live"]), _views(answer["past"])
+    lines = [title(width)]
+    lines += [flow_line(flow, width) for flow in live]
+    if past:
+        lines += ["", f"ended lately ({answer['carried']} in all, {answer['failed']} failed)"]
+        lines += [flow_line(flow, width) for flow in past]
+    lines.append("")
+    lines.append(f"{answer['total']} on the road")
+    return lines
+
+
+def title(width: int) -> str:
+    """The head of the table."""
+    return _laid("id", "age", "target", "by", "up", "down", "rate", "rule or end", width)
+
+
+def flow_line(flow: View, width: int) -> str:
+    """One flow."""
+    rule = cast("View | None", flow["rule"])
+    if flow["live"]:
+        rate = cast(int, flow["up_rate"]) + cast(int, flow["down_rate"])
+        moving = f"{size(rate)}/s" if rate else "-"
+        last = "" if rule is None else rule_words(rule)
+    else:
+        moving, last = "", str(flow["end"])
+    if width < WIDE and not flow["live"]:
+        moving = "failed" if flow["failed"] else "ended"
+    mark = "" if flow["network"] == "tcp" else "/udp"
+    hops = cast("Sequence[str]", flow["chain"])
+    return _laid(
+        str(flow["id"]),
+        age(cast(float, flow["seconds"])),
+        escaped(f"{flow['target']}{mark}"),
+        escaped(">".join(hops) or str(flow["verdict"])),
+        size(cast(int, flow["up"])),
+        size(cast(int, flow["down"])),
+        moving,
+        escaped(last),
+        width,
+    )
+
+
+def rule_words(rule: View) -> str:
+    """A rule in short: its file's name and line, or its text where it has none."""
+    if not rule["line"]:
+        return str(rule["text"])
+    return f"{str(rule['file']).rpartition('/')[2]}:{rule['line']} {rule['text']}"
+
+
+def status_lines(answer: View) -> Iterator[str]:
+    """The whole status."""
+    flows, memory = cast(View, answer["flows"]), cast(View, answer["memory"])
+    version, config = answer["version"], escaped(str(answer["config"]))
+    up_for = age(cast(float, answer["uptime"]))
+    yield f"byway {version}, pid {answer['pid']}, up {up_for}, {config}"
+    yield ""
+    ended = f"{flows['carried']} ended, {flows['failed']} failed"
+    yield f"flows     {flows['live']} on the road, {ended}"
+    yield f"moved     {size(cast(int, flows['up']))} up, {size(cast(int, flows['down']))} down"
+    parts = ", ".join(
+        f"{name} {size(cast(int, value))}" for name, value in memory.items() if name != "resident"
+    )
+    yield f"memory    {size(cast(int, memory['resident']))} ({parts})"
+    engine = cast("Mapping[str, int]", answer["engine"])
+    yield f"engine    {', '.join(f'{value} {name}' for name, value in engine.items())}"
+    limits = cast("Mapping[str, float]", answer["limits"])
+    yield f"limits    {', '.join(f'{name} {value:g}' for name, value in limits.items())}"
+    yield f"rules     {answer['rules']}"
+    yield ""
+    yield "in"
+    for inbound in _views(answer["inbounds"]):
+        addresses = ", ".join(cast("list[str]", inbound["addresses"]))
+        yield f"  {inbound['name']!s:<16} {inbound['type']!s:<12} {escaped(addresses)}"
+    yield "out"
+    for outbound in _views(answer["outbounds"]):
+        chain = " > ".join(cast("list[str]", outbound["chain"]))
+        networks = " ".join(cast("list[str]", outbound["networks"]))
+        busy = f"{outbound['flows']} flows"
+        yield escaped(
+            f"  {outbound['name']!s:<16} {outbound['type']!s:<12} {networks:<8} {busy:<10} {chain}"
+        )
+    degraded = _views(answer["degraded"])
+    yield ""
+    yield "all is well" if not degraded else "degraded"
+    for thing in degraded:
+        yield f"  {thing['what']}: {escaped(str(thing['why']))}"
+
+
+def size(count: float) -> str:
+    """Bytes in at most six characters: 999, 1.2K, 34K, 5.6M."""
+    if count < 1000:
+        return str(round(count))
+    for unit in "KMGT":
+        count /= 1000
+        if count < 9.95:
+            return f"{count:.1f}{unit}"
+        if count < 999.5:
+            return f"{count:.0f}{unit}"
+    return f"{count:.0f}P"
+
+
+def age(seconds: float) -> str:
+    """A time in at most five characters: 0.4s, 59s, 12m, 3h, 20d."""
+    if seconds < 10:
+        return f"{seconds:.1f}s"
+    for unit, length, most in (("s", 1, 120), ("m", 60, 7200), ("h", 3600, 172_800)):
+        if seconds < most:
+            return f"{seconds / length:.0f}{unit}"
+    return f"{seconds / 86400:.0f}d"
+
+
+def clipped(text: str, width: int) -> str:
+    """The text in so many columns; what does not fit is shown by a mark."""
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+def _laid(
+    number: str, old: str, target: str, way: str, up: str, down: str, rate: str, rule: str,
+    width: int,
+) -> str:  # fmt: skip
+    fixed = 6 + 1 + 5 + 1 + 1 + 12 + 1 + 6 + 1 + 6 + 1 + 8
+    rest = max(width - fixed, 12)
+    wide = width >= WIDE
+    for_target = min(48, rest * 3 // 5) if wide else rest
+    line = (
+        f"{number:>6} {old:>5} {clipped(target, for_target):<{for_target}} {clipped(way, 12):<12}"
+        f" {up:>6} {down:>6} {rate:>8}"
+    )
+    if wide:
+        line = f"{line}  {clipped(rule, rest - for_target - 2)}"
+    return line.rstrip()
+
+
+def _views(value: object) -> Sequence[View]:
+    return cast("Sequence[View]", value)

@@ -1,0 +1,167 @@
+"""The verbs that ask a running Byway: a real one, asked by a person and by a program."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import select
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src"
+COMMAND = (sys.executable, "-m", "byway")
+
+
+@dataclass
+class Running:
+    """A `byway run`, and a flow through it."""
+
+    folder: Path
+    program: subprocess.Popen[str]
+    port: int
+    far: int
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {**os.environ, "PYTHONPATH": str(SOURCE), "XDG_RUNTIME_DIR": str(self.folder)}
+
+    def said(self, *words: str, status: int = 0) -> str:
+        """What `byway WORDS` prints."""
+        done = subprocess.run(
+            [*COMMAND, *words], env=self.environ, capture_output=True, text=True, timeout=30
+        )
+        assert done.returncode == status, done.stderr
+        return done.stdout + done.stderr
+
+    def flow(self) -> socket.socket:
+        """A client whose flow is on the road."""
+        near = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        near.sendall(b"\5\1\0\5\1\0\1\x7f\0\0\1" + self.far.to_bytes(2, "big"))
+        got = b""
+        while len(got) < 12:
+            got += near.recv(12 - len(got))
+        return near
+
+
+CONFIG = """
+inbounds: {home: {type: mixed, listen: "127.0.0.1:0"}}
+rules: [{domain: odd.example, to: reject}, {otherwise: direct}]
+"""
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    """A Byway with its control socket in the test's folder, and a server to reach."""
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    with (
+        (tmp_path / "log").open("w") as log,
+        socket.create_server(("127.0.0.1", 0)) as server,
+        subprocess.Popen(
+            [*COMMAND, "run", "-c", "c.yaml"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(SOURCE), "XDG_RUNTIME_DIR": str(tmp_path)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        ) as program,
+    ):
+        assert program.stdout is not None
+        port = int(program.stdout.readline().rpartition(":")[2])
+        try:
+            yield Running(tmp_path, program, port, server.getsockname()[1])
+        finally:
+            program.terminate()
+            assert program.wait(30) == 0
+    assert "internal fault" not in (tmp_path / "log").read_text()
+
+
+def test_status_is_told(running: Running) -> None:
+    with running.flow():
+        told = running.said("status")
+        assert "1 on the road" in told
+        assert f"127.0.0.1:{running.port}" in told
+        assert "all is well" in told
+        status = json.loads(running.said("status", "--json"))
+        assert status["pid"] == running.program.pid
+        assert status["flows"]["live"] == 1
+
+
+def test_flows_are_listed_and_cut(running: Running) -> None:
+    with running.flow() as near:
+        table = running.said("flows")
+        assert f"127.0.0.1:{running.far}" in table
+        (flow,) = json.loads(running.said("flows", "--json"))["live"]
+        assert running.said("flows", "cut", str(flow["id"])) == f"cut {flow['id']}\n"
+        with contextlib.suppress(ConnectionResetError):
+            assert near.recv(1) == b""
+        assert "has ended" in running.said("flows", "cut", str(flow["id"]), status=1)
+        assert "cut by hand" in running.said("flows")
+    assert "which flows" in running.said("flows", "cut", status=2)
+
+
+def test_the_log_is_followed(running: Running) -> None:
+    assert "info ready" in running.said("log")
+    with subprocess.Popen(
+        [*COMMAND, "log", "--follow"], env=running.environ, stdout=subprocess.PIPE, text=True
+    ) as follower:
+        assert follower.stdout is not None
+        while "ready" not in follower.stdout.readline():
+            pass
+        with running.flow():
+            running.said("flows", "cut", "1")
+        while "info flow" not in (line := follower.stdout.readline()):
+            assert line
+        running.program.terminate()
+        assert follower.wait(30) == 0
+
+
+def test_the_live_view_fits_and_leaves_the_terminal_as_it_was(running: Running) -> None:
+    master, slave = pty.openpty()
+    environ = {**running.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+    with (
+        running.flow(),
+        subprocess.Popen(
+            [*COMMAND, "flows", "--watch", "--every", "0.1"],
+            env=environ,
+            stdin=slave,
+            stdout=slave,
+            close_fds=True,
+        ) as view,
+    ):
+        shown = ""
+        while shown.count("on the road") < 3:
+            shown += os.read(master, 65536).decode()
+        os.write(master, b"q")
+        assert view.wait(30) == 0
+        while select.select([master], [], [], 0)[0]:
+            shown += os.read(master, 65536).decode()
+    os.close(slave)
+    os.close(master)
+    assert shown.startswith("\x1b[?1049h\x1b[?25l")
+    assert shown.endswith("\x1b[?25h\x1b[?1049l")
+    assert f"127.0.0.1:{running.far}" in shown
+    for line in re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", shown.replace("\x1b[H", "\r\n")).split(
+        "\r\n"
+    ):
+        assert len(line) <= 80
+
+
+def test_nobody_running_is_told(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "status", "--socket", str(tmp_path / "none.sock")],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert "no Byway answers" in done.stderr
