@@ -10,6 +10,7 @@ from measure.figures import Series, ratio
 from measure.programs import FLOOR
 from measure.sections import Section
 from measure.session import Footprint, Results
+from measure.shadowsocks import METHODS
 
 SUBJECT = "byway"
 
@@ -24,6 +25,19 @@ class Aim:
     bound: float
     at_least: bool
     says: str
+    variants: tuple[str, ...] = ()
+    """Only for these; empty: all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What memory and start may come to; None: no aim."""
+
+    kb_per_flow: float | None = None
+    start_ms: float | None = None
+    idle_mb: float | None = None
+    share: float | None = None
+    """Of what the section's reference takes, for each flow and for the idle processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +54,63 @@ class Finding:
 
 _BULK = ("bulk_down_1", "bulk_down_8", "bulk_up_1", "bulk_up_8")
 
-AIMS = (
-    Aim(_BULK, "mb_per_s", "sing-box", 0.95, True, "MB/s"),
-    Aim(_BULK, "cpu_s_per_gb", FLOOR, 1.1, False, "CPU s/GB"),
-    Aim(("cps",), "per_s", "sing-box", 1.0, True, "per s (better 1.3)"),
-    Aim(("pingpong_32",), "p99_us", "sing-box", 1.0, False, "p99 µs"),
-    Aim(("udp_64", "udp_1200"), "per_s", "sing-box", 2.0, True, "round trips/s"),
-)
+_UDP = ("udp_64", "udp_1200")
+_CHACHA = ("chacha20-ietf-poly1305",)
 
-KB_PER_FLOW = 8.0
-START_MS = 500.0
-IDLE_MB = 60.0
+AIMS: dict[str, tuple[Aim, ...]] = {
+    "proxies": (
+        Aim(_BULK, "mb_per_s", "sing-box", 0.95, True, "MB/s"),
+        Aim(_BULK, "cpu_s_per_gb", FLOOR, 1.1, False, "CPU s/GB"),
+        Aim(("cps",), "per_s", "sing-box", 1.0, True, "per s (better 1.3)"),
+        Aim(("pingpong_32",), "p99_us", "sing-box", 1.0, False, "p99 µs"),
+        Aim(_UDP, "per_s", "sing-box", 2.0, True, "round trips/s"),
+    ),
+    "shadowsocks": (
+        Aim(
+            _BULK,
+            "mb_per_s",
+            "sing-box",
+            1.3,
+            True,
+            "MB/s",
+            tuple(m for m in METHODS if m not in _CHACHA),
+        ),
+        Aim(_BULK, "mb_per_s", "sing-box", 1.8, True, "MB/s", _CHACHA),
+        Aim(_BULK, "cpu_s_per_gb", "sing-box", 0.75, False, "CPU s/GB"),
+        Aim(("cps",), "per_s", "sing-box", 1.0, True, "per s"),
+        Aim(("cps",), "per_s", "shadowsocks-libev", 1.0, True, "per s (what we aim at)"),
+        Aim(_UDP, "per_s", "sing-box", 1.5, True, "round trips/s"),
+    ),
+    "trojan": (
+        Aim(_BULK, "mb_per_s", "sing-box", 1.3, True, "MB/s"),
+        Aim(("cps",), "per_s", "sing-box", 1.5, True, "per s"),
+        Aim(_UDP, "per_s", "sing-box", 1.5, True, "round trips/s"),
+    ),
+}
+
+BOUNDS: dict[str, Bounds] = {
+    "proxies": Bounds(kb_per_flow=8.0, start_ms=500.0, idle_mb=60.0),
+    "shadowsocks": Bounds(share=0.5),
+    "trojan": Bounds(share=0.5),
+}
 
 
 def findings(results: Results, section: Section) -> list[Finding]:
     """Every aim that this run can judge."""
-    found = [finding for aim in AIMS for finding in _relative(aim, results.series)]
-    for footprint in results.footprints:
+    found = [f for aim in AIMS[section.name] for f in _relative(aim, results.series)]
+    weighed = [one for one in results.footprints if one.startup_ms or one.rss_per_flow is not None]
+    peers = {other.program: other for other in weighed}
+    for footprint in weighed:
         if footprint.program == SUBJECT:
-            peers = {other.program: other for other in results.footprints}
-            found += _absolute(footprint, peers.get(section.reference))
+            found += _weights(footprint, peers.get(section.reference), BOUNDS[section.name])
     return found
 
 
 def _relative(aim: Aim, series: list[Series]) -> Iterator[Finding]:
     for ours in series:
         if ours.program != SUBJECT or ours.test not in aim.tests:
+            continue
+        if aim.variants and ours.entry not in aim.variants:
             continue
         value = ours.median(aim.figure)
         theirs = reference(ours, aim.against, series)
@@ -89,34 +134,43 @@ def _relative(aim: Aim, series: list[Series]) -> Iterator[Finding]:
 def reference(row: Series, program: str, series: list[Series]) -> Series | None:
     """The other program's series of the same test: by the same entry, or its only one."""
     same = [s for s in series if s.program == program and s.test == row.test]
-    return next((s for s in same if s.entry in (row.entry, "")), None)
+    alike = next((s for s in same if s.entry in (row.entry, "")), None)
+    return alike or (same[0] if len(same) == 1 else None)
 
 
-def _absolute(ours: Footprint, theirs: Footprint | None) -> Iterator[Finding]:
+def _weights(ours: Footprint, theirs: Footprint | None, bounds: Bounds) -> Iterator[Finding]:
+    """Memory and start, each against its fixed bound or its share of the other's."""
+
     def finding(
-        what: str, limit: float, value: float, other: float | None, holds: bool = True
-    ) -> Finding:
-        passed = value < limit and holds
-        return Finding(what, f"< {limit:g}", value, other, ratio(value, other), passed)
+        what: str, limit: float | None, value: float, other: float | None, holds: bool = True
+    ) -> Finding | None:
+        share = ratio(value, other)
+        if limit is not None:
+            return Finding(what, f"< {limit:g}", value, other, share, value < limit and holds)
+        if bounds.share is None or share is None:
+            return None
+        aim = f"≤ {bounds.share:g} of the other"
+        return Finding(what, aim, value, other, share, share <= bounds.share and holds)
 
+    found: list[Finding | None] = []
     if ours.rss_per_flow is not None:
         whole = ours.flows_held == ours.flows_alive == ours.flows and not ours.new_errors
-        yield finding(
-            f"{ours.flows:,} idle flows ({ours.flows_alive:,} alive at the end,"
-            f" {ours.new_per_s or 0:,.0f} new per s meanwhile): KB each",
-            KB_PER_FLOW,
-            ours.rss_per_flow,
-            theirs.rss_per_flow if theirs else None,
-            whole and bool(ours.new_per_s),
+        found.append(
+            finding(
+                f"{ours.flows:,} idle flows ({ours.flows_alive:,} alive at the end,"
+                f" {ours.new_per_s or 0:,.0f} new per s meanwhile): KB each",
+                bounds.kb_per_flow,
+                ours.rss_per_flow,
+                theirs.rss_per_flow if theirs else None,
+                whole and bool(ours.new_per_s),
+            )
         )
-    if ours.startup_ms:
+    if ours.startup_ms and bounds.start_ms is not None:
         other = statistics.median(theirs.startup_ms) if theirs and theirs.startup_ms else None
-        yield finding(
-            "start to first accepted connection: ms",
-            START_MS,
-            statistics.median(ours.startup_ms),
-            other,
-        )
+        own = statistics.median(ours.startup_ms)
+        what = "start to first accepted connection: ms"
+        found.append(finding(what, bounds.start_ms, own, other))
     if ours.idle_rss is not None:
         other = theirs.idle_rss / 1024 if theirs and theirs.idle_rss else None
-        yield finding("idle RSS: MB", IDLE_MB, ours.idle_rss / 1024, other)
+        found.append(finding("idle RSS: MB", bounds.idle_mb, ours.idle_rss / 1024, other))
+    yield from (one for one in found if one is not None)

@@ -40,8 +40,11 @@ class Generator:
 
     def run(self, words: Sequence[str], via: str, seconds: float, warm: float) -> Figures:
         """Put a load on the target by this way. Raises GeneratorError."""
-        timing = ["--secs", f"{seconds:g}", "--warm", f"{warm:g}"]
-        command = [self.program, *words, *timing, "--via", via, "--target", TARGET]
+        return self.bare([*words, "--via", via, "--target", TARGET], seconds, warm)
+
+    def bare(self, words: Sequence[str], seconds: float, warm: float) -> Figures:
+        """Run it with these words. Raises GeneratorError."""
+        command = [self.program, *words, "--secs", f"{seconds:g}", "--warm", f"{warm:g}"]
         limit = seconds + _PATIENCE
         try:
             done = subprocess.run(

@@ -19,7 +19,7 @@ from pathlib import Path
 from measure.accounting import Memory, total
 from measure.generator import Generator
 from measure.processes import Process
-from measure.site import PORTS, TARGET, Site
+from measure.site import FAR_ADDRESS, PORTS, TARGET, Site
 
 FLOOR = "floor"
 CEILING = "direct"
@@ -39,15 +39,33 @@ class Program:
     executable: str
     start: Start
     entries: Mapping[str, int]
+    variant: str = ""
+    """One of several ways to set it up, a cipher say; rows are compared within it."""
     packets: bool = False
     """Carries UDP by SOCKS5."""
     idle_flows: int = 9000
     """How many it is asked to hold; fewer where it takes a process for each few, or more files."""
     tests: tuple[str, ...] = ()
     """The only tests it takes part in; empty: all."""
+    weighed: bool = True
+    """Its memory and its start are measured."""
+    pair: bool = False
+    """Its server stands beside the target, on the same port."""
+    bare: tuple[str, ...] = ()
+    """The generator's words that measure it in memory; then there is nothing to start."""
     package: str | None = None
     """Debian's package, for the version of a program that cannot tell its own."""
     version: tuple[str, ...] = ("--version",)
+
+    @property
+    def key(self) -> str:
+        """Its name, with the variant."""
+        return f"{self.name} {self.variant}".rstrip()
+
+    @property
+    def doors(self) -> list[str]:
+        """The addresses, seen from the near host, at which all of its processes accept."""
+        return [f"127.0.0.1:{self.port}", *([f"{FAR_ADDRESS}:{self.port}"] if self.pair else [])]
 
     @property
     def port(self) -> int:
@@ -110,14 +128,19 @@ class Running:
 
 def launch(program: Program, executable: str, site: Site, generator: Generator) -> Running:
     """Start it and wait until it accepts. Raises RuntimeError with its last words."""
-    probe = generator.probe(f"127.0.0.1:{program.port}", site.near)
+    probes = [generator.probe(door, site.near) for door in program.doors]
     begin = generator.clock()
     processes = program.start(site, executable, program.port)
-    accepted = generator.accepted_at(probe, processes[-1])
-    running = Running(program, processes, ((accepted or begin) - begin) / 1e6)
-    if accepted is None or not running.alive:
+    # Clients meet the last process at the first door; a pair's server is the first, at the other.
+    accepted = [
+        generator.accepted_at(probe, process)
+        for probe, process in zip(probes, reversed(processes), strict=False)
+    ]
+    times = [moment for moment in accepted if moment is not None]
+    running = Running(program, processes, (max(times, default=begin) - begin) / 1e6)
+    if len(times) < len(probes) or not running.alive:
         running.stop()
-        raise RuntimeError(f"{program.name} did not accept: {running.last_words() or 'no output'}")
+        raise RuntimeError(f"{program.key} did not accept: {running.last_words() or 'no output'}")
     return running
 
 
@@ -229,7 +252,14 @@ _P = PORTS.start
 PROGRAMS: tuple[Program, ...] = (
     Program(FLOOR, "loadgen", _floor, {"plain": _P}),
     Program("byway", "byway", _byway(flow_log=False), _mixed(_P + 1), packets=True),
-    Program("byway+log", "byway", _byway(flow_log=True), {"socks5": _P + 2}, tests=("cps",)),
+    Program(
+        "byway+log",
+        "byway",
+        _byway(flow_log=True),
+        {"socks5": _P + 2},
+        tests=("cps",),
+        weighed=False,
+    ),
     Program(
         "sing-box",
         "sing-box",

@@ -25,6 +25,7 @@ def render(results: Results, section: Section) -> str:
         f" {results.seconds / 60:.1f} minutes.",
         "A ratio is the median of the repetitions' own ratios, not the ratio of the medians.",
         "",
+        *([section.note, ""] if section.note else []),
         *_who(results),
     ]
     if judged := findings(results, section):
@@ -131,7 +132,7 @@ def _memory(footprints: Sequence[Footprint]) -> list[str]:
         short = f" of {one.flows:,}" if one.flows_held < one.flows else ""
         rows.append(
             (
-                one.program,
+                one.label,
                 spread(started) if one.startup_ms else "–",
                 megabytes(one.idle_rss),
                 f"{one.flows_held:,}{short}" if held else "–",
@@ -149,12 +150,12 @@ def _memory(footprints: Sequence[Footprint]) -> list[str]:
 def _notes(results: Results) -> Iterable[str]:
     for footprint in results.footprints:
         if footprint.error:
-            yield f"{footprint.program}: {footprint.error}"
+            yield f"{footprint.label}: {footprint.error}"
         if footprint.flows_held < footprint.flows:
-            yield f"{footprint.program}: held {footprint.flows_held:,} of {footprint.flows:,} flows"
+            yield f"{footprint.label}: held {footprint.flows_held:,} of {footprint.flows:,} flows"
         if footprint.new_errors:
             failed = footprint.new_errors
-            yield f"{footprint.program}: {failed} new connections failed beside the idle flows"
+            yield f"{footprint.label}: {failed} new connections failed beside the idle flows"
     for series in results.series:
         where = f"{series.label}, {series.test}"
         if series.error:

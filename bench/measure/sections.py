@@ -1,10 +1,11 @@
-"""What is measured. A later part (shadowsocks pair, trojan pair, TUN) is one more section."""
+"""What is measured: each section by its programs and tests. A later part (a TUN) is one more."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from measure import shadowsocks, trojan
 from measure.programs import CEILING, FLOOR, OPTIONAL, PROGRAMS, Program
 
 
@@ -42,6 +43,8 @@ class Section:
     tests: tuple[Test, ...]
     reference: str
     """The program whose figures the ratios are taken to, by the same entry."""
+    note: str = ""
+    """What a reader of the report must know of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +63,23 @@ class Way:
         return self.program.via(self.entry) if self.program else "direct"
 
     @property
+    def key(self) -> str:
+        return self.program.key if self.program else CEILING
+
+    @property
     def shown(self) -> str:
-        """The entry as the report names it: the floor and the ceiling have none."""
+        """What rows are compared by: a variant, else the entry; floor and ceiling have none."""
+        if self.program and self.program.variant:
+            return self.program.variant
         return "" if self.name in (FLOOR, CEILING) else self.entry
 
 
-def _bulk(direction: str, conns: int) -> Test:
+def _bulk(direction: str, conns: int, seconds: float = 2.3) -> Test:
     return Test(
         name=f"bulk_{direction}_{conns}",
         title=f"Bulk {direction}, {conns} connection{'s' * (conns > 1)}",
         words=("bulk", "--dir", direction, "--conns", str(conns)),
-        seconds=2.3,
+        seconds=seconds,
         rate="mb_per_s",
         unit="MB/s",
         cost="cpu_s_per_gb",
@@ -82,29 +91,30 @@ def _rate(name: str, title: str, words: str, seconds: float, entries: tuple[str,
     return Test(name, title, tuple(words.split()), seconds, "per_s", "per s", entries=entries)
 
 
-def _udp(size: int) -> Test:
+def _udp(size: int, seconds: float = 2.0) -> Test:
     return Test(
         name=f"udp_{size}",
         title=f"UDP echo, {size} bytes, 4 flows with 32 in flight: round trips",
         words=("udp", "--conns", "4", "--window", "32", "--size", str(size)),
-        seconds=2.0,
+        seconds=seconds,
         rate="per_s",
         unit="per s",
         packets=True,
     )
 
 
+def _cps(seconds: float) -> Test:
+    title = "New connections, 32 at once: connect, 64 B request, 64 B reply, close"
+    return _rate("cps", title, "cps --conns 32", seconds)
+
+
+def _bulks(seconds: float) -> tuple[Test, ...]:
+    return tuple(_bulk(way, conns, seconds) for way in ("down", "up") for conns in (1, 8))
+
+
 _STREAMS = (
-    _bulk("down", 1),
-    _bulk("down", 8),
-    _bulk("up", 1),
-    _bulk("up", 8),
-    _rate(
-        "cps",
-        "New connections, 32 at once: connect, 64 B request, 64 B reply, close",
-        "cps --conns 32",
-        2.5,
-    ),
+    *_bulks(2.3),
+    _cps(2.5),
     _rate("pingpong_32", "Request and reply on 32 kept connections", "pingpong --conns 32", 2.0),
     _rate(
         "pingpong_1",
@@ -123,17 +133,59 @@ PROXIES = Section(
     reference="sing-box",
 )
 
-SECTIONS: dict[str, Section] = {section.name: section for section in (PROXIES,)}
+
+def _pair_tests(seconds: float) -> tuple[Test, ...]:
+    return (*_bulks(seconds), _cps(1.5 * seconds), _udp(64, seconds), _udp(1200, seconds))
+
+
+_PAIR_NOTE = (
+    "Each is a pair: a client, which is met by SOCKS5, and a server beside the target. Processor"
+    " seconds, memory and start are of both together. The floor is one thread that does what the"
+    " two ends cannot do without, two passes of the cipher and four copies through sockets, and"
+    " nothing else; its MB/s are of one processor."
+)
+
+SHADOWSOCKS = Section(
+    name="shadowsocks",
+    title="Shadowsocks: client and server",
+    programs=shadowsocks.PROGRAMS,
+    tests=_pair_tests(1.1),  # for twenty pairs
+    reference="sing-box",
+    note=_PAIR_NOTE,
+)
+TROJAN = Section(
+    name="trojan",
+    title="Trojan: client and server",
+    programs=trojan.PROGRAMS,
+    tests=_pair_tests(2.0),
+    reference="sing-box",
+    note=f"{_PAIR_NOTE} {trojan.NOTE}",
+)
+
+SECTIONS: dict[str, Section] = {section.name: section for section in (PROXIES, SHADOWSOCKS, TROJAN)}
 
 
 def chosen_programs(section: Section, only: Sequence[str]) -> list[Program]:
-    """All, or those named. Raises ValueError for a name that is nobody's."""
-    known = {program.name: program for program in (*section.programs, *OPTIONAL)}
-    unknown = [name for name in only if name not in known and name != CEILING]
+    """All, or those named; variants named beside narrow it. Raises ValueError: nobody's name."""
+    known = [*section.programs, *(OPTIONAL if section is PROXIES else ())]
+    names = list(dict.fromkeys(program.name for program in known))
+    variants = list(dict.fromkeys(program.variant for program in known if program.variant))
+    unknown = [word for word in only if word not in (CEILING, *names, *variants)]
     if unknown:
-        names = ", ".join([CEILING, *known])
-        raise ValueError(f"unknown program {unknown[0]!r}; there are {names}")
-    return [known[name] for name in known if name in only] if only else list(section.programs)
+        there = ", ".join([CEILING, *names, *variants])
+        raise ValueError(f"unknown program {unknown[0]!r}; there are {there}")
+    if not only:
+        return list(section.programs)
+    by_variant = [word for word in only if word in variants]
+    by_name = [word for word in only if word not in variants]
+    if not by_name:
+        known = list(section.programs)
+    return [
+        program
+        for program in known
+        if (not by_name or program.name in by_name)
+        and (not by_variant or not program.variant or program.variant in by_variant)
+    ]
 
 
 def chosen_tests(section: Section, words: Sequence[str]) -> list[Test]:

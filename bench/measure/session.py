@@ -61,6 +61,11 @@ class Footprint:
     new_errors: int = 0
     peak_rss: int | None = None
     error: str | None = None
+    variant: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.program} {self.variant}".rstrip()
 
 
 @dataclass(slots=True)
@@ -110,15 +115,20 @@ class Session:
         self._locate(programs)
         self._target = self.generator.target()
         try:
-            footprints = {program.name: Footprint(program.name) for program, _ in self._found}
+            footprints = {
+                program.key: Footprint(program.name, variant=program.variant)
+                for program, _ in self._found
+                if not program.bare
+            }
             self.results.footprints = list(footprints.values())
+            weighed = [(p, executable) for p, executable in self._found if p.weighed]
             if "startup" in memory:
                 for _ in range(self.pace.startups):
-                    for program, executable in self._found:
-                        self._start_once(program, executable, footprints[program.name])
+                    for program, executable in weighed:
+                        self._start_once(program, executable, footprints[program.key])
             if "idle" in memory:
-                for program, executable in self._found:
-                    self._hold_idle(program, executable, footprints[program.name])
+                for program, executable in weighed:
+                    self._hold_idle(program, executable, footprints[program.key])
             if tests:
                 self._take_turns(tests, straight, footprints)
         finally:
@@ -127,6 +137,8 @@ class Session:
 
     def _locate(self, programs: Sequence[Program]) -> None:
         for program in programs:
+            if program.name in self.results.missing:
+                continue
             try:
                 executable = self.generator.program if program.name == FLOOR else program.locate()
             except MissingError as missing:
@@ -134,7 +146,7 @@ class Session:
                 self.say(f"{program.name}: missing: {missing}")
                 continue
             self._found.append((program, executable))
-            if program.name != FLOOR:
+            if program.name not in (FLOOR, *self.results.versions):
                 self.results.versions[program.name] = program.told_version(executable)
 
     @contextmanager
@@ -146,7 +158,7 @@ class Session:
             running = launch(program, executable, self.site, self.generator)
         except (RuntimeError, OSError) as failure:
             footprint.error = str(failure)
-            self.say(f"{program.name}: {failure}")
+            self.say(f"{program.key}: {failure}")
             yield None
             return
         try:
@@ -160,7 +172,7 @@ class Session:
                 footprint.startup_ms.append(running.startup_ms)
 
     def _hold_idle(self, program: Program, executable: str, footprint: Footprint) -> None:
-        if footprint.error or program.tests:
+        if footprint.error:
             return
         with self._running(program, executable, footprint) as running:
             if not running:
@@ -175,7 +187,7 @@ class Session:
                 self._hold(running, via, flows, footprint)
             except GeneratorError as failure:
                 footprint.error = str(failure)
-        self.say(f"idle {flows} flows · {program.name}: {idle_line(footprint)}")
+        self.say(f"idle {flows} flows · {program.key}: {idle_line(footprint)}")
 
     def _hold(self, running: Running, via: str, flows: int, footprint: Footprint) -> None:
         before = running.memory()
@@ -200,19 +212,21 @@ class Session:
         running: dict[str, Running] = {}
         try:
             for program, executable in self._found:
+                if program.bare or not any(ways(test, [program], False) for test in tests):
+                    continue
                 try:
-                    running[program.name] = launch(program, executable, self.site, self.generator)
+                    running[program.key] = launch(program, executable, self.site, self.generator)
                 except (RuntimeError, OSError) as failure:
-                    footprints[program.name].error = str(failure)
-                    self.say(f"{program.name}: {failure}")
+                    footprints[program.key].error = str(failure)
+                    self.say(f"{program.key}: {failure}")
             time.sleep(_SETTLE)
-            for name, one in running.items():
-                footprints[name].idle_rss = footprints[name].idle_rss or one.memory().rss
-            programs = [one.program for one in running.values()]
+            for key, one in running.items():
+                footprints[key].idle_rss = footprints[key].idle_rss or one.memory().rss
+            programs = [p for p, _ in self._found if p.bare or p.key in running]
             for test in tests:
                 self._turns(test, ways(test, programs, straight), running)
-            for name, one in running.items():
-                footprints[name].peak_rss = one.memory().peak
+            for key, one in running.items():
+                footprints[key].peak_rss = one.memory().peak
         finally:
             for one in running.values():
                 one.stop()
@@ -223,15 +237,22 @@ class Session:
         for _ in range(self.pace.repetitions):
             for way, series in rows:
                 if series.error is None:
-                    self._turn(test, way, series, running.get(way.name))
+                    self._turn(test, way, series, running.get(way.key))
         for _, series in rows:
             self.say(f"{test.name} · {series.label}: {turn_line(test, series)}")
 
     def _turn(self, test: Test, way: Way, series: Series, running: Running | None) -> None:
         seconds = test.seconds * self.pace.share
+        warm = min(0.5, 0.25 * seconds)
         before = self._usage(running)
         try:
-            run = self.generator.run(test.words, way.via, seconds, min(0.5, 0.25 * seconds))
+            if way.program and way.program.bare:
+                run = self.generator.bare(way.program.bare, seconds / 2, warm / 2)
+                # What it took is what it says of itself: nothing else runs for it.
+                run = {**with_costs(run, before, self._usage(None)), **run}
+                series.runs.append(run)
+                return
+            run = self.generator.run(test.words, way.via, seconds, warm)
         except GeneratorError as failure:
             series.error = str(failure)
         else:

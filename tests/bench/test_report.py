@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from measure.aims import findings
+from measure.aims import findings, reference
 from measure.figures import Series, Spread
 from measure.report import number, render, spread, times
-from measure.sections import PROXIES
+from measure.sections import PROXIES, SHADOWSOCKS
 from measure.session import Footprint, Results
 
 
@@ -66,6 +66,40 @@ def test_a_lost_idle_flow_is_a_miss() -> None:
     (idle,) = [f for f in findings(results, PROXIES) if "idle flows" in f.what]
     assert idle.ours < 8
     assert not idle.passed
+
+
+def test_pairs_are_judged_within_their_cipher() -> None:
+    results = Results(section="shadowsocks", machine="", began="", repetitions=1)
+    chacha, aes = "chacha20-ietf-poly1305", "aes-128-gcm"
+    results.series = [
+        row("byway", chacha, "bulk_up_1", mb_per_s=800, cpu_s_per_gb=2.0),
+        row("byway", aes, "bulk_up_1", mb_per_s=1400, cpu_s_per_gb=1.5),
+        row("sing-box", chacha, "bulk_up_1", mb_per_s=500, cpu_s_per_gb=4.0),
+        row("sing-box", aes, "bulk_up_1", mb_per_s=1000, cpu_s_per_gb=1.6),
+        row("floor", aes, "bulk_up_1", mb_per_s=2000, cpu_s_per_gb=1.0),
+    ]
+    results.footprints = [
+        footprint("byway", [300.0], idle_rss=40960, rss_per_flow=30.0),
+        footprint("sing-box", [75.0], idle_rss=69632, rss_per_flow=70.0),
+    ]
+    judged = {f.what: (f.aim, f.passed) for f in findings(results, SHADOWSOCKS)}
+    assert judged[f"bulk_up_1, {chacha}: MB/s"] == ("≥ 1.8 of sing-box", False)
+    assert judged[f"bulk_up_1, {aes}: MB/s"] == ("≥ 1.3 of sing-box", True)
+    assert judged[f"bulk_up_1, {chacha}: CPU s/GB"] == ("≤ 0.75 of sing-box", True)
+    assert judged["idle RSS: MB"] == ("≤ 0.5 of the other", False)
+    assert [passed for what, (_, passed) in judged.items() if "idle flows" in what] == [True]
+    for series in results.series:
+        series.runs[0]["steal_s"] = 0.0
+    text = render(results, SHADOWSOCKS)
+    assert "| byway aes-128-gcm | 1,400 | 1.40× | 0.70× | 1.50 | 0.94× | 1.50× |" in text
+    assert "Each is a pair" in text
+
+
+def test_the_only_one_of_a_program_stands_for_all_its_entries() -> None:
+    ours = row("byway", "resumption", "cps", per_s=1.0)
+    theirs = row("sing-box", "full handshake", "cps", per_s=1.0)
+    assert reference(ours, "sing-box", [ours, theirs]) is theirs
+    assert reference(ours, "sing-box", [theirs, row("sing-box", "x", "cps")]) is None
 
 
 def test_no_aims_without_us() -> None:

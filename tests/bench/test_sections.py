@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
 
+from measure import shadowsocks
+from measure.aims import AIMS
 from measure.programs import FLOOR, MissingError, Program
-from measure.sections import PROXIES, SECTIONS, chosen_programs, chosen_tests, ways
+from measure.sections import (
+    PROXIES,
+    SECTIONS,
+    SHADOWSOCKS,
+    Section,
+    chosen_programs,
+    chosen_tests,
+    ways,
+)
 from measure.site import PORTS
 
 
@@ -15,18 +26,44 @@ def named(name: str) -> Program:
     return next(program for program in PROXIES.programs if program.name == name)
 
 
-def test_ports_are_distinct_and_kept_free() -> None:
+@pytest.mark.parametrize("section", SECTIONS.values(), ids=SECTIONS)
+def test_ports_are_distinct_and_kept_free(section: Section) -> None:
     # One program may have one port for several entries, but no two programs share one.
-    ports = [port for program in PROXIES.programs for port in set(program.entries.values())]
+    ports = [port for program in section.programs for port in set(program.entries.values())]
     assert len(set(ports)) == len(ports)
     assert set(ports) <= set(PORTS)
 
 
-@pytest.mark.parametrize("section", SECTIONS.values())
-def test_a_section_compares_with_one_of_its_own(section: object) -> None:
-    assert section is PROXIES
-    assert PROXIES.reference in {program.name for program in PROXIES.programs}
-    assert len({test.name for test in PROXIES.tests}) == len(PROXIES.tests)
+@pytest.mark.parametrize("section", SECTIONS.values(), ids=SECTIONS)
+def test_a_section_compares_with_one_of_its_own(section: Section) -> None:
+    assert section.reference in {program.name for program in section.programs}
+    assert len({test.name for test in section.tests}) == len(section.tests)
+    assert len({program.key for program in section.programs}) == len(section.programs)
+    known = {test.name for test in section.tests}
+    named = {name for program in section.programs for name in program.tests}
+    assert named | {name for aim in AIMS[section.name] for name in aim.tests} <= known
+
+
+def test_every_method_has_a_peer_and_a_floor() -> None:
+    for method in shadowsocks.METHODS:
+        alike = {p.name for p in SHADOWSOCKS.programs if p.variant == method}
+        assert {"floor", "byway", "sing-box"} <= alike
+    (bulk,) = chosen_tests(SHADOWSOCKS, ["bulk_up_8"])
+    shown = {(way.name, way.shown) for way in ways(bulk, SHADOWSOCKS.programs, straight=True)}
+    assert ("floor", "aes-128-gcm") in shown
+    assert ("direct", "") in shown
+
+
+def test_keys_have_the_length_of_their_method() -> None:
+    for method, size in (("2022-blake3-aes-128-gcm", 16), ("2022-blake3-chacha20-poly1305", 32)):
+        assert len(base64.b64decode(shadowsocks.secret(method))) == size
+
+
+def test_a_variant_narrows_what_is_chosen() -> None:
+    keys = [p.key for p in chosen_programs(SHADOWSOCKS, ["byway", "floor", "aes-128-gcm"])]
+    assert keys == ["floor aes-128-gcm", "byway aes-128-gcm"]
+    keys = [p.key for p in chosen_programs(SHADOWSOCKS, ["2022-blake3-aes-256-gcm"])]
+    assert [key.split()[0] for key in keys] == ["floor", "byway", "sing-box"]
 
 
 def test_choosing() -> None:
