@@ -16,41 +16,18 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from byway.config import (
-    Config,
-    DirectOutbound,
-    ForwardInbound,
-    HttpInbound,
-    HttpOutbound,
-    InboundConfig,
-    MixedInbound,
-    UnixPath,
-    judge_of,
-    open_sets,
-)
+from byway.config import Config, judge_of, open_sets
 from byway.dns import SystemResolver
-from byway.engine import DialOptions, Engine, ListenOptions, PacketOptions
+from byway.engine import Engine, ListenOptions, PacketOptions
 from byway.facts import Finder
-from byway.inbounds.entry import Entry, Means
-from byway.inbounds.forward import Forward
-from byway.inbounds.http import Http
-from byway.inbounds.listener import StreamInbound
-from byway.inbounds.mixed import Mixed
-from byway.inbounds.socks import Socks
+from byway.inbounds.entry import Means
 from byway.interfaces import Inbound, Outbound, Resolver
 from byway.ledger import Ledger
 from byway.log import Log
-from byway.outbounds.dialects import Http as HttpDialect
-from byway.outbounds.dialects import Socks as SocksDialect
-from byway.outbounds.direct import Direct
-from byway.outbounds.proxy import Dialect, Proxy
-from byway.protocols.credentials import verifier
-from byway.protocols.http import HttpOptions
-from byway.protocols.socks import SocksOptions
 from byway.router import Router
 from byway.system.limits import flows_for, open_files
 from byway.system.lines import LineWriter
-from byway.system.own import OwnAddresses
+from byway.ways import Ways
 
 STDERR = 2
 
@@ -72,6 +49,7 @@ class App:
         self._resolver = resolver
         self._inbounds: list[Inbound] = []
         self._serving: list[asyncio.Task[None]] = []
+        self._keeping: list[asyncio.Task[None]] = []
         self._hurry = asyncio.Event()
 
     @property
@@ -94,16 +72,8 @@ class App:
         self.engine = Engine()
         total = limits.flows or flows_for(open_files())
         self.ledger = Ledger(total, limits.flows_per_source)
-        outbounds = self.outbounds = build_outbounds(config, self.engine, resolver)
+        ways = self._ways = Ways(config, self.engine, resolver, self.log)
         sets = open_sets(config)
-        router = Router(
-            judge_of(config, sets.sets),
-            Finder(resolver),
-            outbounds,
-            self.ledger,
-            self.log,
-            limits.dial,
-        )
         means = Means(
             self.engine,
             self.log,
@@ -116,21 +86,30 @@ class App:
         listening = ListenOptions(
             first=limits.handshake, per_source=limits.flows_per_source, total=total
         )
-        self._inbounds = [
-            build_inbound(name, section, means, listening)
-            for name, section in config.inbounds.items()
-        ]
         try:
+            outbounds = self.outbounds = ways.outbounds()
+            self._inbounds = [ways.inbound(name, means, listening) for name in config.inbounds]
+            for plugin in ways.dialling:
+                await plugin.open()
             for inbound in self._inbounds:
                 await inbound.open()
         except BaseException:
             await self._closed()
             raise
+        router = Router(
+            judge_of(config, sets.sets),
+            Finder(resolver),
+            outbounds,
+            self.ledger,
+            self.log,
+            limits.dial,
+        )
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
         self._serving = [
             self._tasks.create_task(inbound.serve(router.carry)) for inbound in self._inbounds
         ]
+        self._keeping = [self._tasks.create_task(plugin.serve()) for plugin in ways.dialling]
         for odd in (*config.warnings, *sets.problems):
             place = f"{odd.file}:{odd.line}:{odd.column}"
             self.log.warning(odd.message, at=place, key=odd.key or None, hint=odd.hint or None)
@@ -146,7 +125,7 @@ class App:
         trace: TracebackType | None,
     ) -> None:
         try:
-            for task in self._serving:
+            for task in (*self._serving, *self._keeping):
                 task.cancel()
             # The body's own error goes on as it is; a cancel may be the group's, for a failed task.
             cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
@@ -184,65 +163,12 @@ class App:
     async def _closed(self) -> None:
         for inbound in self._inbounds:
             inbound.close()
+        for plugin in self._ways.plugins:
+            await plugin.close()
         await self.engine.close()
         if self._own_resolver is not None:
             self._own_resolver.close()
         self._writer.close()
-
-
-def build_outbounds(config: Config, engine: Engine, resolver: Resolver) -> dict[str, Outbound]:
-    """Every way out by its name; a proxy's `via` is built before it (the config has no loops)."""
-    own = OwnAddresses().holds
-    built: dict[str, Outbound] = {}
-
-    def of(name: str) -> Outbound:
-        if name in built:
-            return built[name]
-        section = config.outbounds[name]
-        made: Outbound
-        if isinstance(section, DirectOutbound):
-            options = DialOptions(
-                timeout=config.limits.dial,
-                bind=section.bind,
-                interface=section.interface,
-                mark=section.mark,
-            )
-            made = Direct(name, engine, resolver, options, own)
-        else:
-            password = None if section.password is None else section.password.get_secret_value()
-            dialect: Dialect
-            if isinstance(section, HttpOutbound):
-                dialect = HttpDialect(HttpOptions(section.username, password))
-            else:
-                options5 = SocksOptions(section.version, section.username, password)
-                dialect = SocksDialect(options5, engine)
-            via = of(section.via or "direct")
-            made = Proxy(name, section.server, via, dialect, resolver, own=own)
-        built[name] = made
-        return made
-
-    for name in config.outbounds:
-        of(name)
-    return built
-
-
-def build_inbound(
-    name: str, section: InboundConfig, means: Means, options: ListenOptions
-) -> Inbound:
-    """One way in."""
-    listen = [place.path if isinstance(place, UnixPath) else place for place in section.listen]
-    if isinstance(section, ForwardInbound):
-        entry = Entry(name, means, guarded=section.guarded)
-        return Forward(entry, listen, section.target, frozenset(section.network), options)
-    users = {user.name: user.password.get_secret_value() for user in section.users}
-    entry = Entry(name, means, verifier(users) if users else None, section.guarded)
-    if isinstance(section, MixedInbound):
-        greet = Mixed(entry).greet
-    elif isinstance(section, HttpInbound):
-        greet = Http(entry).greet
-    else:
-        greet = Socks(entry).greet
-    return StreamInbound(entry, listen, greet, options)
 
 
 def _writer(config: Config) -> LineWriter:

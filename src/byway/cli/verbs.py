@@ -43,6 +43,20 @@ def parser() -> argparse.ArgumentParser:
     lab.add_argument("arguments", nargs="?", metavar="HOST", help="on which host (the laptop)")
     lab.set_defaults(verb=partial(_program, "byway.lab"))
 
+    link = verbs.add_parser("link", help="print the link of an outbound or inbound, with a QR code")
+    _config_option(link)
+    link.add_argument("name", metavar="NAME", help="an outbound or an inbound of the config")
+    link.add_argument("--host", help="how others reach this host, for the link of an inbound")
+    link.add_argument(
+        "--qr",
+        action=argparse.BooleanOptionalAction,
+        help="draw it as a QR code, too (as a rule: on a terminal)",
+    )
+    link.set_defaults(verb=_link)
+
+    password = verbs.add_parser("password", help="make a password or key of the right length")
+    password.add_argument("method", metavar="METHOD", help="a shadowsocks method, or trojan")
+    password.set_defaults(verb=_password)
     live.add_verbs(verbs)
 
     schema = verbs.add_parser("schema", help="print the config's JSON Schema")
@@ -84,6 +98,25 @@ def _check(options: argparse.Namespace) -> int:
     report = check_report(find(options.config, os.environ, Path.cwd()))
     print(report.json() if options.json else report.human())
     return 0 if report.ok else 1
+
+
+def _link(options: argparse.Namespace) -> int:
+    from byway.cli.link import link
+    from byway.errors import ConfigError
+
+    try:
+        config = _loaded(options.config, [])
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    qr = sys.stdout.isatty() if options.qr is None else options.qr
+    return link(config, options.name, options.host, qr)
+
+
+def _password(options: argparse.Namespace) -> int:
+    from byway.cli.link import password
+
+    return password(options.method)
 
 
 def _program(module: str, options: argparse.Namespace) -> int:

@@ -7,9 +7,11 @@ problem and its exact place. On config time.
 from byway.config.compile import judge_of
 from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry
 from byway.config.find import find, places
+from byway.config.invite import invitations
 from byway.config.links import is_link, read_link, write_link
 from byway.config.load import default, from_links, load, load_text
 from byway.config.model import (
+    ClientTls,
     Config,
     Control,
     DirectOutbound,
@@ -21,8 +23,13 @@ from byway.config.model import (
     Log,
     MixedInbound,
     OutboundConfig,
+    ServerTls,
+    ShadowsocksInbound,
+    ShadowsocksOutbound,
     SocksInbound,
     SocksOutbound,
+    TrojanInbound,
+    TrojanOutbound,
     User,
 )
 from byway.config.report import Report, check_report
@@ -31,6 +38,7 @@ from byway.config.sets import OpenSets, open_sets
 from byway.config.values import UnixPath
 
 __all__ = [
+    "ClientTls",
     "Conditions",
     "Config",
     "Control",
@@ -48,14 +56,20 @@ __all__ = [
     "OutboundConfig",
     "Report",
     "RuleEntry",
+    "ServerTls",
+    "ShadowsocksInbound",
+    "ShadowsocksOutbound",
     "SocksInbound",
     "SocksOutbound",
+    "TrojanInbound",
+    "TrojanOutbound",
     "UnixPath",
     "User",
     "check_report",
     "default",
     "find",
     "from_links",
+    "invitations",
     "is_link",
     "judge_of",
     "load",

@@ -18,6 +18,7 @@ from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry, S
 from byway.config.links import is_link, read_link
 from byway.config.model import (
     RESERVED,
+    ClientTls,
     Config,
     Control,
     DirectOutbound,
@@ -29,8 +30,14 @@ from byway.config.model import (
     Log,
     MixedInbound,
     OutboundConfig,
+    Placed,
+    ServerTls,
+    ShadowsocksInbound,
+    ShadowsocksOutbound,
     SocksInbound,
     SocksOutbound,
+    TrojanInbound,
+    TrojanOutbound,
     User,
 )
 from byway.config.problems import Path, Problems
@@ -46,11 +53,15 @@ INBOUNDS: Mapping[str, type[InboundConfig]] = {
     "http": HttpInbound,
     "socks": SocksInbound,
     "forward": ForwardInbound,
+    "shadowsocks": ShadowsocksInbound,
+    "trojan": TrojanInbound,
 }
 OUTBOUNDS: Mapping[str, type[OutboundConfig]] = {
     "direct": DirectOutbound,
     "http": HttpOutbound,
     "socks": SocksOutbound,
+    "shadowsocks": ShadowsocksOutbound,
+    "trojan": TrojanOutbound,
 }
 SETS: Mapping[str, type[SetConfig]] = {"inline": InlineSet, "file": FileSet}
 
@@ -229,7 +240,7 @@ class _Checker:
             self._problems.wrong(path, error)
             node.content = "direct"
             return
-        same = (link.name, *sorted(link.outbound.items()))
+        same = (link.name, repr(sorted(link.outbound.items())))
         name = self._made.get(same)
         if name is None:
             name = self._made[same] = self._free_name(link.name, outbounds)
@@ -345,19 +356,33 @@ _WANTED = {
 _FLAG_WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
-def _become(node: Node, outbound: Mapping[str, str]) -> None:
+def _become(node: Node, outbound: Mapping[str, object]) -> None:
     """Turn a link's node into the mapping it stands for; each part is where the link is."""
-    node.content = {
-        key: Entry(node.line, node.column, Node(value, node.line, node.column))
-        for key, value in outbound.items()
-    }
+    node.content = _placed(outbound, node).content
+
+
+def _placed(value: object, at: Node) -> Node:
+    if isinstance(value, Mapping):
+        made = {
+            str(key): Entry(at.line, at.column, _placed(part, at)) for key, part in value.items()
+        }
+        return Node(made, at.line, at.column)
+    if isinstance(value, list | tuple):
+        return Node([_placed(part, at) for part in value], at.line, at.column)
+    assert value is None or isinstance(value, str | int | float | bool)
+    return Node(value, at.line, at.column)
 
 
 def _model_at(model: type[Section], loc: Sequence[str | int]) -> type[Section]:
     """The model that a path inside another leads to."""
     if loc and issubclass(model, Conditions):
         return Conditions
-    return User if loc and loc[0] == "users" else model
+    match loc:
+        case ("users", *_):
+            return User
+        case ("tls", *_):
+            return ServerTls if issubclass(model, Placed) else ClientTls
+    return model
 
 
 def _bounds(model: type[Section], field: str) -> tuple[object, object]:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence, Set
 
-from byway.config import hosts
+from byway.config import encryption, hosts
 from byway.config.conditions import Conditions, RuleEntry
-from byway.config.model import Config, HttpOutbound, SocksOutbound, is_loopback
+from byway.config.model import (
+    Config,
+    HttpOutbound,
+    ShadowsocksOutbound,
+    SocksOutbound,
+    TrojanOutbound,
+    is_loopback,
+)
 from byway.config.problems import Path, Problems
 from byway.config.section import keys_of
 from byway.config.shadows import shadowed
@@ -17,6 +24,7 @@ from byway.flow import Network, Target
 VERDICTS = ("reject", "drop")
 _KEYS = set(keys_of(RuleEntry))
 _CONDITIONS = set(keys_of(Conditions))
+_CLOSED = ("shadowsocks", "trojan")  # nobody without a password passes, or has a user name
 
 
 def check(root: Node, problems: Problems, links: Set[str]) -> None:
@@ -31,9 +39,11 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
     for name, node in inbounds.items():
         _users(("inbounds", name), node, problems)
         _open(("inbounds", name), node, problems)
+        encryption.check_inbound(("inbounds", name), node, problems)
     _listeners(inbounds, problems)
     for name, node in outbounds.items():
         _credentials(("outbounds", name), node, problems)
+        encryption.check_outbound(("outbounds", name), node, problems)
         _way(("outbounds", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
     _loops(outbounds, problems)
     if rules is not None and isinstance(rules.content, list):
@@ -56,6 +66,7 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
 
 def warn(config: Config, problems: Problems) -> None:
     """Note what is odd in a config without errors."""
+    encryption.warn(config, problems)
     for at, earlier in shadowed(config.rules):
         line = config.rules[earlier].ref.line
         problems.warn(("rules", at), f"never reached: the rule in line {line} matches all of it")
@@ -137,6 +148,8 @@ def _users(path: Path, inbound: Node, problems: Problems) -> None:
 def _open(path: Path, inbound: Node, problems: Problems) -> None:
     """Beyond loopback only with users, or when said so."""
     allowed, users, kind = inbound.get("open"), inbound.get("users"), inbound.get("type")
+    if kind is not None and kind.content in _CLOSED:
+        return
     if allowed is not None and allowed.content is True:
         return
     if users is not None and users.content not in (None, [], {}):
@@ -201,6 +214,8 @@ def _collide(one: Target | str, other: Target | str) -> bool:
 def _credentials(path: Path, outbound: Node, problems: Problems) -> None:
     kind, version = outbound.get("type"), outbound.get("version")
     user, password = outbound.get("username"), outbound.get("password")
+    if kind is not None and kind.content in _CLOSED:
+        return
     if password is not None and user is None:
         problems.add((*path, "password"), "a password without a username", "add username")
     if kind is None or user is None or not isinstance(user.content, str):
@@ -299,7 +314,7 @@ def _chain(config: Config, name: str) -> Iterator[str]:
     way: str | None = name
     while way is not None:
         outbound = config.outbounds[way]
-        if isinstance(outbound, HttpOutbound) or (
+        if isinstance(outbound, HttpOutbound | ShadowsocksOutbound | TrojanOutbound) or (
             isinstance(outbound, SocksOutbound) and outbound.version != "5"
         ):
             yield way

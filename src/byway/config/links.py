@@ -3,7 +3,8 @@
 `socks5://`, `socks5h://`, `socks://` (SOCKS5), `socks4://`, `socks4a://`, `http://`, each
 `scheme://[user[:password]@]host[:port][#name]` (RFC 3986; user and password percent-encoded).
 A SOCKS link without a port means 1080, an HTTP one 80. Byway hands names to the proxy whenever
-its protocol can carry them, so `socks5` and `socks5h` are the same.
+its protocol can carry them, so `socks5` and `socks5h` are the same. `ss://` and `trojan://` are
+read by `servers.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,20 @@ import binascii
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
-from byway.config.model import HttpOutbound, OutboundConfig, SocksOutbound
+from byway.config.model import (
+    HttpOutbound,
+    OutboundConfig,
+    ShadowsocksOutbound,
+    SocksOutbound,
+    TrojanOutbound,
+)
+from byway.config.servers import (
+    decoded_label,
+    read_shadowsocks,
+    read_trojan,
+    write_shadowsocks,
+    write_trojan,
+)
 from byway.config.wrong import Wrong, shown
 
 _SCHEMES: dict[str, tuple[dict[str, str], int]] = {
@@ -24,7 +38,8 @@ _SCHEMES: dict[str, tuple[dict[str, str], int]] = {
     "socks4a": ({"type": "socks", "version": "4a"}, 1080),
     "http": ({"type": "http"}, 80),
 }
-SCHEMES = tuple(_SCHEMES)
+_READERS = {"ss": read_shadowsocks, "trojan": read_trojan}
+SCHEMES = (*_SCHEMES, *_READERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +47,7 @@ class Link:
     """A link, read: a name without secrets in it, and the outbound as a config would write it."""
 
     name: str
-    outbound: dict[str, str] = field(repr=False)
+    outbound: dict[str, object] = field(repr=False)
 
 
 def is_link(text: str) -> bool:
@@ -47,13 +62,17 @@ def read_link(text: str) -> Link:
     """
     scheme, _, rest = text.strip().partition("://")
     scheme = scheme.lower()
+    if scheme in _READERS:
+        label, made = _READERS[scheme](rest)
+        return Link(label or f"{scheme}://{made['server']}", made)
     if scheme not in _SCHEMES:
         raise Wrong(
             f"unknown kind of link {shown(scheme + '://')}",
             f"known: {', '.join(s + '://' for s in SCHEMES)}",
             choices=SCHEMES,
         )
-    outbound, port = dict(_SCHEMES[scheme][0]), _SCHEMES[scheme][1]
+    outbound: dict[str, object] = dict(_SCHEMES[scheme][0])
+    port = _SCHEMES[scheme][1]
     authority, label = _authority(rest)
     user, at, server = authority.rpartition("@")
     outbound["server"] = server = _with_port(server, port)
@@ -62,24 +81,31 @@ def read_link(text: str) -> Link:
     return Link(label or f"{scheme}://{server}", outbound)
 
 
-def write_link(outbound: OutboundConfig) -> str:
+def write_link(outbound: OutboundConfig, name: str = "") -> str:
     """The link of an outbound, password included. Raises ValueError where none can say it."""
+    if getattr(outbound, "via", None) is not None:
+        raise ValueError("a link cannot say via")
     match outbound:
+        case ShadowsocksOutbound():
+            return write_shadowsocks(outbound, name)
+        case TrojanOutbound():
+            return write_trojan(outbound, name)
         case HttpOutbound():
             scheme = "http"
         case SocksOutbound():
             scheme = "socks5" if outbound.version == "5" else f"socks{outbound.version}"
         case _:
             raise ValueError("a direct outbound has no link")
-    if outbound.via is not None:
-        raise ValueError("a link cannot say via")
+    if outbound.tls is not None:
+        raise ValueError("a link cannot say tls")
     user = ""
     if outbound.username is not None:
         user = quote(outbound.username, safe="")
         if outbound.password is not None:
             user += ":" + quote(outbound.password.get_secret_value(), safe="")
         user += "@"
-    return f"{scheme}://{user}{outbound.server}"
+    label = f"#{quote(name, safe='')}" if name else ""
+    return f"{scheme}://{user}{outbound.server}{label}"
 
 
 def _authority(rest: str) -> tuple[str, str]:
@@ -93,7 +119,7 @@ def _authority(rest: str) -> tuple[str, str]:
         )
     if query or path:
         raise Wrong("a link with a path or a query", "scheme://user:password@host:port")
-    return authority, _decoded(label) if slash or label else ""
+    return authority, decoded_label(label) if slash or label else ""
 
 
 def _with_port(server: str, port: int) -> str:
@@ -114,17 +140,10 @@ def _credentials(user: str, scheme: str) -> dict[str, str]:
         if ":" in decoded and decoded.isprintable():
             name, _, password = decoded.partition(":")
             return _pair(name, password)
-    return _pair(_decoded(name), _decoded(password))
+    return _pair(decoded_label(name), decoded_label(password))
 
 
 def _pair(name: str, password: str) -> dict[str, str]:
     if not name:
         raise Wrong("the link has a password without a user")
     return {"username": name, "password": password} if password else {"username": name}
-
-
-def _decoded(text: str) -> str:
-    try:
-        return unquote(text, errors="strict")
-    except UnicodeDecodeError:
-        raise Wrong("the link's percent-encoding is not UTF-8") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import shlex
 import stat
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from byway.config.check import build
 from byway.config.links import is_link, read_link
-from byway.config.model import Config
+from byway.config.model import RESERVED, Config
+from byway.config.servers import read_document
 from byway.config.tree import MAX_BYTES, TreeError, grow, parse, place_in
 from byway.config.wrong import Wrong
 from byway.errors import ConfigError, Problem
@@ -71,32 +73,53 @@ def default() -> Config:
 def from_links(links: Sequence[str]) -> Config:
     """The default proxy with these links as its way out: a chain, in the order it is travelled.
 
-    Raises ConfigError; what it says never shows a user or a password.
+    The path of a SIP008 document stands for its servers; the first of them is the hop. Raises
+    ConfigError; what it says never shows a user or a password.
     """
     outbounds: dict[str, object] = {}
     problems = []
     before = None
     for at, text in enumerate(links, 1):
+        name = f"hop-{at}" if len(links) > 1 else "link"
         try:
-            if not is_link(text):
-                raise Wrong("not a link", "scheme://user:password@host:port")
-            link = read_link(text)
+            found = _servers(text, name)
         except Wrong as error:
             problems.append(Problem("(links)", 0, 0, f"link {at}", error.message, error.hint))
             continue
-        name = f"hop-{at}" if len(links) > 1 else "link"
-        outbounds[name] = link.outbound | ({"via": before} if before else {})
-        before = name
+        via: dict[str, object] = {"via": before} if before else {}
+        outbounds.update({name: outbound | via for name, outbound in found.items()})
+        before = next(iter(found))
     if problems:
         raise ConfigError(problems)
     rules = [{"otherwise": before}] if before else []
     return build(grow({"outbounds": outbounds, "rules": rules}), "(links)")
 
 
+def _servers(text: str, name: str) -> dict[str, dict[str, object]]:
+    """The outbounds that one word of the command line stands for, by their names."""
+    if is_link(text):
+        return {name: read_link(text).outbound}
+    if not text.endswith(".json"):
+        raise Wrong("not a link", "scheme://user:password@host:port, or a SIP008 document (.json)")
+    try:
+        servers = read_document(Path(text).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        if isinstance(error, Wrong):
+            raise
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise Wrong(f"the document cannot be read: {why}") from None
+    found: dict[str, dict[str, object]] = {}
+    for at, (label, outbound) in enumerate(servers, 1):
+        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip("-")[:48] or f"server-{at}"
+        taken = plain in found or plain in (*RESERVED, "direct")
+        found[f"{plain}-{at}" if taken else plain] = outbound
+    return found
+
+
 def _has_secrets(config: Config) -> bool:
-    outbounds = config.outbounds.values()
-    return any(getattr(outbound, "password", None) is not None for outbound in outbounds) or any(
-        getattr(inbound, "users", ()) for inbound in config.inbounds.values()
+    ways = (*config.outbounds.values(), *config.inbounds.values())
+    return any(
+        getattr(way, "password", None) is not None or getattr(way, "users", ()) for way in ways
     )
 
 

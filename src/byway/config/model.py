@@ -14,6 +14,7 @@ from byway.config.conditions import RuleEntry, SetConfig
 from byway.config.control import ControlSocket, MetricsAddress
 from byway.config.section import Section
 from byway.config.values import (
+    Alpn,
     AutoFlag,
     AutoNumber,
     FilePath,
@@ -22,9 +23,14 @@ from byway.config.values import (
     Interface,
     ListenAddress,
     Many,
+    MethodName,
     NetworkName,
     OneOrMany,
     Password,
+    Pin,
+    PluginOptions,
+    PluginProgram,
+    ServerName,
     SocksVersion,
     UserName,
     Way,
@@ -95,11 +101,43 @@ class User(Section):
     """1 to 255 bytes."""
 
 
-class _Listening(Section):
+class ServerTls(Section):
+    """TLS for those who connect to a listener."""
+
+    cert: FilePath
+    """The certificate with its chain, as PEM. It is read again when the file changes."""
+    key: FilePath
+    """Its private key, as PEM."""
+    alpn: Annotated[tuple[Alpn, ...], OneOrMany(empty=True)] = ()
+    """The protocols to agree on (RFC 7301), the best first; none: whatever the client likes."""
+    ca: FilePath | None = None
+    """Clients must show a certificate of one of these authorities (PEM)."""
+
+
+class ClientTls(Section):
+    """TLS toward a server."""
+
+    sni: ServerName | None = None
+    """The name to ask for, and to find in its certificate; none: the server's own."""
+    alpn: Annotated[tuple[Alpn, ...], OneOrMany(empty=True)] = ()
+    """The protocols to offer (RFC 7301)."""
+    ca: FilePath | None = None
+    """Trust these authorities (PEM) and no others; none: those of the system."""
+    pin: Annotated[tuple[Pin, ...], OneOrMany(empty=True)] = ()
+    """Trust just these: the SHA-256 of the certificate or of its public key, in hex or base64."""
+    insecure: bool = False
+    """Trust anyone. Whoever stands in between can then read and change everything."""
+    cert: FilePath | None = None
+    """The certificate to show, as PEM."""
+    key: FilePath | None = None
+    """Its private key, as PEM."""
+
+
+class Placed(Section):
+    """Where an inbound listens, and how far in its flows may go."""
+
     listen: Annotated[tuple[ListenAddress, ...], Many]
     """Where to listen: `address:port`, `[v6]:port` or `unix:path`; one, or a list."""
-    open: bool = False
-    """Allow anyone who can reach a listener beyond loopback, without users."""
     allow_local: AutoFlag = Field(default="auto", validate_default=True)
     """May flows reach this host's loopback, link-local and metadata addresses?
     auto (None): only if every listener is loopback or unix."""
@@ -115,9 +153,16 @@ class _Listening(Section):
         return bool(self.beyond_loopback) if self.allow_local is None else not self.allow_local
 
 
+class _Listening(Placed):
+    open: bool = False
+    """Allow anyone who can reach a listener beyond loopback, without users."""
+
+
 class _WithUsers(_Listening):
     users: Annotated[tuple[User, ...], OneOrMany(empty=True)] = ()
     """Who may use it. Nobody listed: everybody, which beyond loopback needs `open: true`."""
+    tls: ServerTls | None = None
+    """Speak it inside TLS."""
 
 
 class MixedInbound(_WithUsers):
@@ -153,8 +198,39 @@ class ForwardInbound(_Listening):
         return self.allow_local is False
 
 
+class ShadowsocksInbound(Placed):
+    """A shadowsocks server."""
+
+    type: Literal["shadowsocks"]
+    method: MethodName
+    """The cipher. Prefer one of the 2022 edition: `2022-blake3-aes-128-gcm`."""
+    password: Password
+    """A password; with a 2022 method a key, as `byway password METHOD` makes them."""
+    users: Annotated[tuple[User, ...], OneOrMany(empty=True)] = ()
+    """Several users of one port, each with a key of their own (2022 methods with AES)."""
+    plugin: PluginProgram | None = None
+    """A SIP003 plugin, which listens in Byway's place."""
+    plugin_opts: PluginOptions | None = None
+    """What the plugin is told."""
+
+
+class TrojanInbound(Placed):
+    """A trojan server, which to everybody else is a web server."""
+
+    type: Literal["trojan"]
+    users: Annotated[tuple[User, ...], Many]
+    """Who may use it; the name is for rules and logs, clients send the password alone."""
+    tls: ServerTls
+    """Its certificate: the one of the web site that it is to everybody else."""
+    fallback: HostPort
+    """The real web server (`host:port`, plain HTTP) that everybody else gets."""
+    fallback_by_alpn: dict[str, HostPort] = Field(default_factory=dict)
+    """Other web servers for those who agreed on a protocol: `{h2: 127.0.0.1:81}`."""
+
+
 InboundConfig = Annotated[
-    MixedInbound | HttpInbound | SocksInbound | ForwardInbound, Field(discriminator="type")
+    MixedInbound | HttpInbound | SocksInbound | ForwardInbound | ShadowsocksInbound | TrojanInbound,
+    Field(discriminator="type"),
 ]
 
 
@@ -173,21 +249,26 @@ class DirectOutbound(Section):
 class _Proxied(Section):
     server: HostPort
     """The proxy: `host:port`."""
-    username: UserName | None = None
-    """Who to be there: 1 to 255 bytes."""
-    password: Password | None = None
-    """1 to 255 bytes."""
     via: Way | None = None
     """The outbound (a name or a link) by which the proxy is reached; none: from this host."""
 
 
-class HttpOutbound(_Proxied):
+class _LoggedIn(_Proxied):
+    username: UserName | None = None
+    """Who to be there: 1 to 255 bytes."""
+    password: Password | None = None
+    """1 to 255 bytes."""
+    tls: ClientTls | None = None
+    """Speak it inside TLS; `tls: {}` is enough for a server with a public certificate."""
+
+
+class HttpOutbound(_LoggedIn):
     """Leave by an HTTP proxy (CONNECT)."""
 
     type: Literal["http"]
 
 
-class SocksOutbound(_Proxied):
+class SocksOutbound(_LoggedIn):
     """Leave by a SOCKS proxy."""
 
     type: Literal["socks"]
@@ -195,8 +276,33 @@ class SocksOutbound(_Proxied):
     """5, 4a or 4 (4 carries IPv4 addresses only: names are resolved here)."""
 
 
+class ShadowsocksOutbound(_Proxied):
+    """Leave by a shadowsocks server."""
+
+    type: Literal["shadowsocks"]
+    method: MethodName
+    """The cipher, as the server has it."""
+    password: Password
+    """Its password; with a 2022 method its key, or `server's:user's` keys."""
+    plugin: PluginProgram | None = None
+    """A SIP003 plugin, which dials the server in Byway's place."""
+    plugin_opts: PluginOptions | None = None
+    """What the plugin is told."""
+
+
+class TrojanOutbound(_Proxied):
+    """Leave by a trojan server."""
+
+    type: Literal["trojan"]
+    password: Password
+    """As the server has it."""
+    tls: ClientTls = Field(default_factory=ClientTls)
+    """How to trust the server; left out: as one with a public certificate for its name."""
+
+
 OutboundConfig = Annotated[
-    DirectOutbound | HttpOutbound | SocksOutbound, Field(discriminator="type")
+    DirectOutbound | HttpOutbound | SocksOutbound | ShadowsocksOutbound | TrojanOutbound,
+    Field(discriminator="type"),
 ]
 
 

@@ -7,6 +7,7 @@ secret: what is shown of the input goes through `shown`.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 from byway.config import hosts
 from byway.config.wrong import Wrong, kind_of, shown
 from byway.flow import Network, Target
+from byway.protocols.shadowsocks import METHODS, SUGGESTED, why_refused
 from byway.rules import Prefix
 
 JsonSchema = dict[str, object]
@@ -227,6 +229,52 @@ def _socks_version(value: object) -> str:
     return text
 
 
+def _method(value: object) -> str:
+    text = text_of(value)
+    method = METHODS.get(text.lower())
+    if method is not None:
+        return method.name
+    if why := why_refused(text):
+        raise Wrong(why, f"use {SUGGESTED}")
+    raise Wrong(f"unknown shadowsocks method {shown(text)}", choices=tuple(METHODS))
+
+
+def _alpn(value: object) -> str:
+    text = text_of(value)
+    if not 1 <= len(text.encode()) <= 255:
+        raise Wrong("a protocol of ALPN has 1 to 255 bytes", "for example h2, http/1.1")
+    return text
+
+
+def _pin(value: object) -> str:
+    """A SHA-256 in lower-case hex."""
+    text = text_of(value).strip()
+    bare = text.removeprefix("sha256/").removeprefix("sha256:").replace(":", "")
+    if re.fullmatch(r"[0-9A-Fa-f]{64}", bare):
+        return bare.lower()
+    try:
+        found = base64.b64decode(bare, validate=True)
+    except ValueError:
+        found = b""
+    if len(found) != 32:
+        raise Wrong(f"{shown(text)} is not a SHA-256", "64 hex digits, or 44 characters of base64")
+    return found.hex()
+
+
+def _plugin(value: object, folder: str | None) -> str:
+    text = text_of(value)
+    if not text or "\0" in text:
+        raise Wrong("expected the name or path of a program", "for example obfs-local")
+    return hosts.placed(text, folder) if "/" in text else text
+
+
+def _plugin_options(value: object) -> str:
+    text = text_of(value)
+    if "\0" in text or len(text) > 4096:
+        raise Wrong("expected options such as obfs=http;obfs-host=www.example.com")
+    return text
+
+
 def _way(value: object) -> str:
     text = text_of(value)
     if not text:
@@ -361,6 +409,14 @@ HostAddress = Annotated[str, Reads(lambda value: _address(text_of(value)), _text
 Interface = Annotated[str, Reads(_interface, _text("eth0", maxLength=15))]
 FilePath = Annotated[str, ReadsPath(_file, _text("byway.log"))]
 SocksVersion = Annotated[Literal["5", "4a", "4"], Reads(_socks_version, _VERSION_SCHEMA)]
+MethodName = Annotated[str, Reads(_method, {"enum": list(METHODS)})]
+ServerName = Annotated[
+    str, Reads(lambda value: hosts.name(text_of(value)), _text("www.example.com"))
+]
+Alpn = Annotated[str, Reads(_alpn, _text("h2", maxLength=255))]
+Pin = Annotated[str, Reads(_pin, _text("sha256/base64"))]
+PluginProgram = Annotated[str, ReadsPath(_plugin, _text("obfs-local"))]
+PluginOptions = Annotated[str, Reads(_plugin_options, {"type": "string"})]
 AutoFlag = Annotated[
     bool | None, Reads(_auto_flag, {"anyOf": [{"const": "auto"}, {"type": "boolean"}]})
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from byway.engine import Engine
 from byway.errors import Reason, Refused
 from byway.flow import Network, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
-from byway.protocols import http, socks
+from byway.protocols import http, shadowsocks, shadowsocks2022, socks, trojan
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,49 @@ class Http:
     async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
         """Refused: HTTP proxies lend no ports."""
         raise Refused("an HTTP proxy lends no ports", Reason.NOT_SUPPORTED)
+
+
+class _WithoutPorts:
+    """What no server of an encrypted protocol does."""
+
+    __slots__ = ()
+
+    async def associate(self, control: Stream, server: Target, via: Outbound) -> Datagrams:
+        """Refused: not carried yet."""
+        raise Refused("this outbound carries no UDP", Reason.NOT_SUPPORTED)
+
+    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+        """Refused: there is no such request."""
+        raise Refused("this outbound lends no ports", Reason.NOT_SUPPORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Shadowsocks(_WithoutPorts):
+    """Shadowsocks, of either edition."""
+
+    options: shadowsocks.ShadowsocksOptions
+    kit: shadowsocks.Kit
+    networks: frozenset[Network] = frozenset({Network.TCP})
+    names: bool = True
+
+    async def connect(self, stream: Stream, target: Target) -> Stream:
+        """Ask for a connection; nothing is answered."""
+        if self.options.method.is_2022:
+            return await shadowsocks2022.connect(stream, target, self.options, self.kit)
+        return await shadowsocks.connect(stream, target, self.options, self.kit)
+
+
+@dataclass(frozen=True, slots=True)
+class Trojan(_WithoutPorts):
+    """Trojan; its TLS is a layer."""
+
+    password: str = field(repr=False)
+    networks: frozenset[Network] = frozenset({Network.TCP})
+    names: bool = True
+
+    async def connect(self, stream: Stream, target: Target) -> Stream:
+        """Ask for a connection; nothing is answered."""
+        return await trojan.connect(stream, target, self.password)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,71 @@
+"""A shadowsocks server. Who is not a client of ours gets silence."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from byway.deadline import Deadline
+from byway.engine import EngineStream
+from byway.errors import BywayError
+from byway.flow import Flow, Network
+from byway.inbounds.entry import Entry, Means, Met, Visit
+from byway.inbounds.silence import greeted
+from byway.interfaces import Carry, Outbound, Relay, Stream
+from byway.protocols.shadowsocks import Request
+
+
+class Server(Protocol):
+    """The server's end of one edition."""
+
+    async def accept(self, stream: Stream) -> Request: ...
+
+
+class Shadowsocks:
+    """Greets shadowsocks clients."""
+
+    def __init__(self, entry: Entry, server: Server) -> None:
+        self.entry = entry
+        self.server = server
+        self.patience = Deadline(entry.means.handshake, "the client said too little for too long")
+
+    async def greet(self, stream: EngineStream) -> Met:
+        """A visit: how long a greeting may take is told by its own clock."""
+        return _Knock(stream, self)
+
+
+class _Knock(Visit):
+    """A connection that has not shown yet that it is a client's."""
+
+    __slots__ = ("_door", "_stream")
+
+    def __init__(self, stream: EngineStream, door: Shadowsocks) -> None:
+        self._stream = stream
+        self._door = door
+
+    async def stay(self, carry: Carry) -> None:
+        door, source = self._door, self._stream.source
+        request = await greeted(self._stream, door.server.accept(self._stream), door.patience)
+        flow = door.entry.flow(Network.TCP, source, request.target, request.user)
+        await carry(Asked(request.stream, flow, door.entry.means))
+
+
+class Asked:
+    """A flow of a protocol without answers: yes is the far side's bytes, no is a close."""
+
+    __slots__ = ("_means", "_stream", "flow")
+
+    def __init__(self, stream: Stream, flow: Flow, means: Means) -> None:
+        self.flow = flow
+        self._stream = stream
+        self._means = means
+
+    async def dial(self, outbound: Outbound) -> Stream:
+        return await outbound.connect(self.flow.target)
+
+    async def relay(self, far: Stream) -> Relay:
+        return self._means.engine.relay(self._stream, far, self._means.idle)
+
+    async def refuse(self, why: BaseException | None) -> None:
+        if isinstance(why, (BywayError, OSError)) and isinstance(self._stream, EngineStream):
+            self._stream.abort()  # a reset says more than an end that looks like an empty answer
+        self._stream.close()

@@ -1,0 +1,103 @@
+"""A trojan server. Who is not a client of ours gets a real web server, and nothing but that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from byway.deadline import Deadline
+from byway.engine import EngineStream, NotTls
+from byway.errors import Reason, Refused
+from byway.flow import Network, Target
+from byway.inbounds.entry import Entry, Met, Visit
+from byway.inbounds.shadowsocks import Asked
+from byway.inbounds.tls import TlsDoor
+from byway.interfaces import Carry, Dialer
+from byway.protocols import trojan
+
+VISIT_IDLE = 3600.0
+"""Seconds: a visitor's time-outs are the web server's, and this is longer than any of those."""
+
+
+class Trojan:
+    """Greets whoever comes: clients with a known password, and visitors of the web site."""
+
+    def __init__(
+        self,
+        entry: Entry,
+        users: trojan.Users,
+        tls: TlsDoor,
+        way: Dialer,
+        site: Target,
+        by_alpn: Mapping[str, Target],
+    ) -> None:
+        self.entry = entry
+        self.users = users
+        self.tls = tls
+        self.way = way
+        self.site = site
+        self.by_alpn = dict(by_alpn)
+        self.patience = Deadline(entry.means.handshake, "the TLS handshake took too long")
+
+    async def greet(self, stream: EngineStream) -> Met:
+        """A visit: a guest may take the time that the web server gives."""
+        return _Guest(stream, self)
+
+
+class _Guest(Visit):
+    """A connection that has not shown yet whether it is a client's or a visitor's."""
+
+    __slots__ = ("_house", "_stream")
+
+    def __init__(self, stream: EngineStream, house: Trojan) -> None:
+        self._stream = stream
+        self._house = house
+
+    async def stay(self, carry: Carry) -> None:
+        house, entry = self._house, self._house.entry
+        source = self._stream.source
+        try:
+            with house.patience:
+                secure = await house.tls.secured(self._stream)
+        except NotTls as plain:
+            await self._visit(plain.stream, house.site, source)
+            return
+        try:
+            request = await self._request(secure)
+            if request is None:
+                agreed = secure.tls.alpn if secure.tls is not None else None
+                site = house.by_alpn.get(agreed or "", house.site)
+                await self._visit(secure, site, source)
+            elif request.command is trojan.Command.CONNECT:
+                flow = entry.flow(Network.TCP, source, request.target, request.user)
+                await carry(Asked(secure, flow, entry.means))
+            else:
+                raise Refused("packets over trojan are not carried yet", Reason.NOT_SUPPORTED)
+        finally:
+            secure.close()
+
+    async def _request(self, secure: EngineStream) -> trojan.Request | None:
+        """The request of a client; None for who says nothing that is one, for as long as it may."""
+        try:
+            if not await secure.peek(1, self._house.entry.means.handshake):
+                return None
+        except EOFError:
+            return None
+        return await trojan.accept(secure, self._house.users)
+
+    async def _visit(self, stream: EngineStream, site: Target, source: Target | None) -> None:
+        """Hand over to the web server, with every byte that came."""
+        means = self._house.entry.means
+        try:
+            far = await self._house.way.connect(site)
+        except BaseException:
+            stream.close()
+            raise
+        ending = await means.engine.relay(stream, far, VISIT_IDLE).wait()
+        means.log.info(
+            "a visitor of the web site",
+            inbound=self._house.entry.name,
+            source=source,
+            site=site,
+            up=ending.up,
+            down=ending.down,
+        )

@@ -1,0 +1,235 @@
+"""The ways in and out: a config's sections become inbounds and outbounds. A part of the root.
+
+On config time. What they need of the host beside sockets (plugin processes) is collected, and the
+app starts and ends it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from byway.config import (
+    ClientTls,
+    Config,
+    DirectOutbound,
+    ForwardInbound,
+    HttpInbound,
+    HttpOutbound,
+    MixedInbound,
+    OutboundConfig,
+    ServerTls,
+    ShadowsocksInbound,
+    ShadowsocksOutbound,
+    SocksInbound,
+    TrojanInbound,
+    TrojanOutbound,
+    UnixPath,
+)
+from byway.engine import DialOptions, Engine, ListenOptions, TlsClient, TlsClientOptions
+from byway.flow import Target
+from byway.inbounds.entry import Entry, Greet, Means
+from byway.inbounds.forward import Forward
+from byway.inbounds.http import Http
+from byway.inbounds.listener import Address, StreamInbound
+from byway.inbounds.mixed import Mixed
+from byway.inbounds.plugged import Plugged
+from byway.inbounds.shadowsocks import Shadowsocks
+from byway.inbounds.socks import Socks
+from byway.inbounds.tls import Certificate, TlsDoor, inside
+from byway.inbounds.trojan import Trojan
+from byway.interfaces import Dialer, Inbound, Outbound, Resolver, Stream
+from byway.log import Log
+from byway.outbounds import dialects
+from byway.outbounds.direct import Direct
+from byway.outbounds.proxy import Dialect, Layer, Proxy
+from byway.protocols import shadowsocks, shadowsocks2022, trojan
+from byway.protocols.credentials import verifier
+from byway.protocols.http import HttpOptions
+from byway.protocols.socks import SocksOptions
+from byway.system.own import OwnAddresses
+from byway.system.plugin import Plugin, loopback_port
+
+
+class Ways:
+    """Builds the ways of one app. `dialling` are the plugins that outbounds need, not started yet;
+    `plugins` are all, to be ended."""
+
+    def __init__(self, config: Config, engine: Engine, resolver: Resolver, log: Log) -> None:
+        self.plugins: list[Plugin] = []
+        self.dialling: list[Plugin] = []
+        self._config = config
+        self._engine = engine
+        self._resolver = resolver
+        self._log = log
+        self._own = OwnAddresses().holds
+        self._kit = shadowsocks.Kit(engine.framings, os.urandom, time.time)
+        self._built: dict[str, Outbound] = {}
+
+    def outbounds(self) -> dict[str, Outbound]:
+        """Every way out by its name. Raises OSError for a file that is not what it should be."""
+        for name in self._config.outbounds:
+            self._outbound(name)
+        return self._built
+
+    def inbound(self, name: str, means: Means, options: ListenOptions) -> Inbound:
+        """One way in. Raises OSError for a file that is not what it should be."""
+        section = self._config.inbounds[name]
+        listen = [place.path if isinstance(place, UnixPath) else place for place in section.listen]
+        if isinstance(section, ForwardInbound):
+            entry = Entry(name, means, guarded=section.guarded)
+            return Forward(entry, listen, section.target, frozenset(section.network), options)
+        if isinstance(section, ShadowsocksInbound):
+            return self._shadowsocks(name, section, listen, means, options)
+        if isinstance(section, TrojanInbound):
+            entry = Entry(name, means, guarded=section.guarded)
+            return StreamInbound(entry, listen, self._trojan(entry, section).greet, options)
+        users = {user.name: user.password.get_secret_value() for user in section.users}
+        entry = Entry(name, means, verifier(users) if users else None, section.guarded)
+        greet: Greet
+        if isinstance(section, MixedInbound):
+            greet = Mixed(entry).greet
+        elif isinstance(section, HttpInbound):
+            greet = Http(entry).greet
+        else:
+            assert isinstance(section, SocksInbound)
+            greet = Socks(entry).greet
+        if section.tls is not None:
+            greet = inside(_door(entry, section.tls), greet)
+        return StreamInbound(entry, listen, greet, options)
+
+    def _outbound(self, name: str) -> Outbound:
+        """A proxy's `via` is built before it (the config has no loops)."""
+        if name in self._built:
+            return self._built[name]
+        section = self._config.outbounds[name]
+        made: Outbound
+        if isinstance(section, DirectOutbound):
+            options = DialOptions(
+                timeout=self._config.limits.dial,
+                bind=section.bind,
+                interface=section.interface,
+                mark=section.mark,
+            )
+            made = Direct(name, self._engine, self._resolver, options, self._own)
+        else:
+            via = self._outbound(section.via or "direct")
+            dialect, layers = self._dialect(section), self._layers(name, section)
+            server = self._reached(section)
+            made = Proxy(name, server, via, dialect, self._resolver, layers, self._own)
+        self._built[name] = made
+        return made
+
+    def _dialect(self, section: OutboundConfig) -> Dialect:
+        match section:
+            case ShadowsocksOutbound():
+                method = shadowsocks.METHODS[section.method]
+                password = section.password.get_secret_value()
+                if method.is_2022:
+                    keys = shadowsocks2022.keys_of(method, password)
+                else:
+                    keys = (shadowsocks.key_of(method, password),)
+                options = shadowsocks.ShadowsocksOptions(method, keys)
+                return dialects.Shadowsocks(options, self._kit)
+            case TrojanOutbound():
+                return dialects.Trojan(section.password.get_secret_value())
+            case DirectOutbound():
+                raise TypeError("the direct outbound speaks no protocol")
+        word = None if section.password is None else section.password.get_secret_value()
+        if isinstance(section, HttpOutbound):
+            return dialects.Http(HttpOptions(section.username, word))
+        return dialects.Socks(SocksOptions(section.version, section.username, word), self._engine)
+
+    def _layers(self, name: str, section: OutboundConfig) -> list[Layer]:
+        if isinstance(section, DirectOutbound | ShadowsocksOutbound) or section.tls is None:
+            return []
+        try:
+            client = TlsClient(_tls_options(section.tls, section.server))
+        except ValueError as error:
+            raise OSError(0, f"outbound {name}: tls: {error}") from error
+        engine = self._engine
+
+        async def secured(stream: Stream) -> Stream:
+            return await engine.tls_client(stream, client)
+
+        return [secured]
+
+    def _reached(self, section: OutboundConfig) -> Target:
+        """Where the server is dialled: itself, or the plugin in front of it."""
+        assert not isinstance(section, DirectOutbound)
+        if not isinstance(section, ShadowsocksOutbound) or section.plugin is None:
+            return section.server
+        local, told = loopback_port(), section.plugin_opts or ""
+        plugin = Plugin(section.plugin, told, section.server, local, False, self._log.info)
+        self.plugins.append(plugin)
+        self.dialling.append(plugin)
+        return local
+
+    def _shadowsocks(
+        self,
+        name: str,
+        section: ShadowsocksInbound,
+        listen: list[Address],
+        means: Means,
+        options: ListenOptions,
+    ) -> Inbound:
+        entry = Entry(name, means, guarded=section.guarded)
+        method = shadowsocks.METHODS[section.method]
+        password = section.password.get_secret_value()
+        if method.is_2022:
+            users = {
+                user.name: shadowsocks2022.keys_of(method, user.password.get_secret_value())[0]
+                for user in section.users
+            }
+            (key,) = shadowsocks2022.keys_of(method, password)
+            greet = Shadowsocks(entry, shadowsocks2022.Server(method, key, self._kit, users)).greet
+        else:
+            server = shadowsocks.Server(method, shadowsocks.key_of(method, password), self._kit)
+            greet = Shadowsocks(entry, server).greet
+        if section.plugin is None:
+            return StreamInbound(entry, listen, greet, options)
+        public, inner = section.listen[0], loopback_port()
+        assert isinstance(public, Target)
+        told = section.plugin_opts or ""
+        plugin = Plugin(section.plugin, told, public, inner, True, self._log.info)
+        self.plugins.append(plugin)
+        return Plugged(StreamInbound(entry, [inner], greet, options), plugin, public)
+
+    def _trojan(self, entry: Entry, section: TrojanInbound) -> Trojan:
+        users = {user.name: user.password.get_secret_value() for user in section.users}
+        way: Dialer = Direct("web site", self._engine, self._resolver)
+        return Trojan(
+            entry,
+            trojan.Users(users),
+            _door(entry, section.tls),
+            way,
+            section.fallback,
+            section.fallback_by_alpn,
+        )
+
+
+def _door(entry: Entry, tls: ServerTls) -> TlsDoor:
+    try:
+        return TlsDoor(entry, Certificate(tls.cert, tls.key, tls.alpn, tls.ca))
+    except ValueError as error:
+        raise OSError(0, f"inbound {entry.name}: tls: {error}") from error
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise OSError(error.errno, f"inbound {entry.name}: tls: {why}") from error
+
+
+def _tls_options(tls: ClientTls, server: Target) -> TlsClientOptions:
+    return TlsClientOptions(
+        tls.sni or server.host,
+        tls.alpn,
+        ca=_content(tls.ca),
+        pins=[bytes.fromhex(pin) for pin in tls.pin],
+        insecure=tls.insecure,
+        certificate=_content(tls.cert),
+        key=_content(tls.key),
+    )
+
+
+def _content(file: str | None) -> bytes:
+    return b"" if file is None else Path(file).read_bytes()
