@@ -96,7 +96,7 @@ class App:
         except BaseException:
             await self._closed()
             raise
-        router = Router(
+        router = self.router = Router(
             judge_of(config, sets.sets),
             Finder(resolver),
             outbounds,

@@ -30,7 +30,7 @@ class Router:
         log: Log,
         dial: float,
     ) -> None:
-        self._judge = judge
+        self.judge = judge
         self._finder = finder
         self._outbounds = outbounds
         self._ledger = ledger
@@ -65,7 +65,7 @@ class Router:
             self._log.flow(passage)
 
     async def _judged(self, flow: Flow, passage: Passage) -> Verdict:
-        facts, judge = NO_FACTS, self._judge
+        facts, judge = NO_FACTS, self.judge
         passage.judge = judge
         while isinstance(verdict := judge.decide(flow, facts), Lacks):
             passage.facts = facts = await self._finder.find(verdict.fact, flow, facts)

@@ -209,7 +209,8 @@ async def test_odd_requests_are_refused(tmp_path: Path, request_: bytes, status:
         fits(await ask(tmp_path, "GET", "/status"), "Status")
 
 
-def test_the_socket_is_found(tmp_path: Path) -> None:
+def test_the_socket_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("byway.api.places.SYSTEM_FOLDER", str(tmp_path / "system"))
     environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
     with pytest.raises(NotRunning, match="no socket") as none:
         found(None, environ)

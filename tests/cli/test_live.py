@@ -165,3 +165,28 @@ def test_nobody_running_is_told(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "no Byway answers" in done.stderr
+
+
+def test_why_needs_nobody_running(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(CONFIG)
+    for target, verdict in [("odd.example", "reject"), ("https://even.example/x", "direct")]:
+        done = subprocess.run(
+            [*COMMAND, "why", target, "-c", "c.yaml"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"verdict  {verdict}" in done.stdout
+        assert "c.yaml:3 " in done.stdout
+
+
+def test_why_tells_of_a_flow(running: Running) -> None:
+    with running.flow():
+        why = json.loads(running.said("why", "--flow", "1", "--json"))
+    assert why["verdict"] == "direct"
+    assert [rule["outcome"] for rule in why["rules"]] == ["no match", "matched"]
+    assert "no such flow" in running.said("why", "--flow", "99", status=1)
+    assert "why which" in running.said("why", status=2)

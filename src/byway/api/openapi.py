@@ -39,6 +39,9 @@ def _paths() -> Schema:
             "get": _asks("One flow, live or past.", _ref("Flow"), number),
             "delete": _asks("End a live flow now.", _object(cut="integer"), number),
         },
+        "/flows/{id}/why": {
+            "get": _asks("Why a flow went as it went, rule by rule.", _ref("Why"), number)
+        },
         "/log": {
             "get": _asks(
                 "The last log lines; with `follow` one JSON object a line, without an end.",
@@ -125,7 +128,56 @@ _FLOW = _shape(
     }
 )
 
+_CHECK: Schema = _shape(
+    {
+        "condition": {"type": "string"},
+        "asked": {"type": "string"},
+        "wanted": {"type": "string"},
+        "answer": {"type": ["boolean", "null"]},
+        "lacks": {"type": ["string", "null"]},
+        "found": {"type": "string"},
+        "parts": _list({"$ref": "#/components/schemas/Check"}),
+    }
+)
+_WHY: Schema = _shape(
+    {
+        "id": {"type": "integer"},
+        "target": {"type": "string"},
+        "network": {"enum": ["tcp", "udp"]},
+        "inbound": {"type": "string"},
+        "source": {"type": "string"},
+        "user": {"type": ["string", "null"]},
+        "guarded": {"type": "boolean"},
+        "rules": _list(
+            _shape(
+                {
+                    "rule": _RULE,
+                    "outcome": {"enum": ["matched", "no match", "lacks a fact", "switched off"]},
+                    "way": {"type": "string"},
+                    "checks": _list(_ref("Check")),
+                }
+            )
+        ),
+        "facts": _list(_shape({key: {"type": "string"} for key in ("fact", "found", "from")})),
+        "verdict": {"type": "string"},
+        "rule": {"anyOf": [_RULE, {"type": "null"}]},
+        "chain": _list(
+            _shape(
+                {
+                    "name": {"type": "string"},
+                    "type": {"type": "string"},
+                    "server": {"type": ["string", "null"]},
+                    "line": {"type": "integer"},
+                }
+            )
+        ),
+        "file": {"type": "string"},
+        "note": {"type": "string"},
+    }
+)
+
 _SCHEMAS: Schema = {
+    "Check": _CHECK,
     "Error": {
         "type": "object",
         "properties": {"error": {"type": "string"}, "hint": {"type": "string"}},
@@ -141,6 +193,7 @@ _SCHEMAS: Schema = {
             "failed": {"type": "integer"},
         }
     ),
+    "Why": _WHY,
     "Status": _shape(
         {
             "version": {"type": "string"},

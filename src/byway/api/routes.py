@@ -37,6 +37,7 @@ class Routes:
             ("GET", "/flows"): self._flows,
             ("GET", "/flows/{id}"): self._flow,
             ("DELETE", "/flows/{id}"): self._cut,
+            ("GET", "/flows/{id}/why"): self._why,
             ("GET", "/log"): self._log,
             ("GET", "/metrics"): self._metrics,
         }
@@ -89,6 +90,12 @@ class Routes:
             raise Denied(409, f"flow {passage.flow.id} has ended: {passage.reason}")
         return Reply({"cut": passage.flow.id})
 
+    async def _why(self, asked: Asked, _: object) -> Reply:
+        from byway.api.why import recall
+
+        passage = self._found(asked)
+        return Reply(recall(self._app.config, passage, self._app.router.judge))
+
     async def _log(self, asked: Asked, _: object) -> Reply | Follow:
         recent = list(self._app.log.recent)
         recent = recent[len(recent) - _number(asked, "recent", 20, len(recent)) :]
@@ -128,7 +135,7 @@ class Routes:
         return Reply(exposition(views.status_view(self._app, version())), kind=TEXT)
 
     def _found(self, asked: Asked) -> Passage:
-        passage = self._app.ledger.find(int(asked.path.rpartition("/")[2]))
+        passage = self._app.ledger.find(int(asked.path.split("/")[2]))
         if passage is None:
             raise Denied(404, "there is no such flow, or it is long past", "byway flows lists them")
         return passage

@@ -17,11 +17,11 @@ SORTS = ("id", "rate", "bytes", "up", "down", "age")
 
 def add_verbs(verbs: Verbs) -> None:
     """Add them to the command line."""
-    status = _asking(verbs, "status", "say what a running Byway does, and how it is")
+    status = asking(verbs, "status", "say what a running Byway does, and how it is")
     _json_option(status)
     status.set_defaults(verb=_status)
 
-    flows = _asking(verbs, "flows", "show the flows on the road; `flows cut ID` ends one")
+    flows = asking(verbs, "flows", "show the flows on the road; `flows cut ID` ends one")
     flows.add_argument("what", nargs="?", choices=["cut"], help="end flows by their ids")
     flows.add_argument("ids", nargs="*", type=int, metavar="ID", help="which ones")
     flows.add_argument("-w", "--watch", action="store_true", help="look again and again; q leaves")
@@ -32,13 +32,14 @@ def add_verbs(verbs: Verbs) -> None:
     _json_option(flows)
     flows.set_defaults(verb=_flows)
 
-    log = _asking(verbs, "log", "print the last log lines of a running Byway")
+    log = asking(verbs, "log", "print the last log lines of a running Byway")
     log.add_argument("-f", "--follow", action="store_true", help="go on with every new one")
     log.add_argument("-n", "--lines", type=int, default=20, metavar="N", help="how many")
     log.set_defaults(verb=_log)
 
 
-def _asking(verbs: Verbs, name: str, told: str) -> argparse.ArgumentParser:
+def asking(verbs: Verbs, name: str, told: str) -> argparse.ArgumentParser:
+    """A verb that asks a running Byway."""
     verb = verbs.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
     verb.add_argument("--socket", metavar="PATH", help="the control socket of the Byway to ask")
     return verb

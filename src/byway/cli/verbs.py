@@ -13,6 +13,7 @@ from byway.cli import live
 from byway.cli.version import version
 
 if TYPE_CHECKING:
+    from byway.api.client import Client
     from byway.config import Config
 
 
@@ -59,6 +60,18 @@ def parser() -> argparse.ArgumentParser:
     password.set_defaults(verb=_password)
     live.add_verbs(verbs)
 
+    why = live.asking(verbs, "why", "say which rule sends a flow which way, and why")
+    _config_option(why)
+    why.add_argument("target", nargs="?", metavar="TARGET", help="a host, host:port or URL")
+    why.add_argument("--port", type=int, help="the target's port (443)")
+    why.add_argument("--network", choices=["tcp", "udp"], default="tcp")
+    why.add_argument("--inbound", metavar="NAME", help="by which it comes in (the first)")
+    why.add_argument("--source", metavar="ADDRESS", default="127.0.0.1", help="or `unix`")
+    why.add_argument("--user", metavar="NAME", help="whom it belongs to")
+    why.add_argument("--flow", type=int, metavar="ID", help="a flow of a running Byway")
+    why.add_argument("--json", action="store_true", help="for programs")
+    why.set_defaults(verb=_why)
+
     schema = verbs.add_parser("schema", help="print the config's JSON Schema")
     schema.set_defaults(verb=_schema)
     return top
@@ -81,6 +94,28 @@ def _run(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     return run(config, lambda: _loaded(options.config, options.links))
+
+
+def _why(options: argparse.Namespace) -> int:
+    from byway.cli.why import show, why
+    from byway.errors import ConfigError
+
+    if (options.target is None) == (options.flow is None):
+        print("byway: why which target? byway why TARGET, or byway why --flow ID", file=sys.stderr)
+        return 2
+    if options.flow is not None:
+
+        def ask(client: Client) -> int:
+            show(client.ask("GET", f"/flows/{options.flow}/why"), options.json)
+            return 0
+
+        return live.asked(options, ask)
+    try:
+        config = _loaded(options.config, [])
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return why(config, options)
 
 
 def _loaded(file: str | None, links: list[str]) -> Config:

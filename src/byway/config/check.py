@@ -126,7 +126,17 @@ class _Checker:
             crosscheck.warn(config, self._problems)
         config._file = self._problems.file
         config._warnings = tuple(self._problems.warnings)
+        config._lines = self._lines()
         return config
+
+    def _lines(self) -> dict[tuple[str, str], int]:
+        """The line of each named entry."""
+        return {
+            (section, name): entry.line
+            for section in ("inbounds", "outbounds", "sets")
+            if (node := self._root.get(section)) is not None and isinstance(node.content, dict)
+            for name, entry in node.content.items()
+        }
 
     def _fill_in_defaults(self) -> None:
         """A section without content counts as absent; without inbounds there is the usual one."""

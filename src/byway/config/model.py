@@ -323,11 +323,16 @@ class Config(Section):
 
     _file: str = PrivateAttr(default="")
     _warnings: tuple[Problem, ...] = PrivateAttr(default=())
+    _lines: dict[tuple[str, str], int] = PrivateAttr(default_factory=dict)
 
     @property
     def file(self) -> str:
         """The file it was read from, or what stands in its place."""
         return self._file
+
+    def line(self, section: str, name: str) -> int:
+        """The line of an entry of `inbounds`, `outbounds` or `sets`; 0 where it has none."""
+        return self._lines.get((section, name), 0)
 
     @property
     def warnings(self) -> tuple[Problem, ...]:

@@ -1,0 +1,146 @@
+"""`byway why`: which rule sends a flow which way, and why the ones before it did not."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
+
+from byway.log import escaped
+
+if TYPE_CHECKING:
+    from byway.config import Config
+    from byway.flow import Flow
+
+View = Mapping[str, object]
+
+PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21, "ssh": 22}
+DEFAULT_PORT = 443
+
+
+def why(config: Config, options: argparse.Namespace) -> int:
+    """Explain a flow that has not happened, from a config alone."""
+    try:
+        flow = _flow(config, options)
+    except ValueError as error:
+        print(f"byway: {escaped(str(error))}", file=sys.stderr)
+        return 2
+    show(asyncio.run(_inquired(config, flow)), options.json)
+    return 0
+
+
+def show(answer: View, as_json: bool) -> None:
+    """Print an explanation."""
+    print(json.dumps(answer) if as_json else "\n".join(lines(answer)))
+
+
+def lines(answer: View) -> Iterator[str]:
+    """An explanation for a person; what came from the network is escaped."""
+    who = f", user {answer['user']}" if answer["user"] else ""
+    where = f"in by {answer['inbound']} from {answer['source']}{who}"
+    yield escaped(f"{answer['target']} ({answer['network']}, {where})")
+    for fact in _views(answer["facts"]):
+        yield escaped(f"  fact     {fact['fact']}: {fact['found']} (from {fact['from']})")
+    yield ""
+    for tried in _views(answer["rules"]):
+        rule = cast(View, tried["rule"])
+        mark = "->" if tried["outcome"] == "matched" else "  "
+        yield escaped(f"{mark} {_place(rule):<20} {rule['text']}")
+        if tried["outcome"] == "switched off":
+            yield "       switched off"
+        for check in _views(tried["checks"]):
+            yield from _check_lines(check, 7)
+    yield ""
+    yield escaped(f"verdict  {answer['verdict']}")
+    hops = _views(answer["chain"])
+    if hops:
+        yield escaped("chain    " + " > ".join(_hop(hop, answer) for hop in hops))
+    if answer["guarded"] and hops:
+        yield "guarded  it came from beyond this host: this host's own addresses are closed to it"
+    if answer["note"]:
+        yield escaped(f"note     {answer['note']}")
+
+
+def _check_lines(check: View, indent: int) -> Iterator[str]:
+    answer = {True: "yes", False: "no"}.get(cast(bool, check["answer"]), "unknown")
+    told = f"{check['condition']}: {answer}"
+    if check["lacks"]:
+        told += f", nobody had to find {check['asked']}"
+    elif check["found"]:
+        told += f", {check['found']}"
+    elif check["asked"]:
+        told += f", {check['asked']} is not {check['wanted']}"
+    yield escaped(" " * indent + told)
+    for part in _views(check["parts"]):
+        yield from _check_lines(part, indent + 2)
+
+
+def _place(rule: View) -> str:
+    return f"{str(rule['file']).rpartition('/')[2]}:{rule['line']}" if rule["line"] else "(default)"
+
+
+def _hop(hop: View, answer: View) -> str:
+    told = f"{hop['name']}"
+    if hop["server"]:
+        told += f" ({hop['type']} {hop['server']})"
+    if hop["line"]:
+        told += f" [{str(answer['file']).rpartition('/')[2]}:{hop['line']}]"
+    return told
+
+
+def _flow(config: Config, options: argparse.Namespace) -> Flow:
+    """The flow that the options describe. Raises ValueError."""
+    from byway.flow import Flow, Network, Target
+
+    text, port = _split(options.target, options.port)
+    name = options.inbound or next(iter(config.inbounds), "")
+    section = config.inbounds.get(name)
+    if section is None:
+        known = ", ".join(config.inbounds)
+        raise ValueError(f"there is no inbound {name!r}; known: {known}")
+    source = None
+    if options.source != "unix":
+        try:
+            source = Target.parse(options.source)
+        except ValueError:
+            source = Target.of(options.source, 0)
+        if source.packed is None:
+            raise ValueError(f"a source is an address, not the name {options.source!r}")
+    network = Network(options.network)
+    target = Target.of(text, port)
+    return Flow(0, network, name, source, target, options.user, section.guarded)
+
+
+def _split(text: str, port: int | None) -> tuple[str, int]:
+    """Host and port of a URL, `host:port` or a host. Raises ValueError."""
+    from byway.flow import Target, packed_address
+
+    if "://" in text:
+        parts = urlsplit(text)
+        found = parts.port or PORTS.get(parts.scheme, DEFAULT_PORT)
+        return parts.hostname or "", port or found
+    if packed_address(text.strip("[]")) is not None or ":" not in text:
+        return text.strip("[]"), port or DEFAULT_PORT
+    target = Target.parse(text)
+    return target.host, port or target.port
+
+
+async def _inquired(config: Config, flow: Flow) -> View:
+    from byway.api.why import inquire
+    from byway.config import judge_of
+    from byway.dns import SystemResolver
+    from byway.facts import Finder
+
+    resolver = SystemResolver()
+    try:
+        return await inquire(config, judge_of(config), Finder(resolver), flow)
+    finally:
+        resolver.close()
+
+
+def _views(value: object) -> Sequence[View]:
+    return cast("Sequence[View]", value)

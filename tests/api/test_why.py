@@ -1,0 +1,159 @@
+"""`why` and reality agree: on configs made at random, and on flows that a running App carried."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import tempfile
+from collections.abc import Sequence
+from typing import cast
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from byway.api.views import View
+from byway.api.why import inquire, recall
+from byway.app import App
+from byway.config import Config, judge_of, load_text
+from byway.errors import Reason, Unreachable
+from byway.facts import Finder
+from byway.flow import Flow, Network, Target
+from byway.log import way_of
+from tests.api.test_control import fits
+
+NAMES = ["a.example", "www.a.example", "b.example", "none.example"]
+KNOWN = {
+    "a.example": [bytes([127, 0, 0, 1])],
+    "www.a.example": [bytes([127, 0, 0, 2])],
+    "b.example": [bytes([127, 1, 0, 1]), bytes([127, 0, 0, 1])],
+}
+WAYS = ["direct", "spare", "chained", "reject"]
+
+
+class Names:
+    """A resolver that knows a few names."""
+
+    async def resolve(self, name: str) -> Sequence[bytes]:
+        if name not in KNOWN:
+            raise Unreachable(f"no {name}", name, Reason.NAME_UNKNOWN)
+        return KNOWN[name]
+
+
+conditions = st.fixed_dictionaries(
+    {},
+    optional={
+        "domain": st.lists(st.sampled_from(NAMES), min_size=1, max_size=2),
+        "domain_suffix": st.sampled_from(["a.example", "example"]),
+        "ip": st.sampled_from(["127.0.0.0/24", "127.1.0.0/16", "127.0.0.2"]),
+        "network": st.sampled_from(["tcp", "udp"]),
+        "inbound": st.sampled_from(["door", "other"]),
+        "source": st.sampled_from(["127.0.0.0/8", "10.0.0.0/8"]),
+    },
+)
+rules = st.lists(
+    st.tuples(conditions.filter(bool), st.sampled_from(WAYS)).map(lambda r: {**r[0], "to": r[1]}),
+    max_size=6,
+)
+
+
+def config_of(rules: list[dict[str, object]], log: str, dead: int) -> Config:
+    """A config with these rules; two of its ways out lead nowhere."""
+    whole = {
+        "log": {"file": log},
+        "limits": {"drain": "0s"},
+        "inbounds": {
+            "door": {"type": "socks", "listen": "127.0.0.1:0"},
+            "other": {"type": "socks", "listen": "127.0.0.1:0"},
+        },
+        "outbounds": {
+            "spare": {"type": "http", "server": f"127.0.0.1:{dead}"},
+            "chained": {"type": "socks", "server": "127.0.0.1:1", "via": "spare"},
+        },
+        "rules": [*rules, {"otherwise": "direct"}],
+    }
+    return load_text(yaml.safe_dump(whole), "x.yaml")
+
+
+async def knock(place: str, target: Target) -> None:
+    """Ask a SOCKS server for a target, and leave with the answer."""
+    host, _, port = place.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    name = target.host.encode()
+    wanted = b"\1" + target.packed if target.packed else b"\3" + bytes([len(name)]) + name
+    writer.write(b"\5\1\0" + b"\5\1\0" + wanted + target.port.to_bytes(2, "big"))
+    with contextlib.suppress(ConnectionError):
+        await reader.read(12)
+        await reader.read(12)
+    writer.close()
+
+
+async def agreed(config: Config, targets: Sequence[Target]) -> None:
+    """Carry flows, and ask beforehand and afterwards why they went as they went."""
+    judge, finder = judge_of(config), Finder(Names())
+    async with App(config, Names()) as app:
+        for target in targets:
+            async with asyncio.timeout(20):
+                await knock(app.addresses["door"][0], target)
+                while not app.ledger.past or app.ledger.past[-1].flow.target != target:
+                    await asyncio.sleep(0)
+            passage = app.ledger.past[-1]
+            why = await inquire(config, judge, finder, passage.flow)
+            past = recall(config, passage, app.router.judge)
+            app.ledger.past.clear()
+            assert why == past
+            fits(why, "Why")
+            assert why["verdict"] == way_of(passage.verdict)
+            assert passage.verdict is not None
+            assert cast(View, why["rule"])["line"] == passage.verdict.rule.line
+            assert tuple(cast(str, hop["name"]) for hop in hops(why)) == passage.chain
+            json.dumps(why)
+
+
+def hops(why: View) -> Sequence[View]:
+    return cast("Sequence[View]", why["chain"])
+
+
+@settings(max_examples=15, deadline=None)
+@given(rules, st.lists(st.sampled_from([*NAMES, "127.0.0.1", "127.1.0.9"]), min_size=1, max_size=4))
+def test_why_and_reality_agree(rules: list[dict[str, object]], hosts: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))  # bound and deaf: a connection is refused
+        port = int(dead.getsockname()[1])
+        config = config_of(rules, f"{folder}/log", port)
+        asyncio.run(agreed(config, [Target.of(host, port) for host in hosts]))
+
+
+async def test_a_fact_is_told_with_its_source() -> None:
+    config = load_text("rules: [{ip: 127.1.0.0/16, to: reject}, {otherwise: direct}]", "x.yaml")
+    target = Target.of("b.example", 443)
+    flow = Flow(0, Network.TCP, "mixed", None, target)
+
+    why = await inquire(config, judge_of(config), Finder(Names()), flow)
+
+    assert why["facts"] == [
+        {"fact": "address", "found": "127.1.0.1, 127.0.0.1", "from": "this host's resolver"}
+    ]
+    assert why["verdict"] == "reject"
+    assert hops(why) == []
+
+
+async def test_a_chain_is_told_with_places() -> None:
+    text = """\
+outbounds:
+  hop: {type: http, server: "p.example:1"}
+  end: {type: socks, server: "q.example:2", via: hop}
+rules:
+  - otherwise: end
+"""
+    config = load_text(text, "x.yaml")
+    flow = Flow(0, Network.TCP, "mixed", None, Target.of("b.example", 443))
+
+    why = await inquire(config, judge_of(config), Finder(Names()), flow)
+
+    assert hops(why) == [
+        {"name": "hop", "type": "http", "server": "p.example:1", "line": 2},
+        {"name": "end", "type": "socks", "server": "q.example:2", "line": 3},
+    ]
