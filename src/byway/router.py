@@ -68,7 +68,8 @@ class Router:
         facts, judge = NO_FACTS, self.judge
         passage.judge = judge
         while isinstance(verdict := judge.decide(flow, facts), Lacks):
-            passage.facts = facts = await self._finder.find(verdict.fact, flow, facts)
+            with self._dialling:
+                passage.facts = facts = await self._finder.find(verdict.fact, flow, facts)
         return verdict
 
     def _dialled(

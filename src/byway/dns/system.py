@@ -13,6 +13,7 @@ from byway.errors import Reason, Unreachable
 THREADS = 16  # a dead DNS server holds a thread for some ten seconds
 WAITING = 1024  # names that may wait for a thread
 KEPT = 5.0  # seconds: getaddrinfo tells no lifetime, so an answer serves one page load, not more
+KEPT_UNKNOWN = 1.0  # seconds that a failure is
 MOST = 4096
 
 _Answer = tuple[bytes, ...]
@@ -24,28 +25,32 @@ class SystemResolver:
 
     Belongs to the event loop it is first used in. Threads start when they are needed, and die with
     the process: a lookup that hangs keeps nobody from leaving.
+
+    What is known, also that a name is unknown, changes only between two turns of the loop. So the
+    dial that follows a verdict at once sees the addresses that were judged, whatever the name's
+    server answers next.
     """
 
-    def __init__(self, threads: int = THREADS) -> None:
+    def __init__(self, threads: int = THREADS, kept: float = KEPT) -> None:
         self._most = threads
+        self._kept = kept
         self._threads = 0
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._asked: dict[str, asyncio.Future[_Answer]] = {}
-        self._known: dict[str, tuple[_Answer, float]] = {}
+        self._known: dict[str, _Answer | Unreachable] = {}
 
     async def resolve(self, name: str) -> Sequence[bytes]:
         """The addresses of a name, best first (RFC 6724). Raises Unreachable (NAME_UNKNOWN).
 
         Several who ask for one name at once share a lookup. A cancelled wait leaves it running.
         """
-        loop = asyncio.get_running_loop()
         if (known := self._known.get(name)) is not None:
-            if known[1] > loop.time():
-                return known[0]
-            del self._known[name]
+            if isinstance(known, Unreachable):
+                raise Unreachable(str(known), known.hop, known.reason)
+            return known
         asked = self._asked.get(name)
         if asked is None:
-            asked = self._ask(name, loop)
+            asked = self._ask(name, asyncio.get_running_loop())
         return await asyncio.shield(asked)
 
     def close(self) -> None:
@@ -71,10 +76,19 @@ class SystemResolver:
 
     def _told(self, name: str, loop: asyncio.AbstractEventLoop) -> None:
         asked = self._asked.pop(name)
-        if not asked.cancelled() and asked.exception() is None:
-            if len(self._known) >= MOST:
-                self._known.clear()
-            self._known[name] = (asked.result(), loop.time() + KEPT)
+        if asked.cancelled():
+            return
+        error = asked.exception()
+        known = error if isinstance(error, Unreachable) else asked.result()
+        if len(self._known) >= MOST:
+            self._known.clear()
+        self._known[name] = known
+        kept = min(self._kept, KEPT_UNKNOWN) if known is error else self._kept
+        loop.call_later(kept, self._forget, name, known)
+
+    def _forget(self, name: str, known: _Answer | Unreachable) -> None:
+        if self._known.get(name) is known:
+            del self._known[name]
 
 
 def _look_up(jobs: queue.SimpleQueue[_Job | None], loop: asyncio.AbstractEventLoop) -> None:
