@@ -60,7 +60,8 @@ class Series:
         theirs = [run.get(figure) for run in other.runs]
         if len(mine) != len(theirs):
             return ratio(self.median(figure), other.median(figure))
-        found = spread(r for pair in zip(mine, theirs, strict=True) if (r := ratio(*pair)))
+        ratios = (ratio(*pair) for pair in zip(mine, theirs, strict=True))
+        found = spread(one for one in ratios if one is not None)
         return found.median if found else None
 
 

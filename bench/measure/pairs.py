@@ -64,6 +64,7 @@ def _request(chain: Path, key: Path) -> list[str]:
         *("openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", f"/CN={SERVER_NAME}"),
         *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
         *("-addext", f"subjectAltName=DNS:{SERVER_NAME}"),
+        *("-addext", "basicConstraints=critical,CA:FALSE"),
         *("-keyout", str(key), "-out", str(chain)),
     ]
 
@@ -88,9 +89,11 @@ def byway(
     # One client stands for a whole house here, so the bound per source must not be the limit.
     shared = {
         "log": {"level": "warning", "flows": False},
+        "control": {"socket": "off"},
         "limits": {"flows_per_source": 16384},
     }
-    door = {**inbound, "listen": f"{FAR_ADDRESS}:{port}"}
+    # The target stands on the server's own host, which a server keeps clients from.
+    door = {**inbound, "listen": f"{FAR_ADDRESS}:{port}", "allow_local": True}
     mixed = {"type": "mixed", "listen": f"127.0.0.1:{port}"}
     way = {**outbound, "server": f"{FAR_ADDRESS}:{port}"}
     server = {**shared, "inbounds": {"door": door}}

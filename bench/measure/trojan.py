@@ -24,10 +24,10 @@ def _byway(resume: bool) -> Start:
         door = {
             "type": "trojan",
             "users": [{"name": "ann", "password": pairs.PASSWORD}],
-            "tls": {"certificate": chain, "key": key},
+            "tls": {"cert": chain, "key": key},
             "fallback": TARGET,
         }
-        tls = {"name": pairs.SERVER_NAME, "ca": chain, **({} if resume else {"resume": 0})}
+        tls = {"sni": pairs.SERVER_NAME, "ca": chain, "resume": resume}
         way = {"type": "trojan", "password": pairs.PASSWORD, "tls": tls}
         name = "trojan" if resume else "trojan-full"
         return pairs.byway(site, name, executable, port, door, way)

@@ -60,6 +60,16 @@ def test_aims_are_judged_by_the_same_entry() -> None:
     assert judged["idle RSS: MB"].passed
 
 
+def test_what_did_not_move_is_a_miss() -> None:
+    results = sample()
+    results.series = [
+        row("byway", "socks5", "udp_64", per_s=0.0),
+        row("sing-box", "socks5", "udp_64", per_s=100.0),
+    ]
+    found = {f.what: (f.ratio, f.passed) for f in findings(results, PROXIES)}
+    assert found["udp_64, socks5: round trips/s"] == (0.0, False)
+
+
 def test_a_lost_idle_flow_is_a_miss() -> None:
     results = sample()
     results.footprints[0].flows_alive -= 1
