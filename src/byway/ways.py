@@ -226,6 +226,7 @@ def _tls_options(tls: ClientTls, server: Target) -> TlsClientOptions:
         ca=_content(tls.ca),
         pins=[bytes.fromhex(pin) for pin in tls.pin],
         insecure=tls.insecure,
+        resume=256 if tls.resume else 0,
         certificate=_content(tls.cert),
         key=_content(tls.key),
     )

@@ -127,6 +127,8 @@ class ClientTls(Section):
     """Trust just these: the SHA-256 of the certificate or of its public key, in hex or base64."""
     insecure: bool = False
     """Trust anyone. Whoever stands in between can then read and change everything."""
+    resume: bool = True
+    """Take up earlier sessions, which spares most of a handshake."""
     cert: FilePath | None = None
     """The certificate to show, as PEM."""
     key: FilePath | None = None
