@@ -17,6 +17,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, Vali
 from pydantic_core import CoreSchema, core_schema
 
 from byway.config import hosts
+from byway.config.problems import nearest
 from byway.config.wrong import Wrong, kind_of, shown
 from byway.flow import Network, Target
 from byway.protocols.shadowsocks import METHODS, SUGGESTED, why_refused
@@ -236,7 +237,10 @@ def _method(value: object) -> str:
         return method.name
     if why := why_refused(text):
         raise Wrong(why, f"use {SUGGESTED}")
-    raise Wrong(f"unknown shadowsocks method {shown(text)}", choices=tuple(METHODS))
+    near = nearest(text, METHODS)
+    hint = f"did you mean {near}? " if near else ""
+    hint += f"Known here: {', '.join(METHODS)}" if near else f"known here: {', '.join(METHODS)}"
+    raise Wrong(f"unknown shadowsocks method {shown(text)}", hint)
 
 
 def _alpn(value: object) -> str:

@@ -1,0 +1,366 @@
+"""ss:// and trojan:// links and SIP008 documents: read, written, and shown without secrets."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from byway.config import (
+    ShadowsocksOutbound,
+    TrojanOutbound,
+    from_links,
+    load_text,
+    read_link,
+    write_link,
+)
+from byway.config.invite import invitations
+from byway.config.servers import read_document
+from byway.config.wrong import Wrong
+from byway.errors import ConfigError
+
+KEY16 = base64.b64encode(bytes(16)).decode()
+
+
+def plain(text: str) -> str:
+    """As SIP002 wants it."""
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "found"),
+    [
+        (
+            "ss://Y2hhY2hhMjAtaWV0Zi1wb2x5MTMwNTpjb3JyZWN0IGhvcnNl@192.0.2.10:8388/?plugin="
+            "obfs-local%3Bobfs%3Dhttp%3Bobfs-host%3Dwww.example.com#Node%20A",
+            "Node A",
+            {
+                "server": "192.0.2.10:8388",
+                "method": "chacha20-ietf-poly1305",
+                "password": "correct horse",
+                "plugin": "obfs-local",
+                "plugin_opts": "obfs=http;obfs-host=www.example.com",
+            },
+        ),
+        (
+            "ss://2022-blake3-aes-128-gcm:AAECAwQFBgcICQoLDA0ODw%3D%3D%3AEBESExQVFhcYGRobHB0eHw%3D%3D"
+            "@[2001:db8::10]:8443#two%20level",
+            "two level",
+            {
+                "server": "[2001:db8::10]:8443",
+                "method": "2022-blake3-aes-128-gcm",
+                "password": "AAECAwQFBgcICQoLDA0ODw==:EBESExQVFhcYGRobHB0eHw==",
+            },
+        ),
+        (
+            "ss://" + base64.b64encode(b"aes-256-gcm:p@ss@h.example:1").decode() + "#old",
+            "old",
+            {"server": "h.example:1", "method": "aes-256-gcm", "password": "p@ss"},
+        ),
+        (
+            "ss://" + base64.b64encode(b"aes-128-gcm:?>?>").decode() + "@h?unknown=1",
+            "ss://h:8388",
+            {"server": "h:8388", "method": "aes-128-gcm", "password": "?>?>"},
+        ),
+    ],
+)
+def test_a_shadowsocks_link(text: str, name: str, found: dict[str, str]) -> None:
+    link = read_link(text)
+    assert link.name == name
+    assert link.outbound == {"type": "shadowsocks", **found}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "found"),
+    [
+        (
+            "trojan://p%40ss%20word@t.example.com:443?sni=t.example.com#T1",
+            "T1",
+            {
+                "server": "t.example.com:443",
+                "password": "p@ss word",
+                "tls": {"sni": "t.example.com"},
+            },
+        ),
+        ("trojan://pw@h", "trojan://h:443", {"server": "h:443", "password": "pw"}),
+        (
+            "trojan://pw@[::1]:8443?security=tls&peer=a.b&alpn=h2%2Chttp/1.1&fp=chrome"
+            "&allowInsecure=1&type=tcp",
+            "trojan://[::1]:8443",
+            {
+                "server": "[::1]:8443",
+                "password": "pw",
+                "tls": {"sni": "a.b", "alpn": ["h2", "http/1.1"], "insecure": True},
+            },
+        ),
+    ],
+)
+def test_a_trojan_link(text: str, name: str, found: dict[str, object]) -> None:
+    link = read_link(text)
+    assert link.name == name
+    assert link.outbound == {"type": "trojan", **found}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ss://geheim", "neither SIP002 nor the old form"),
+        ("ss://ge%ffheim:x@h:1", "not UTF-8"),
+        ("ss://!geheim!@h:1", "not base64"),
+        (f"ss://{plain('geheim')}@h:1", "no method and password"),
+        (f"ss://{plain('aes-128-gcm:geheim')}@", "names no server"),
+        (f"ss://{plain('aes-128-gcm:geheim')}@h:1/x", "with a path"),
+        (f"ss://{plain('aes-128-gcm:geheim')}@h:1?plugin=%2Fbin%2Fsh", "may not start the program"),
+        ("trojan://h:1", "no password"),
+        ("trojan://geheim@:1", "names no server"),
+        ("trojan://geheim@h:1?type=ws", "over 'ws' is not spoken"),
+        ("trojan://geheim@h:1?security=none", "without TLS"),
+    ],
+)
+def test_a_wrong_link_shows_no_secret(text: str, message: str) -> None:
+    with pytest.raises(Wrong, match=message) as caught:
+        read_link(text)
+    assert "geheim" not in str(caught.value) + caught.value.hint
+
+
+words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=30)
+servers = st.sampled_from(["h:1", "[::1]:8080", "10.0.0.1:65535"])
+
+
+@given(words, servers, words, st.sampled_from(["aes-128-gcm", "chacha20-ietf-poly1305"]))
+def test_shadowsocks_reads_back(password: str, server: str, name: str, method: str) -> None:
+    made = ShadowsocksOutbound.model_validate(outbound(method, password, server=server))
+    link = read_link(write_link(made, name))
+    assert link.name == name
+    assert link.outbound == outbound(method, password, server=server)
+
+
+@given(words, servers)
+def test_trojan_reads_back(password: str, server: str) -> None:
+    tls = {"sni": "a.example", "alpn": ["h2"], "insecure": True}
+    wanted = {"type": "trojan", "server": server, "password": password, "tls": tls}
+    made = TrojanOutbound.model_validate(wanted)
+    assert read_link(write_link(made)).outbound == wanted
+
+
+def outbound(method: str, password: str, **more: str) -> dict[str, str]:
+    """A mapping as a config has it."""
+    return {
+        "type": "shadowsocks",
+        "server": "h:1",
+        "method": method,
+        "password": password,
+        **more,
+    }
+
+
+class TestDocuments:
+    """SIP008."""
+
+    server = {"server": "h", "server_port": 1, "password": "geheim", "method": "aes-128-gcm"}  # noqa: RUF012
+
+    def test_servers(self) -> None:
+        six = {**self.server, "server": "::1", "remarks": "six", "plugin": ""}
+        obfs = {**self.server, "plugin": "simple-obfs", "plugin_opts": "obfs=tls", "id": "x"}
+        found = read_document(json.dumps({"version": 1, "servers": [six, obfs], "bytes_used": 1}))
+        assert found == [
+            ("six", outbound("aes-128-gcm", "geheim", server="[::1]:1")),
+            ("x", outbound("aes-128-gcm", "geheim", plugin="obfs-local", plugin_opts="obfs=tls")),
+        ]
+
+    def test_a_config_of_one_server(self) -> None:
+        assert read_document(json.dumps(self.server))[0][1]["server"] == "h:1"
+
+    @pytest.mark.parametrize(
+        ("document", "message"),
+        [
+            ("{", "not JSON"),
+            ("[]", "not a SIP008"),
+            ("{}", "no servers"),
+            ('{"version": 2, "servers": [1]}', "another version"),
+            ('{"servers": [1]}', "a server is a mapping"),
+            ('{"servers": [{"server": "h"}]}', "password is missing"),
+            (
+                '{"server": "h", "password": "geheim", "method": "m", "server_port": "1"}',
+                "server_port",
+            ),
+        ],
+    )
+    def test_wrong_ones(self, document: str, message: str) -> None:
+        with pytest.raises(Wrong, match=message) as caught:
+            read_document(document)
+        assert "geheim" not in str(caught.value)
+
+    def test_as_a_way_out(self, tmp_path: Path) -> None:
+        file = tmp_path / "servers.json"
+        first = {**self.server, "remarks": "A, first"}
+        file.write_text(json.dumps({"version": 1, "servers": [first, self.server]}))
+        config = from_links([str(file)])
+        assert set(config.outbounds) == {"A-first", "server-2", "direct"}
+        assert config.rules[0].way == "A-first"
+        chained = from_links([str(file), "socks5://h:1"])
+        assert chained.outbounds[chained.rules[0].way].type == "socks"
+        with pytest.raises(ConfigError, match="cannot be read"):
+            from_links([str(tmp_path / "none.json")])
+
+
+INBOUNDS = f"""
+inbounds:
+  one: {{type: shadowsocks, listen: "0.0.0.0:1", method: aes-128-gcm, password: x}}
+  two:
+    type: shadowsocks
+    listen: "192.0.2.1:2"
+    method: 2022-blake3-aes-128-gcm
+    password: {KEY16}
+    users: [{{name: ann, password: AQEBAQEBAQEBAQEBAQEBAQ==}}]
+    plugin: obfs-server
+    plugin_opts: obfs=http
+  site:
+    type: trojan
+    listen: "[::]:443"
+    users: {{name: ann, password: p}}
+    tls: {{cert: c, key: k, alpn: http/1.1}}
+    fallback: "127.0.0.1:80"
+  mixed: {{type: mixed, listen: "127.0.0.1:5", users: {{name: ann, password: p}}}}
+  unix: {{type: socks, listen: "unix:/x"}}
+  chosen: {{type: socks, listen: "127.0.0.1:0"}}
+  door: {{type: forward, listen: "127.0.0.1:6", target: "h:1"}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "link"),
+    [
+        ("one", "vps.example", f"ss://{plain('aes-128-gcm:x')}@vps.example:1#one"),
+        (
+            "two",
+            None,
+            "ss://2022-blake3-aes-128-gcm:AAAAAAAAAAAAAAAAAAAAAA%3D%3D%3AAQEBAQEBAQEBAQEBAQEBAQ%3D%3D"
+            "@192.0.2.1:2/?plugin=obfs-local%3Bobfs%3Dhttp#two-ann",
+        ),
+        ("site", "2001:db8::1", "trojan://p@[2001:db8::1]:443?alpn=http/1.1#site-ann"),
+        ("mixed", None, "socks5://ann:p@127.0.0.1:5#mixed-ann"),
+    ],
+)
+def test_an_invitation(name: str, host: str | None, link: str) -> None:
+    found = invitations(name, load_text(INBOUNDS).inbounds[name], host)
+    assert [text for _, text in found] == [link]
+    assert read_link(link).outbound["type"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("one", "--host"),
+        ("unix", "unix socket"),
+        ("chosen", "chosen at each start"),
+        ("door", "no link"),
+    ],
+)
+def test_nobody_can_be_invited(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        invitations(name, load_text(INBOUNDS).inbounds[name], None)
+
+
+SS = "{type: shadowsocks, %s}"
+
+
+@pytest.mark.parametrize(
+    ("section", "text", "key", "message"),
+    [
+        ("outbounds", "server: h:1, method: rc4-md5, password: x", "method", "stream cipher"),
+        ("outbounds", "server: h:1, method: aes-128-gmc, password: x", "method", "aes-128-gcm?"),
+        (
+            "outbounds",
+            "server: h:1, method: 2022-blake3-aes-128-gcm, password: geheim",
+            "password",
+            "16 random bytes in base64",
+        ),
+        (
+            "outbounds",
+            "server: h:1, method: aes-128-gcm, password: x, plugin_opts: a=b",
+            "plugin_opts",
+            "without a plugin",
+        ),
+        (
+            "outbounds",
+            "server: h:1, method: aes-128-gcm, password: x, plugin: p, via: direct",
+            "via",
+            "plugin cannot go",
+        ),
+        ("outbounds", "server: h:1, method: aes-128-gcm, password: x, tls: {}", "tls", "unknown"),
+        (
+            "inbounds",
+            "listen: '0.0.0.0:1', method: aes-128-gcm, password: x,"
+            " users: [{name: a, password: x}]",
+            "users",
+            "one user",
+        ),
+        (
+            "inbounds",
+            f"listen: '0.0.0.0:1', method: 2022-blake3-aes-128-gcm, password: {KEY16},"
+            f" users: [{{name: a, password: {KEY16}}}, {{name: b, password: {KEY16}}}]",
+            "users[1].password",
+            "another user has this password",
+        ),
+        (
+            "inbounds",
+            f"listen: '0.0.0.0:1', method: 2022-blake3-aes-128-gcm, password: '{KEY16}:{KEY16}'",
+            "password",
+            "only one key",
+        ),
+        (
+            "inbounds",
+            "listen: ['127.0.0.1:1', '127.0.0.1:2'], method: aes-128-gcm, password: x, plugin: p",
+            "listen",
+            "one address",
+        ),
+    ],
+)
+def test_what_does_not_fit(section: str, text: str, key: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(f"{section}: {{a: {SS % text}}}")
+    (problem,) = caught.value.problems
+    assert problem.key == f"{section}.a.{key}"
+    assert message in f"{problem.message} {problem.hint}"
+    assert "geheim" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("tls", "key", "message"),
+    [
+        ("{sni: 192.0.2.1}", "sni", "an address, not a name"),
+        ("{pin: abc}", "pin", "not a SHA-256"),
+        ("{cert: a}", "cert", "cert without key"),
+        ("{insecure: true, ca: a}", "ca", "at once"),
+        ("{serial: 1}", "serial", "unknown key"),
+        ("{sni: }", "sni", "has no value"),
+        ("{alpn: ''}", "alpn", "1 to 255 bytes"),
+    ],
+)
+def test_tls_that_is_none(tls: str, key: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_text(f"outbounds: {{a: {{type: trojan, server: h:1, password: x, tls: {tls}}}}}")
+    (problem,) = caught.value.problems
+    assert problem.key == f"outbounds.a.tls.{key}"
+    assert message in f"{problem.message} {problem.hint}"
+
+
+def test_trust_in_anyone_is_odd() -> None:
+    text = "outbounds: {a: 'trojan://x@h:1?allowInsecure=1'}\nrules: [{otherwise: a}]"
+    (warning,) = load_text(text).warnings
+    assert "read and change" in warning.message
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_link_or_wrong(text: str) -> None:
+    for scheme in ("ss://", "trojan://"):
+        try:
+            link = read_link(scheme + text)
+        except Wrong:
+            continue
+        assert link.outbound["server"]
