@@ -313,3 +313,28 @@ async def test_links_are_ways_out(site: Site, road: RunRoad, echo: Target) -> No
             assert await clients.socks5(link, echo) == 0
             assert await clients.said(link, b"hello") == b"hello"
             await clients.left(link)
+
+
+async def test_a_new_certificate_is_taken_without_a_restart(
+    site: Site, road: RunRoad, echo: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("byway.inbounds.tls.LOOK", 0.0)
+    old = certificates.pin(site.chain)
+
+    async def trusted(pin: str) -> int:
+        text = site.client("geheim").replace(f"ca: '{site.chain}'", f"pin: '{pin}'")
+        async with road(text) as here:
+            link = await clients.linked(here.place("in"))
+            answer = await clients.socks5(link, echo)
+            await clients.left(link)
+            return answer
+
+    assert await trusted(old) == 0
+    (tmp_path / "key.pem").write_text("no key")
+    assert await trusted(old) == 0  # a bad file leaves the old certificate
+    certificates.write(tmp_path)
+    assert await trusted(certificates.pin(site.chain)) == 0
+    assert await trusted(old) == 1
+    log = site.there.log.read_text()
+    assert "the new certificate cannot be used" in log
+    assert "took a new certificate" in log
