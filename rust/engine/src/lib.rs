@@ -16,6 +16,7 @@ pub mod listen;
 pub mod pipe;
 pub mod reactor;
 pub mod relay;
+pub mod sets;
 pub mod stream;
 
 use std::future::Future;

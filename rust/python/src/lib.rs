@@ -14,6 +14,7 @@ mod layers;
 mod listener;
 mod ops;
 mod relay;
+mod sets;
 mod slots;
 mod stream;
 
@@ -29,6 +30,7 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<body::Meter>()?;
     module.add_class::<listener::Listener>()?;
     module.add_class::<relay::Relay>()?;
+    module.add_class::<sets::SetLists>()?;
     module.add_class::<datagrams::Datagrams>()?;
     module.add_class::<datagrams::PacketListener>()?;
     module.add_class::<datagrams::Ask>()?;

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from byway.config.conditions import FileSet, SetConfig
 from byway.config.model import Config
+from byway.engine.sets import FORMS, EngineLists
 from byway.errors import Problem
 from byway.rules.gathering import BadEntry
+from byway.rules.large import contents_of
 from byway.rules.lists import gather
 from byway.rules.sets import Contents, RuleSet
 
 MAX_BYTES = 256 * 1024 * 1024
 MAX_TOLD = 20  # bad entries of one set that are told one by one
+CACHED = 1024 * 1024  # smaller files are read anew as fast as their cache would be
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,40 +31,67 @@ class OpenSets:
     problems: Sequence[Problem] = ()
 
 
-def open_sets(config: Config) -> OpenSets:
-    """Read every set. One that cannot be read is empty, and not complete."""
+def open_sets(config: Config, cache: Path | None = None) -> OpenSets:
+    """Read every set. One that cannot be read is empty, and not complete.
+
+    What large files were read to is kept in the folder `cache` (None: the user's); whether a file
+    has changed is told by its size and time.
+    """
+    folder = _user_cache() if cache is None else cache
     sets: dict[str, RuleSet] = {}
     problems: list[Problem] = []
     for name, section in config.sets.items():
-        sets[name], found = _open(name, section, config.file)
+        sets[name], found = _open(name, section, config.file, folder)
         problems += found
     return OpenSets(sets, problems)
 
 
-def _open(name: str, section: SetConfig, config: str) -> tuple[RuleSet, list[Problem]]:
+def _open(
+    name: str, section: SetConfig, config: str, cache: Path | None
+) -> tuple[RuleSet, list[Problem]]:
     key = f"sets.{name}"
     if not isinstance(section, FileSet):
         gathered = gather("lines", "\n".join(section.items))
         return RuleSet(name, config, gathered.contents()), _told(gathered.bad, config, key)
     try:
-        text = _text(section.path)
+        contents, bad = _read(section.path, section.format, cache)
     except OSError as error:
         why = f"the set is empty: its file cannot be read: {(error.strerror or str(error)).lower()}"
         problem = Problem(section.path, 0, 0, key, why)
         return RuleSet(name, section.path, Contents(complete=False)), [problem]
-    gathered = gather(section.format, text)
-    return (
-        RuleSet(name, section.path, gathered.contents()),
-        _told(gathered.bad, section.path, key),
-    )
+    return RuleSet(name, section.path, contents), _told(bad, section.path, key)
 
 
-def _text(path: str) -> str:
-    """The file's text. What is not UTF-8 in it makes bad entries, not a bad file."""
+def _read(path: str, form: str, cache: Path | None) -> tuple[Contents, list[BadEntry]]:
     with open(path, "rb") as file:
-        if os.fstat(file.fileno()).st_size > MAX_BYTES:
+        status = os.fstat(file.fileno())
+        if status.st_size > MAX_BYTES:
             raise OSError(0, f"larger than {MAX_BYTES} bytes")
-        return file.read(MAX_BYTES).decode("utf-8-sig", "replace")
+        if form not in FORMS:
+            # what is not UTF-8 in a file makes bad entries, not a bad file
+            gathered = gather(form, file.read(MAX_BYTES).decode("utf-8-sig", "replace"))
+            return gathered.contents(), gathered.bad
+        if cache is None or status.st_size < CACHED:
+            return contents_of(EngineLists.read(file.read(MAX_BYTES), form), form)
+        place = f"{os.path.abspath(path)}\n{form}"
+        stamp = hashlib.sha256(f"{place}\n{status.st_size}\n{status.st_mtime_ns}".encode()).digest()
+        kept = cache / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.set"
+        lists = EngineLists.load(kept, stamp)
+        if lists is None:
+            lists = EngineLists.read(file.read(MAX_BYTES), form)
+            with contextlib.suppress(OSError):  # without a cache the next start is slower
+                cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+                lists.save(kept, stamp)
+    return contents_of(lists, form)
+
+
+def _user_cache() -> Path | None:
+    """The folder by the XDG Base Directory Specification; None for who has no home."""
+    own = os.environ.get("XDG_CACHE_HOME", "")
+    if own.startswith("/"):  # a relative path is to be ignored
+        return Path(own) / "byway" / "sets"
+    home = os.environ.get("HOME", "")
+    return Path(home) / ".cache" / "byway" / "sets" if home else None
 
 
 def _told(bad: Sequence[BadEntry], file: str, key: str) -> list[Problem]:

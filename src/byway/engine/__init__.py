@@ -18,6 +18,7 @@ from byway.engine.layers import (
 )
 from byway.engine.options import Body, DialOptions, ListenOptions, PacketOptions
 from byway.engine.relay import EngineRelay
+from byway.engine.sets import EngineLists
 from byway.engine.stream import EngineListener, EngineStream, TlsInfo
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "EngineDatagrams",
     "EngineFramings",
     "EngineListener",
+    "EngineLists",
     "EngineRelay",
     "EngineStream",
     "ListenOptions",

@@ -28,31 +28,23 @@ _DEEPEST = 8
 _ITEM = re.compile(r"-\s+(?:'((?:[^']|'')*)'|\"([^\"\\]*)\"|([^'\"#\s][^#]*?))\s*(?:#.*)?")
 
 
-def read(text: str, into: Gathering) -> None:
-    """Read a whole list."""
-    for line, entry in _entries(text, into):
-        try:
-            _entry(entry, into, line)
-        except Bad as error:
-            into.refuse(line, entry, error)
+def read_line(text: str, into: Gathering, line: int) -> None:
+    """One line of a list, of either form; the YAML read is one entry a line. Raises Bad.
 
-
-def _entries(text: str, into: Gathering) -> Iterator[tuple[int, str]]:
-    """The entries with their lines, of either form. The YAML read is one entry a line."""
-    yaml = False
-    for line, raw in enumerate(text.split("\n"), 1):
-        entry = raw.strip()
-        if not entry or entry[0] == "#" or entry.startswith("//") or entry in ("---", "..."):
-            continue
-        if not yaml and entry.partition("#")[0].strip() == "payload:":
-            yaml = True
-        elif not yaml:
-            yield line, entry
-        elif found := _ITEM.fullmatch(entry):
-            single, double, plain = found.groups()
-            yield line, single.replace("''", "'") if single is not None else double or plain or ""
-        else:
-            into.refuse(line, entry, "expected a line of YAML: - 'entry'")
+    No entry of the text form begins with a dash and a space, so a line tells its form itself.
+    """
+    if text[0] == "#" or text.startswith("//") or text in ("---", "..."):
+        return
+    if text.partition("#")[0].strip() == "payload:":
+        return
+    if text[0] != "-":
+        _entry(text, into, line)
+    elif found := _ITEM.fullmatch(text):
+        single, double, plain = found.groups()
+        entry = single.replace("''", "'") if single is not None else double or plain or ""
+        _entry(entry, into, line)
+    else:
+        raise Bad("expected a line of YAML: - 'entry'")
 
 
 def _entry(entry: str, into: Gathering, line: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 
 from byway.flow import packed_address
 from byway.rules import clash, singbox
@@ -29,8 +29,23 @@ _COMMENT = re.compile(r"\s[#;].*")
 def gather(form: str, text: str) -> Gathering:
     """Read a whole list of one of `FORMS`. Never fails: what cannot be read is in `bad`."""
     into = Gathering()
-    FORMS[form](text, into)
+    if form == "sing-box":
+        singbox.read(text, into)
+    else:
+        read_lines(form, enumerate(text.split("\n"), 1), into)
     return into
+
+
+def read_lines(form: str, lines: Iterable[tuple[int, str]], into: Gathering) -> None:
+    """Read lines of a list, each with its number. Their order and their neighbours say nothing."""
+    read = _BY_LINE[form]
+    for line, text in lines:
+        entry = text.strip()
+        if entry:
+            try:
+                read(entry, into, line)
+            except Bad as error:
+                into.refuse(line, entry, error)
 
 
 def read_line(text: str, into: Gathering, line: int) -> None:
@@ -58,20 +73,15 @@ def read_line(text: str, into: Gathering, line: int) -> None:
             into.name(text, Takes.SUFFIX, line)
 
 
-def _lines(text: str, into: Gathering) -> None:
-    for line, entry in _entries(text, "#;"):
-        try:
-            read_line(_COMMENT.sub("", entry).strip(), into, line)
-        except Bad as error:
-            into.refuse(line, entry, error)
+def _lines_line(entry: str, into: Gathering, line: int) -> None:
+    if entry[0] not in "#;":
+        read_line(_COMMENT.sub("", entry).strip(), into, line)
 
 
-def _hosts(text: str, into: Gathering) -> None:
-    for line, entry in _entries(text, "#"):
-        try:
-            _hosts_line(entry.partition("#")[0].split(), into, line)
-        except Bad as error:
-            into.refuse(line, entry, error)
+def _hosts_entry(entry: str, into: Gathering, line: int) -> None:
+    words = entry.partition("#")[0].split()
+    if words:
+        _hosts_line(words, into, line)
 
 
 def _hosts_line(words: list[str], into: Gathering, line: int) -> None:
@@ -89,18 +99,10 @@ def _hosts_line(words: list[str], into: Gathering, line: int) -> None:
         into.name(name, Takes.ITSELF, line)
 
 
-def _adblock(text: str, into: Gathering) -> None:
-    for line, entry in _entries(text, "!"):
-        if entry == "#" or entry.startswith(("# ", "[Ad")):
-            continue
-        try:
-            _adblock_line(entry, into, line)
-        except Bad as error:
-            into.refuse(line, entry, error)
-
-
 def _adblock_line(entry: str, into: Gathering, line: int) -> None:
     """One rule of AdGuard's DNS filtering syntax."""
+    if entry == "#" or entry.startswith(("!", "# ", "[Ad")):
+        return
     if "##" in entry or "#@#" in entry or "#$#" in entry or "#?#" in entry:
         raise Bad("hides parts of pages, which is not done here")
     if len(entry) > 2 and entry.startswith("/") and entry.endswith("/"):
@@ -130,17 +132,10 @@ def _adblock_line(entry: str, into: Gathering, line: int) -> None:
         into.name(pattern, takes, line)
 
 
-def _entries(text: str, comments: str) -> Iterator[tuple[int, str]]:
-    for line, entry in enumerate(text.split("\n"), 1):
-        found = entry.strip()
-        if found and found[0] not in comments:
-            yield line, found
-
-
-FORMS: dict[str, Callable[[str, Gathering], None]] = {
-    "lines": _lines,
-    "clash": clash.read,
-    "hosts": _hosts,
-    "adblock": _adblock,
-    "sing-box": singbox.read,
+_BY_LINE: dict[str, Callable[[str, Gathering, int], None]] = {
+    "lines": _lines_line,
+    "clash": clash.read_line,
+    "hosts": _hosts_entry,
+    "adblock": _adblock_line,
 }
+FORMS = (*_BY_LINE, "sing-box")

@@ -1,0 +1,89 @@
+//! Large sets, as Python asks them: one call a question, no Python object for an entry.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use byway_engine::sets::{Form, Lists, Stamp};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+/// One list of names and prefixes.
+#[pyclass(frozen, module = "byway._engine")]
+pub struct SetLists {
+    lists: Lists,
+}
+
+#[pymethods]
+impl SetLists {
+    #[staticmethod]
+    fn read(py: Python<'_>, data: &[u8], form: &str) -> PyResult<Self> {
+        let form = Form::named(form).ok_or_else(|| PyValueError::new_err("unknown form"))?;
+        // The caller's reference keeps the bytes, and nothing can change them.
+        let lists = py.detach(|| Lists::read(data, form));
+        Ok(Self { lists })
+    }
+
+    #[staticmethod]
+    fn load(py: Python<'_>, path: PathBuf, stamp: [u8; 32]) -> Option<Self> {
+        let lists = py.detach(|| Lists::load(&path, &stamp))?;
+        Some(Self { lists })
+    }
+
+    fn save(&self, py: Python<'_>, path: PathBuf, stamp: Stamp) -> PyResult<()> {
+        Ok(py.detach(|| self.lists.save(&path, &stamp))?)
+    }
+
+    fn has_name(&self, name: &str) -> bool {
+        self.lists.names.holds(name.as_bytes())
+    }
+
+    fn name_place<'a>(&self, name: &'a str) -> Option<(u32, &'a str)> {
+        let found = self.lists.names.find(name.as_bytes())?;
+        Some((found.line, name.get(found.start..)?))
+    }
+
+    fn has_address(&self, packed: &[u8]) -> bool {
+        address(packed).is_some_and(|found| self.lists.addresses.find(found).is_some())
+    }
+
+    fn has_literal(&self, packed: &[u8]) -> bool {
+        address(packed).is_some_and(|found| self.lists.literal.find(found).is_some())
+    }
+
+    fn address_place(&self, packed: &[u8], literal: bool) -> Option<(u32, String)> {
+        let set = if literal {
+            &self.lists.literal
+        } else {
+            &self.lists.addresses
+        };
+        let (prefix, line) = set.find(address(packed)?)?;
+        Some((line, format!("{}/{}", prefix.address, prefix.bits)))
+    }
+
+    fn rest(&self) -> Vec<(u32, &str)> {
+        self.lists
+            .rest
+            .iter()
+            .map(|(line, text)| (*line, text.as_str()))
+            .collect()
+    }
+
+    /// The numbers of names, prefixes and literal prefixes, and the bytes that all take.
+    fn sizes(&self) -> (usize, usize, usize, usize) {
+        let Lists {
+            names,
+            addresses,
+            literal,
+            ..
+        } = &self.lists;
+        let bytes = names.size() + addresses.size() + literal.size();
+        (names.len(), addresses.len(), literal.len(), bytes)
+    }
+}
+
+fn address(packed: &[u8]) -> Option<IpAddr> {
+    if let Ok(v4) = <[u8; 4]>::try_from(packed) {
+        return Some(v4.into());
+    }
+    Some(<[u8; 16]>::try_from(packed).ok()?.into())
+}
