@@ -371,6 +371,19 @@ class TestRelay:
             await far.read()
         assert (await relay.wait()).reason == "near side: connection reset"
 
+    async def test_the_last_words_of_one_who_takes_no_more_are_heard(self, engine: Engine) -> None:
+        near, a, b, far = await self.pairs(engine)
+        relay = engine.relay(a, b)
+        await near.write(bytes(1 << 20))
+        await far.read(1)
+        await far.write(b"too large")
+        far.close()  # with bytes unread: a reset follows the words
+        sending = asyncio.ensure_future(near.write(bytes(64 << 20)))
+        assert await near.read_exactly(9) == b"too large"
+        near.close()
+        await asyncio.gather(sending, return_exceptions=True)
+        assert (await relay.wait()).reason.startswith("far side: ")
+
     async def test_idle(self, engine: Engine) -> None:
         near, a, b, _far = await self.pairs(engine)
         relay = engine.relay(a, b, idle=0.05)

@@ -306,6 +306,8 @@ pub struct Relay {
     idle: Duration,
     last: Instant,
     timer: Pin<Box<Sleep>>,
+    /// How it will end, once the direction that still works is through.
+    torn: Option<End>,
     _permits: (Option<Permit>, Option<Permit>),
 }
 
@@ -333,13 +335,14 @@ impl Relay {
             idle,
             last: now,
             timer: Box::pin(sleep_until(now + first)),
+            torn: None,
             _permits: (near.permit, far.permit),
         })
     }
 
     fn poll_ways(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let mut moved = false;
-        let last = self.down.over;
+        let last = self.down.over && self.torn.is_none();
         let up = self.up.poll(
             cx,
             &mut self.near,
@@ -348,10 +351,14 @@ impl Relay {
             &mut moved,
             last,
         );
-        if let Poll::Ready(Err(fault)) = up {
-            return Poll::Ready(self.fail(fault, true));
-        }
-        let last = self.up.over;
+        let up = match up {
+            Poll::Ready(Err(fault)) => match self.faulted(fault, true) {
+                Some(end) => return Poll::Ready(end),
+                None => true,
+            },
+            other => other.is_ready(),
+        };
+        let last = self.up.over && self.torn.is_none();
         let down = self.down.poll(
             cx,
             &mut self.far,
@@ -360,16 +367,39 @@ impl Relay {
             &mut moved,
             last,
         );
-        if let Poll::Ready(Err(fault)) = down {
-            return Poll::Ready(self.fail(fault, false));
-        }
+        let down = match down {
+            Poll::Ready(Err(fault)) => match self.faulted(fault, false) {
+                Some(end) => return Poll::Ready(end),
+                None => true,
+            },
+            other => other.is_ready(),
+        };
         if moved {
             self.last = Instant::now();
         }
-        if up.is_ready() && down.is_ready() {
-            Poll::Ready(End::Closed)
+        if up && down {
+            Poll::Ready(self.torn.unwrap_or(End::Closed))
         } else {
             Poll::Pending
+        }
+    }
+
+    /// One that takes no more may have said why before it broke off (a server that refuses an upload
+    /// does): where only the writing failed, the other direction is heard out first.
+    fn faulted(&mut self, fault: Fault, going_up: bool) -> Option<End> {
+        let (way, other) = if going_up {
+            (&mut self.up, &self.down)
+        } else {
+            (&mut self.down, &self.up)
+        };
+        match fault {
+            Fault::Sink(error) if !other.over => {
+                way.over = true;
+                let end = if going_up { End::Far } else { End::Near };
+                self.torn = Some(end(error.kind()));
+                None
+            }
+            fault => Some(self.fail(fault, going_up)),
         }
     }
 
