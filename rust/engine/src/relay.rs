@@ -306,6 +306,7 @@ pub struct Relay {
     idle: Duration,
     last: Instant,
     timer: Pin<Box<Sleep>>,
+    over: bool,
     /// How it will end, once the direction that still works is through.
     torn: Option<End>,
     _permits: (Option<Permit>, Option<Permit>),
@@ -335,6 +336,7 @@ impl Relay {
             idle,
             last: now,
             timer: Box::pin(sleep_until(now + first)),
+            over: false,
             torn: None,
             _permits: (near.permit, far.permit),
         })
@@ -447,10 +449,22 @@ impl Future for Relay {
             this.far.abort();
             return Poll::Ready(End::Cut);
         }
-        if let Poll::Ready(end) = this.poll_ways(cx) {
-            return Poll::Ready(end);
+        let mut end = this.poll_ways(cx);
+        if end.is_pending() {
+            end = this.poll_timer(cx);
         }
-        this.poll_timer(cx)
+        this.over = end.is_ready();
+        end
+    }
+}
+
+/// Dropped before its end, as its thread stops: neither side may take what it has for the whole.
+impl Drop for Relay {
+    fn drop(&mut self) {
+        if !self.over {
+            self.near.abort();
+            self.far.abort();
+        }
     }
 }
 
