@@ -7,12 +7,14 @@ import shutil
 import socket
 from collections.abc import Callable
 
+from byway.lab import encrypted
 from byway.lab.space import environment
 from byway.lab.stage import (
     CONFIG,
     DROPPED,
     FORGED,
     FREE,
+    HOME,
     PASSWORD,
     PORT,
     RESET,
@@ -124,6 +126,10 @@ def no_ping_by_proxy(stage: Stage) -> None:
         done = stage.run([*ping, site], proxies)
         seen = "no answer" if done.returncode == 1 else f"exit {done.returncode}"
         tell.check("ping with a proxy set", "no answer", seen, done.returncode == 1)
+        tell.say("", "Encryption does not, either; this is by the laptop's own Byway:")
+        done = stage.run([*ping, site], {"all_proxy": HOME})
+        seen = "no answer" if done.returncode == 1 else f"exit {done.returncode}"
+        tell.check("ping with an encrypted proxy", "no answer", seen, done.returncode == 1)
     tell.say("", "Nor could it: SOCKS5 can be asked to CONNECT (1), BIND (2) and relay UDP (3).")
     told = stage.laptop.call(ask_socks, stage.vps.address4, PORT, 8, site)
     tell.say("laptop asks the proxy for command 8, with the site's address; it answers:")
@@ -138,6 +144,8 @@ ACTS: list[tuple[str, Callable[[Stage], None]]] = [
     ("Behind the wall", behind_the_wall),
     ("By way of a proxy on the VPS", by_way_of_the_vps),
     ("What the wall heard", what_the_wall_heard),
+    ("Noise: shadowsocks", encrypted.noise),
+    ("A web site: trojan", encrypted.web_site),
     ("No ping by proxy", no_ping_by_proxy),
 ]
 

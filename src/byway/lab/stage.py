@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from subprocess import CompletedProcess, TimeoutExpired
 
 from byway.lab.host import Host, Router
@@ -19,6 +20,8 @@ DROPPED, FORGED, RESET, FREE = "dropped.example", "forged.example", "reset.examp
 WALLED = (DROPPED, FORGED, RESET)
 USER, PASSWORD = "ann", "correct-horse"
 PORT = 1080
+HOME = f"socks5h://127.0.0.1:{PORT}"  # the laptop's own Byway, once it runs one
+SITE, SITE_PORT = "garden.example", 8080  # the web site that the VPS has beside all else
 
 PICTURE = f"""\
                           ║                        ┌── {DROPPED}   its address is dropped
@@ -27,6 +30,8 @@ PICTURE = f"""\
                           ║                        ├── {FREE}      of no interest to the wall
                           ║                        └── vps            yours, where Byway runs
 """
+
+BYWAY = (sys.executable, "-m", "byway")
 
 CONFIG = f"""\
 inbounds:
@@ -48,14 +53,21 @@ class Stage:
     wall: Wall
     vps: Host
     sites: dict[str, Host]
+    at_home: Process | None = None
+    """The laptop's own Byway."""
 
     def run(
-        self, argv: Sequence[str], env: Mapping[str, str] | None = None, timeout: float = 20
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        timeout: float = 20,
+        host: Host | None = None,
     ) -> CompletedProcess[str]:
-        """Run a command on the laptop, in front of the reader."""
-        self.tell.command("laptop", argv, env)
+        """Run a command on the laptop, or another host, in front of the reader."""
+        where = host or self.laptop
+        self.tell.command(where.name, argv, env)
         try:
-            done = self.laptop.run(argv, env=env, timeout=timeout)
+            done = where.run(argv, env=env, timeout=timeout)
         except TimeoutExpired:
             done = CompletedProcess(list(argv), -1, "", f"no end in {timeout:g} s")
         self.tell.output(done.stdout + done.stderr)
@@ -65,14 +77,34 @@ class Stage:
         """The VPS's proxy, as a URL that curl understands."""
         return f"{scheme}://{USER}:{PASSWORD}@{self.vps.address4}:{PORT}"
 
-    def start_byway(self, host: Host, config: str) -> Process:
-        """Run the real `byway run` with this config on a host."""
-        file = host.space.directory / "byway.yaml"
+    def byway(self, host: Host, name: str, words: Sequence[str]) -> CompletedProcess[str]:
+        """Run a verb of Byway with a config that was started as `name`, in front of the reader."""
+        self.tell.command(host.name, ["byway", *words, "-c", f"{name}.yaml"])
+        done = host.run([*BYWAY, *words, "-c", str(_config(host, name))])
+        self.tell.output(done.stdout + done.stderr)
+        return done
+
+    def start_byway(
+        self, host: Host, config: str, name: str = "byway", port: int = PORT
+    ) -> Process:
+        """Run the real `byway run` with this config on a host, until it listens on the port."""
+        file = _config(host, name)
         file.write_text(config)
         file.chmod(0o600)
-        process = host.start([sys.executable, "-m", "byway", "run", "-c", str(file)])
-        host.wait_listening(process, PORT)
+        process = host.start([*BYWAY, "run", "-c", str(file)])
+        host.wait_listening(process, port)
         return process
+
+    def start_at_home(self, link: str) -> None:
+        """Run `byway run LINK` on the laptop; the one before it ends."""
+        if self.at_home:
+            self.at_home.stop()
+        self.at_home = self.laptop.start([*BYWAY, "run", link])
+        self.laptop.wait_listening(self.at_home, PORT)
+
+
+def _config(host: Host, name: str) -> Path:
+    return host.space.directory / f"{name}.yaml"
 
 
 @contextmanager
@@ -91,6 +123,7 @@ def staged(tell: Teller) -> Iterator[Stage]:
         lab.resolver(dns)
         for name, site in sites.items():
             serve_web(site, name)
+        serve_web(vps, SITE, port=SITE_PORT, tls_port=SITE_PORT + 1)
         wall.drop(sites[DROPPED])
         wall.forge(FORGED)
         wall.reset(RESET)
