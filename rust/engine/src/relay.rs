@@ -95,6 +95,27 @@ struct Way {
     over: bool,
 }
 
+/// What the end of one direction is to say to its sink.
+#[derive(Clone, Copy)]
+enum Closing {
+    /// The end of this direction.
+    Half,
+    /// The other direction is over too: the close that follows says it all, except through a layer.
+    Whole,
+    /// Nothing: what was heard after the other side broke off must not look whole.
+    Torn,
+}
+
+impl Closing {
+    fn of(other: &Way, torn: Option<End>) -> Self {
+        match torn {
+            Some(_) => Self::Torn,
+            None if other.over => Self::Whole,
+            None => Self::Half,
+        }
+    }
+}
+
 enum Fault {
     Source(io::Error),
     Sink(io::Error),
@@ -141,7 +162,7 @@ impl Way {
         sink: &mut Io,
         count: &AtomicU64,
         moved: &mut bool,
-        last: bool,
+        closing: Closing,
     ) -> Poll<Result<(), Fault>> {
         if self.over {
             return Poll::Ready(Ok(()));
@@ -167,8 +188,12 @@ impl Way {
                     self.release_held();
                     continue;
                 }
-                // Where the other direction is over already, the close that follows says it all.
-                if !last || sink.bare().is_none() {
+                let say = match closing {
+                    Closing::Half => true,
+                    Closing::Whole => sink.bare().is_none(),
+                    Closing::Torn => false,
+                };
+                if say {
                     ready!(sink.poll_shutdown(cx)).map_err(Fault::Sink)?;
                 }
                 self.over = true;
@@ -344,14 +369,14 @@ impl Relay {
 
     fn poll_ways(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         let mut moved = false;
-        let last = self.down.over && self.torn.is_none();
+        let closing = Closing::of(&self.down, self.torn);
         let up = self.up.poll(
             cx,
             &mut self.near,
             &mut self.far,
             &self.gauge.up,
             &mut moved,
-            last,
+            closing,
         );
         let up = match up {
             Poll::Ready(Err(fault)) => match self.faulted(fault, true) {
@@ -360,14 +385,14 @@ impl Relay {
             },
             other => other.is_ready(),
         };
-        let last = self.up.over && self.torn.is_none();
+        let closing = Closing::of(&self.up, self.torn);
         let down = self.down.poll(
             cx,
             &mut self.far,
             &mut self.near,
             &self.gauge.down,
             &mut moved,
-            last,
+            closing,
         );
         let down = match down {
             Poll::Ready(Err(fault)) => match self.faulted(fault, false) {
@@ -380,6 +405,11 @@ impl Relay {
             self.last = Instant::now();
         }
         if up && down {
+            match self.torn {
+                Some(End::Near(_)) => self.far.abort(),
+                Some(_) => self.near.abort(),
+                None => {}
+            }
             Poll::Ready(self.torn.unwrap_or(End::Closed))
         } else {
             Poll::Pending
