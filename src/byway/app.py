@@ -9,27 +9,32 @@ An `App` is a value: several can live in one process, and a program can run one 
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from byway.config import Config, judge_of, open_sets
+from byway.config import Config, changes, judge_of, open_sets
 from byway.dns import SystemResolver
 from byway.engine import Engine, ListenOptions, PacketOptions
+from byway.errors import ConfigError, Problem
 from byway.facts import Finder
 from byway.inbounds.entry import Means
+from byway.inbounds.listener import StreamInbound
 from byway.interfaces import Inbound, Outbound, Resolver
 from byway.ledger import Ledger
 from byway.log import Log
 from byway.router import Router
 from byway.system.limits import flows_for, open_files
 from byway.system.lines import LineWriter
-from byway.ways import Ways
+from byway.system.plugin import Plugin
+from byway.ways import Ways, same_way
 
 STDERR = 2
+FREED = 1.0  # seconds until an address that was given up is surely free
 
 Reread = Callable[[], Config]
 """Reads an App's config again, from wherever it came. Raises ConfigError."""
@@ -40,6 +45,7 @@ class App:
 
     Entering binds every listener (OSError with the address where one cannot be) and starts to
     serve; leaving ends every flow. `drain` before leaving lets flows come to their own end.
+    `reload` puts another config in place of the one it runs.
     """
 
     def __init__(self, config: Config, resolver: Resolver | None = None) -> None:
@@ -47,15 +53,20 @@ class App:
         self.started = time.monotonic()
         self.outbounds: Mapping[str, Outbound] = {}
         self._resolver = resolver
-        self._inbounds: list[Inbound] = []
-        self._serving: list[asyncio.Task[None]] = []
+        self.reloads = 0
+        self.reload_error = ""  # why the last one was refused
+        self._inbounds: dict[str, Inbound] = {}
+        self._serving: set[asyncio.Task[None]] = set()
         self._keeping: list[asyncio.Task[None]] = []
+        self._plugins: list[Plugin] = []
+        self._number = itertools.count(1).__next__
+        self._reloading = asyncio.Lock()
         self._hurry = asyncio.Event()
 
     @property
     def addresses(self) -> Mapping[str, Sequence[str]]:
         """Where each inbound listens, with real ports."""
-        return {inbound.name: inbound.addresses for inbound in self._inbounds}
+        return {name: inbound.addresses for name, inbound in self._inbounds.items()}
 
     @property
     def lines_lost(self) -> int:
@@ -70,53 +81,66 @@ class App:
         resolver = self._resolver or self._own_resolver
         assert resolver is not None
         self.engine = Engine()
-        total = limits.flows or flows_for(open_files())
-        self.ledger = Ledger(total, limits.flows_per_source)
-        ways = self._ways = Ways(config, self.engine, resolver, self.log)
-        sets = open_sets(config)
-        means = Means(
-            self.engine,
-            self.log,
-            itertools.count(1).__next__,
-            limits.handshake,
-            limits.idle,
-            limits.head,
-            PacketOptions(limits.udp_idle, limits.udp_sessions, limits.udp_targets),
-        )
-        listening = ListenOptions(
-            first=limits.handshake, per_source=limits.flows_per_source, total=total
-        )
+        self.ledger = Ledger(_most_flows(config), limits.flows_per_source)
+        self._names = resolver
+        ways, sets = Ways(config, self.engine, resolver, self.log), open_sets(config)
+        self._plugins = ways.plugins
         try:
-            outbounds = self.outbounds = ways.outbounds()
-            self._inbounds = [ways.inbound(name, means, listening) for name in config.inbounds]
+            self.outbounds = ways.outbounds()
+            self._inbounds = self._built(ways, config, config.inbounds)
             for plugin in ways.dialling:
                 await plugin.open()
-            for inbound in self._inbounds:
+            for inbound in self._inbounds.values():
                 await inbound.open()
         except BaseException:
             await self._closed()
             raise
-        router = self.router = Router(
+        self.router = Router(
             judge_of(config, sets.sets),
             Finder(resolver),
-            outbounds,
+            self.outbounds,
             self.ledger,
             self.log,
             limits.dial,
         )
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
-        self._serving = [
-            self._tasks.create_task(inbound.serve(router.carry)) for inbound in self._inbounds
-        ]
         self._keeping = [self._tasks.create_task(plugin.serve()) for plugin in ways.dialling]
-        for odd in (*config.warnings, *sets.problems):
+        self._tell_odd((*config.warnings, *sets.problems))
+        for inbound in self._inbounds.values():
+            self._serve(inbound)
+        self.log.info("ready", config=config.file, flows=self.ledger.total)
+        return self
+
+    def _built(self, ways: Ways, config: Config, names: Iterable[str]) -> dict[str, Inbound]:
+        """Ways in, not yet open."""
+        limits = config.limits
+        packets = PacketOptions(limits.udp_idle, limits.udp_sessions, limits.udp_targets)
+        means = Means(
+            self.engine,
+            self.log,
+            self._number,
+            limits.handshake,
+            limits.idle,
+            limits.head,
+            packets,
+        )
+        listening = ListenOptions(
+            first=limits.handshake, per_source=limits.flows_per_source, total=_most_flows(config)
+        )
+        return {name: ways.inbound(name, means, listening) for name in names}
+
+    def _serve(self, inbound: Inbound) -> None:
+        task = self._tasks.create_task(inbound.serve(self.router.carry))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        self.log.info("listening", inbound=inbound.name, addresses=",".join(inbound.addresses))
+
+    def _tell_odd(self, problems: Sequence[Problem]) -> None:
+        self.problems = problems
+        for odd in problems:
             place = f"{odd.file}:{odd.line}:{odd.column}"
             self.log.warning(odd.message, at=place, key=odd.key or None, hint=odd.hint or None)
-        for name, addresses in self.addresses.items():
-            self.log.info("listening", inbound=name, addresses=",".join(addresses))
-        self.log.info("ready", config=config.file, flows=total)
-        return self
 
     async def __aexit__(
         self,
@@ -138,7 +162,7 @@ class App:
 
     async def drain(self) -> None:
         """Accept no more, and wait for the flows, up to `limits.drain` or until `hurry`."""
-        for inbound in self._inbounds:
+        for inbound in self._inbounds.values():
             inbound.close()
         self.log.info(
             "draining", flows=len(self.ledger.live), within=f"{self.config.limits.drain}s"
@@ -156,19 +180,139 @@ class App:
             done.cancel()
             await asyncio.gather(hurry, done, return_exceptions=True)
 
+    async def reload_from(self, reread: Reread) -> Sequence[str]:
+        """Read the config again and `reload` it; what was refused is logged and remembered.
+
+        Raises ConfigError or OSError, with the old config still in force.
+        """
+        async with self._reloading:
+            try:
+                told = await self.reload(await asyncio.to_thread(reread))
+            except (ConfigError, OSError) as error:
+                self.reload_error = str(error)
+                self.log.error("reload refused, the old config stays", error=error)
+                raise
+            self.reload_error = ""
+            return told
+
+    async def reload(self, config: Config) -> Sequence[str]:
+        """Run this config from now on; what changed, in lines for a person.
+
+        What is the same keeps its listeners, outbounds and flows, and the flows of what is not the
+        same come to their own end. Raises OSError, with the old config still in force, where an
+        address or a file cannot be had. Not to be called again before it returns.
+        """
+        old = self.config
+        kept = {name: way for name, way in self.outbounds.items() if same_way(name, old, config)}
+        ways = Ways(config, self.engine, self._names, self.log, kept)
+        sets = await asyncio.to_thread(open_sets, config)
+        judge, writer = judge_of(config, sets.sets), self._writer
+        if old.log.file is not None or config.log.file is not None:
+            writer = _writer(config)  # also for the same file: it may have been moved away
+        try:
+            outbounds = ways.outbounds()
+            for plugin in ways.dialling:
+                await plugin.open()
+            self._inbounds = await self._exchanged(ways, config)
+        except BaseException:
+            for plugin in ways.plugins:
+                await plugin.close()
+            if writer is not self._writer:
+                writer.close()
+            raise
+        self._plugins += ways.plugins  # those of former outbounds still carry their flows
+        self._keeping += [self._tasks.create_task(plugin.serve()) for plugin in ways.dialling]
+        self.config, self.outbounds = config, outbounds
+        self.router.turn(judge, outbounds, config.limits.dial)
+        self.ledger.total = _most_flows(config)
+        self.ledger.per_source = config.limits.flows_per_source
+        self.log.turn(writer.write, config.log.level, config.log.format, config.log.flows)
+        if writer is not self._writer:
+            self._writer.close()
+            self._writer = writer
+        self.reloads += 1
+        self._tell_odd((*config.warnings, *sets.problems))
+        told = changes(old, config)
+        self.log.info("reloaded", config=config.file, changes=len(told))
+        return told
+
+    async def _exchanged(self, ways: Ways, config: Config) -> dict[str, Inbound]:
+        """The ways in of a new config: kept, turned, or opened anew. Raises OSError, all as it was.
+
+        An address can pass from one inbound to another, so all that go are closed first.
+        """
+        old, running = self.config, self._inbounds
+        same = {
+            name
+            for name in running
+            if old.limits == config.limits and old.inbounds[name] == config.inbounds.get(name)
+        }
+        new = self._built(ways, config, [name for name in config.inbounds if name not in same])
+        turned = {name for name, inbound in new.items() if _can_become(running.get(name), inbound)}
+        going = [name for name in running if name not in same and name not in turned]
+        coming = [name for name in new if name not in turned]
+        for name in going:
+            running[name].close()
+        try:
+            for name in coming:
+                new[name] = await self._opened(ways, config, name)
+        except BaseException:
+            for name in coming:
+                new[name].close()
+            again = Ways(old, self.engine, self._names, self.log, self.outbounds)
+            self._plugins += again.plugins
+            for name in going:
+                running[name] = await self._opened(again, old, name)
+                self._serve(running[name])
+            raise
+        for name in turned:
+            before, after = running[name], new[name]
+            assert isinstance(before, StreamInbound)
+            assert isinstance(after, StreamInbound)
+            before.become(after)
+        for name in coming:
+            self._serve(new[name])
+        return {name: new[name] if name in coming else running[name] for name in config.inbounds}
+
+    async def _opened(self, ways: Ways, config: Config, name: str) -> Inbound:
+        """A way in, built and open. An address that was just given up takes a moment to be free."""
+        until = time.monotonic() + FREED
+        while True:
+            inbound = self._built(ways, config, [name])[name]
+            try:
+                await inbound.open()
+            except OSError as error:
+                inbound.close()
+                if error.errno != errno.EADDRINUSE or time.monotonic() > until:
+                    raise
+                await asyncio.sleep(0.01)
+            else:
+                return inbound
+
     def hurry(self) -> None:
         """Cut a drain short."""
         self._hurry.set()
 
     async def _closed(self) -> None:
-        for inbound in self._inbounds:
+        for inbound in self._inbounds.values():
             inbound.close()
-        for plugin in self._ways.plugins:
+        for plugin in self._plugins:
             await plugin.close()
         await self.engine.close()
         if self._own_resolver is not None:
             self._own_resolver.close()
         self._writer.close()
+
+
+def _can_become(inbound: Inbound | None, new: Inbound) -> bool:
+    """Whether a running inbound can become the new one, and keep its listeners."""
+    if not isinstance(inbound, StreamInbound) or not isinstance(new, StreamInbound):
+        return False
+    return inbound.is_placed_as(new)
+
+
+def _most_flows(config: Config) -> int:
+    return config.limits.flows or flows_for(open_files())
 
 
 def _writer(config: Config) -> LineWriter:

@@ -30,11 +30,14 @@ class Router:
         log: Log,
         dial: float,
     ) -> None:
-        self.judge = judge
         self._finder = finder
-        self._outbounds = outbounds
         self._ledger = ledger
         self._log = log
+        self.turn(judge, outbounds, dial)
+
+    def turn(self, judge: Judge, outbounds: Mapping[str, Outbound], dial: float) -> None:
+        """Carry new flows so from now on; those under way end as they began."""
+        self.judge, self._outbounds = judge, outbounds
         self._dialling = Deadline(dial, "dialling took too long (limits.dial)")
 
     async def carry(self, arrival: Arrival[FarT]) -> None:
@@ -42,10 +45,11 @@ class Router:
         passage = Passage(arrival.flow)
         try:
             self._ledger.enter(passage)
+            outbounds = self._outbounds
             passage.verdict = verdict = await self._judged(arrival.flow, passage)
             if isinstance(verdict, Via):
                 with self._dialling:
-                    far = await self._dialled(arrival, verdict, passage)
+                    far = await self._dialled(arrival, outbounds[verdict.outbound], passage)
                 passage.relay = relay = await arrival.relay(far)
                 del far  # the relay has it
                 passage.reason = (await relay.wait()).reason
@@ -73,9 +77,8 @@ class Router:
         return verdict
 
     def _dialled(
-        self, arrival: Arrival[FarT], verdict: Via, passage: Passage
+        self, arrival: Arrival[FarT], outbound: Outbound, passage: Passage
     ) -> Coroutine[None, None, FarT]:
-        outbound = self._outbounds[verdict.outbound]
         passage.chain = outbound.chain
         return arrival.dial(outbound.guarded() if arrival.flow.guarded else outbound)
 

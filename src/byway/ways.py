@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from byway.config import (
     ClientTls,
@@ -54,9 +56,16 @@ from byway.system.plugin import Plugin, loopback_port
 
 class Ways:
     """Builds the ways of one app. `dialling` are the plugins that outbounds need, not started yet;
-    `plugins` are all, to be ended."""
+    `plugins` are all, to be ended. `kept` are outbounds of an earlier config that stay."""
 
-    def __init__(self, config: Config, engine: Engine, resolver: Resolver, log: Log) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engine: Engine,
+        resolver: Resolver,
+        log: Log,
+        kept: Mapping[str, Outbound] = MappingProxyType({}),
+    ) -> None:
         self.plugins: list[Plugin] = []
         self.dialling: list[Plugin] = []
         self._config = config
@@ -65,7 +74,7 @@ class Ways:
         self._log = log
         self._own = OwnAddresses().holds
         self._kit = shadowsocks.Kit(engine.framings, os.urandom, time.time)
-        self._built: dict[str, Outbound] = {}
+        self._built: dict[str, Outbound] = dict(kept)
 
     def outbounds(self) -> dict[str, Outbound]:
         """Every way out by its name. Raises OSError for a file that is not what it should be."""
@@ -207,6 +216,16 @@ class Ways:
             section.fallback,
             section.fallback_by_alpn,
         )
+
+
+def same_way(name: str, old: Config, new: Config) -> bool:
+    """Whether an outbound, and all that it leaves through, is the same in both configs."""
+    section = new.outbounds.get(name)
+    if section is None or section != old.outbounds.get(name):
+        return False
+    if isinstance(section, DirectOutbound):
+        return old.limits.dial == new.limits.dial
+    return same_way(section.via or "direct", old, new)
 
 
 def _door(entry: Entry, tls: ServerTls) -> TlsDoor:

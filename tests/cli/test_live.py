@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -190,3 +191,21 @@ def test_why_tells_of_a_flow(running: Running) -> None:
     assert [rule["outcome"] for rule in why["rules"]] == ["no match", "matched"]
     assert "no such flow" in running.said("why", "--flow", "99", status=1)
     assert "why which" in running.said("why", status=2)
+
+
+def test_reload_tells_what_changed_and_what_is_wrong(running: Running) -> None:
+    file = running.folder / "c.yaml"
+    assert running.said("reload") == "nothing changed\n"
+    file.write_text(CONFIG.replace("reject", "drop"))
+    assert running.said("reload").splitlines() == [
+        "- rule domain: odd.example, to: reject",
+        "+ rule domain: odd.example, to: drop",
+    ]
+    file.write_text("ruels: []\n")
+    assert "ruels: unknown key" in running.said("reload", status=1)
+    assert "ruels: unknown key" in running.said("status")
+    file.write_text(CONFIG)
+    running.program.send_signal(signal.SIGHUP)
+    while json.loads(running.said("status", "--json"))["reloads"] < 3:
+        pass
+    assert "all is well" in running.said("status")

@@ -42,6 +42,7 @@ def _paths() -> Schema:
         "/flows/{id}/why": {
             "get": _asks("Why a flow went as it went, rule by rule.", _ref("Why"), number)
         },
+        "/reload": {"post": _asks("Read the config again.", _object(changes="array"))},
         "/log": {
             "get": _asks(
                 "The last log lines; with `follow` one JSON object a line, without an end.",
@@ -200,6 +201,7 @@ _SCHEMAS: Schema = {
             "pid": {"type": "integer"},
             "uptime": {"type": "number"},
             "config": {"type": "string"},
+            "reloads": {"type": "integer"},
             "inbounds": _list(
                 _shape(
                     {

@@ -14,6 +14,7 @@ from importlib import metadata
 from byway.api import views
 from byway.api.message import TEXT, Asked, Denied, Follow, Reply
 from byway.app import App, Reread
+from byway.errors import ConfigError
 from byway.ledger import Passage
 
 MOST_FLOWS = 1000  # in one answer
@@ -30,7 +31,6 @@ class Routes:
         self._app = app
         self._reread = reread
         self._rates = views.Rates()
-        self._reloading = asyncio.Lock()
         self.table: dict[tuple[str, str], Route] = {
             ("GET", "/openapi.json"): self._openapi,
             ("GET", "/status"): self._status,
@@ -38,6 +38,7 @@ class Routes:
             ("GET", "/flows/{id}"): self._flow,
             ("DELETE", "/flows/{id}"): self._cut,
             ("GET", "/flows/{id}/why"): self._why,
+            ("POST", "/reload"): self._reload,
             ("GET", "/log"): self._log,
             ("GET", "/metrics"): self._metrics,
         }
@@ -95,6 +96,12 @@ class Routes:
 
         passage = self._found(asked)
         return Reply(recall(self._app.config, passage, self._app.router.judge))
+
+    async def _reload(self, _: Asked, __: object) -> Reply:
+        try:
+            return Reply({"changes": list(await self._app.reload_from(self._reread))})
+        except (ConfigError, OSError) as error:
+            raise Denied(422, str(error), "the old config stays in force") from error
 
     async def _log(self, asked: Asked, _: object) -> Reply | Follow:
         recent = list(self._app.log.recent)

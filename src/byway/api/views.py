@@ -93,6 +93,7 @@ def status_view(app: App, version: str) -> View:
         "pid": os.getpid(),
         "uptime": round(time.monotonic() - app.started, 3),
         "config": config.file,
+        "reloads": app.reloads,
         "inbounds": [
             {"name": name, "type": config.inbounds[name].type, "addresses": list(addresses)}
             for name, addresses in app.addresses.items()
@@ -150,5 +151,7 @@ def degraded(app: App) -> Sequence[View]:
     found: list[View] = []
     if app.lines_lost:
         found.append({"what": "log", "why": f"{app.lines_lost} lines were lost: slow reader"})
-    found += [{"what": "config", "why": str(warning)} for warning in app.config.warnings]
+    if app.reload_error:
+        found.append({"what": "reload", "why": app.reload_error})
+    found += [{"what": "config", "why": str(problem)} for problem in app.problems]
     return found

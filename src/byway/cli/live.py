@@ -32,6 +32,10 @@ def add_verbs(verbs: Verbs) -> None:
     _json_option(flows)
     flows.set_defaults(verb=_flows)
 
+    reload = asking(verbs, "reload", "have a running Byway read its config again")
+    _json_option(reload)
+    reload.set_defaults(verb=_reload)
+
     log = asking(verbs, "log", "print the last log lines of a running Byway")
     log.add_argument("-f", "--follow", action="store_true", help="go on with every new one")
     log.add_argument("-n", "--lines", type=int, default=20, metavar="N", help="how many")
@@ -62,7 +66,8 @@ def asked(options: argparse.Namespace, ask: Callable[[Client], int]) -> int:
         client = Client(found(options.socket, os.environ))
         return ask(client)
     except BywayError as error:
-        print(f"byway: {escaped(str(error))}", file=sys.stderr)
+        told = "\n".join(map(escaped, str(error).split("\n")))
+        print(f"byway: {told}", file=sys.stderr)
         if error.hint:
             print(f"  hint: {escaped(error.hint)}", file=sys.stderr)
         return 1
@@ -131,6 +136,23 @@ def _cut(client: Client, ids: list[int]) -> int:
             print(f"byway: {number}: {error}", file=sys.stderr)
             status = 1
     return status
+
+
+def _reload(options: argparse.Namespace) -> int:
+    from byway.log import escaped
+
+    def ask(client: Client) -> int:
+        answer = client.ask("POST", "/reload")
+        if options.json:
+            _say(answer)
+            return 0
+        changes = answer["changes"]
+        assert isinstance(changes, list)
+        for line in changes or ["nothing changed"]:
+            print(escaped(str(line)))
+        return 0
+
+    return asked(options, ask)
 
 
 def _log(options: argparse.Namespace) -> int:

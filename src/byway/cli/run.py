@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -11,12 +12,13 @@ import sys
 from byway.api.control import Control
 from byway.app import App, Reread
 from byway.config import Config
+from byway.errors import ConfigError
 from byway.log import escaped
 from byway.system.limits import raise_open_files
 
 
 def run(config: Config, reread: Reread) -> int:
-    """Serve until SIGINT or SIGTERM, then drain; a second signal ends it at once."""
+    """Serve until SIGINT or SIGTERM, then drain; a second one ends it at once. SIGHUP reloads."""
     raise_open_files()
     try:
         asyncio.run(_serve(config, reread))
@@ -28,20 +30,36 @@ def run(config: Config, reread: Reread) -> int:
 
 async def _serve(config: Config, reread: Reread) -> None:
     asked = asyncio.Event()
-    async with App(config) as app, Control(app, reread):
+    reloads: asyncio.Queue[None] = asyncio.Queue(1)
+    async with App(config) as app, Control(app, reread), asyncio.TaskGroup() as tasks:
+        reloading = tasks.create_task(_reload_when_told(app, reread, reloads))
 
         def stop() -> None:
             if asked.is_set():
                 app.hurry()
             asked.set()
 
+        def reload() -> None:
+            if not reloads.full():
+                reloads.put_nowait(None)
+
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(signal.SIGHUP, reload)
         _calm_collector()
         _announce(app)
         await asked.wait()
+        reloading.cancel()
         await app.drain()
+
+
+async def _reload_when_told(app: App, reread: Reread, told: asyncio.Queue[None]) -> None:
+    while True:
+        await told.get()
+        with contextlib.suppress(ConfigError, OSError):  # the log has it
+            for line in await app.reload_from(reread):
+                app.log.info("changed", what=line)
 
 
 def _announce(app: App) -> None:

@@ -4,6 +4,7 @@ Comes in: a file, a text, or links. Goes out: a frozen `Config`, or a `ConfigErr
 problem and its exact place. On config time.
 """
 
+from byway.config.changes import changes
 from byway.config.compile import judge_of
 from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry
 from byway.config.find import find, places
@@ -65,6 +66,7 @@ __all__ = [
     "TrojanOutbound",
     "UnixPath",
     "User",
+    "changes",
     "check_report",
     "default",
     "find",

@@ -67,6 +67,14 @@ class StreamInbound:
             for listener in self._listeners:
                 flows.create_task(self._accept(listener, flows, carry))
 
+    def is_placed_as(self, other: StreamInbound) -> bool:
+        """Whether both listen alike, so that this one can become the other."""
+        return (self._listen, self._options) == (other._listen, other._options)
+
+    def become(self, other: StreamInbound) -> None:
+        """Greet from now on as `other` does; listeners and flows stay as they are."""
+        self._greet, self._means, self._patience = other._greet, other._means, other._patience
+
     def close(self) -> None:
         """Accept no more; flows that are under way go on."""
         self._closed = True

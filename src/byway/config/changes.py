@@ -1,0 +1,62 @@
+"""What is different between two configs, in lines for a person. No secret is ever shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from byway.config.model import Config
+from byway.config.section import Section
+
+LATER = " (after a restart)"
+
+
+def changes(old: Config, new: Config) -> tuple[str, ...]:
+    """`+` what came, `-` what went, `~` what changed: a line each, none where all is the same."""
+    return tuple(_all(old, new))
+
+
+def _all(old: Config, new: Config) -> Iterator[str]:
+    for name in ("log", "limits", "control"):
+        before, after = getattr(old, name), getattr(new, name)
+        for key in type(after).model_fields:
+            if getattr(before, key) != getattr(after, key):
+                later = LATER if name == "control" else ""
+                yield f"~ {name}.{key}: {getattr(before, key)} -> {getattr(after, key)}{later}"
+    yield from _named("inbound", old.inbounds, new.inbounds)
+    yield from _named("outbound", old.outbounds, new.outbounds)
+    yield from _named("set", old.sets, new.sets)
+    yield from _rules(old, new)
+
+
+def _named(word: str, old: Mapping[str, Section], new: Mapping[str, Section]) -> Iterator[str]:
+    for name in (*old, *(name for name in new if name not in old)):
+        if name not in new:
+            yield f"- {word} {name}"
+        elif name not in old:
+            yield f"+ {word} {name}"
+        elif old[name] != new[name]:
+            yield f"~ {word} {name}: {', '.join(_keys(old[name], new[name]))}"
+
+
+def _keys(old: Section, new: Section) -> Iterator[str]:
+    """The keys that differ; their values may be secrets."""
+    if type(old) is not type(new):
+        yield "type"
+        return
+    for key in type(new).model_fields:
+        if getattr(old, key) != getattr(new, key):
+            yield key
+
+
+def _rules(old: Config, new: Config) -> Iterator[str]:
+    """The rules that came and went; one that moved did both."""
+    before = [entry.ref.text for entry in old.rules]
+    after = [entry.ref.text for entry in new.rules]
+    if before == after:
+        return
+    from difflib import SequenceMatcher  # of use now and then, and not light
+
+    for what, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if what != "equal":
+            yield from (f"- rule {text}" for text in before[a:b])
+            yield from (f"+ rule {text}" for text in after[c:d])
