@@ -159,10 +159,25 @@ names = st.lists(st.sampled_from(["a", "b", "com"]), min_size=1, max_size=4).map
 conditions: st.SearchStrategy[Matcher] = st.one_of(
     st.frozensets(names, min_size=1, max_size=3).map(Domain),
     st.frozensets(names, min_size=1, max_size=3).map(DomainSuffix),
-    st.just(Port(((80, 80),))),
-    st.just(Address(PrefixSet((Prefix.parse("10.0.0.0/8"),)))),
+    st.sampled_from([Port(((80, 80),)), Port(((1, 79), (81, 90))), Port(((0, 65535),))]),
+    st.sampled_from(["10.0.0.0/8", "10.0.0.1", "0.0.0.0/0", "::/0", "fd00::/8"]).map(
+        lambda text: Address(PrefixSet((Prefix.parse(text), Prefix.parse("10.0.0.2"))))
+    ),
     st.just(ALWAYS),
 )
+
+
+runs: list[Matcher] = [
+    Port(((80, 80),)),
+    Address(PrefixSet((Prefix.parse("10.0.0.1"),))),
+    Domain(frozenset("a")),
+]
+
+
+def runs_of(one: Matcher) -> st.SearchStrategy[list[Matcher]]:
+    """Rules of one kind, long enough to become a table."""
+    alike = conditions.filter(lambda other: type(other) is type(one))
+    return st.lists(alike, min_size=2, max_size=12)
 
 
 def slowly(rules: list[Rule], f: Flow, facts: Facts) -> Verdict | Lacks:
@@ -177,9 +192,13 @@ def slowly(rules: list[Rule], f: Flow, facts: Facts) -> Verdict | Lacks:
 
 
 @given(
-    st.lists(conditions, max_size=8),
-    st.builds("{}:{}".format, names | st.just("10.0.0.1"), st.sampled_from([80, 81])),
-    st.sampled_from([Facts(), Facts(()), Facts((bytes([10, 0, 0, 1]),))]),
+    st.lists(
+        st.lists(conditions, max_size=8) | st.sampled_from(runs).flatmap(runs_of), max_size=3
+    ).map(lambda parts: [one for part in parts for one in part]),
+    st.builds("{}:{}".format, names | st.just("10.0.0.1"), st.sampled_from([80, 81, 443])),
+    st.sampled_from(
+        [Facts(), Facts(()), Facts((bytes([10, 0, 0, 1]),)), Facts((bytes(16), bytes(4)))]
+    ),
 )
 def test_the_judge_says_what_one_rule_after_the_other_says(
     some: list[Matcher], target: str, facts: Facts

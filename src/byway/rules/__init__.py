@@ -5,8 +5,9 @@ Comes in: a `Flow` and the `Facts` known about it. Goes out: a verdict (`Via`, `
 """
 
 from byway.rules.explain import Check, Explanation, Outcome, Tried
-from byway.rules.judge import DEFAULT, Judge, Rule
+from byway.rules.judge import DEFAULT, Judge
 from byway.rules.prefix import Prefix
+from byway.rules.tables import Rule
 from byway.rules.verdicts import (
     NO_FACTS,
     Drop,

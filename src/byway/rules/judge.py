@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import groupby
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from byway.flow import Flow
 from byway.rules.explain import Explanation, Outcome, Tried, checks_of
-from byway.rules.matchers import ALWAYS, Answer, Domain, DomainSuffix, Matcher
+from byway.rules.matchers import ALWAYS
+from byway.rules.tables import Rule, steps
 from byway.rules.verdicts import NO_FACTS, Fact, Facts, Lacks, RuleRef, Verdict, Via
 
 DEFAULT = Via("direct", RuleRef("", 0, "no rules: everything direct"))
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A condition and what it leads to. A rule that is switched off is passed over."""
-
-    condition: Matcher
-    verdict: Verdict
-    enabled: bool = True
 
 
 class Judge:
@@ -36,7 +27,7 @@ class Judge:
             if rule.condition == ALWAYS:
                 reached, self._otherwise = reached[:at], rule.verdict
                 break
-        self._steps = tuple(_steps(reached))
+        self._steps = tuple(steps(reached))
 
     def decide(self, flow: Flow, facts: Facts = NO_FACTS) -> Verdict | Lacks:
         """The verdict of the first rule that matches.
@@ -80,49 +71,3 @@ class Judge:
             for at, rule in enumerate(self.rules)
         ]
         return Judge(rules, self._default)
-
-
-_Step = Callable[[Flow, Facts], "Answer | Verdict"]
-
-
-class _NameTable:
-    """A run of rules that ask for the target's name alone, as one look-up per label.
-
-    A long list of such rules costs then what one costs; the earliest that matches still decides.
-    """
-
-    def __init__(self, run: Sequence[Rule]) -> None:
-        self._exact: dict[str, int] = {}
-        self._suffix: dict[str, int] = {}
-        self._verdicts = [rule.verdict for rule in run]
-        for at, rule in enumerate(run):
-            table = self._exact if isinstance(rule.condition, Domain) else self._suffix
-            if isinstance(rule.condition, Domain | DomainSuffix):
-                for name in rule.condition.names:
-                    table.setdefault(name, at)
-
-    def decide(self, flow: Flow, facts: Facts) -> Answer | Verdict:
-        target = flow.target
-        if target.packed is not None:
-            return False
-        name, suffix = target.host, self._suffix
-        none = len(self._verdicts)
-        first = self._exact.get(name, none)
-        while name:
-            first = min(first, suffix.get(name, none))
-            name = name.partition(".")[2]
-        return False if first == none else self._verdicts[first]
-
-
-def _steps(rules: Sequence[Rule]) -> Iterator[tuple[_Step, Verdict]]:
-    """One step per rule, and one for each run of rules about names."""
-    for about_names, group in groupby(rules, _is_about_names):
-        run = list(group)
-        if about_names and len(run) > 1:
-            yield _NameTable(run).decide, run[0].verdict
-        else:
-            yield from ((rule.condition.match, rule.verdict) for rule in run)
-
-
-def _is_about_names(rule: Rule) -> bool:
-    return isinstance(rule.condition, Domain | DomainSuffix)
