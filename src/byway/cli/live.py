@@ -78,6 +78,26 @@ def asked(options: argparse.Namespace, ask: Callable[[Client], int]) -> int:
             client.close()
 
 
+def addresses(socket: str | None) -> dict[str, list[str]]:
+    """Where the inbounds of the running Byway listen; empty where none runs."""
+    import os
+
+    from byway.api.client import Client, NotRunning, found
+
+    try:
+        client = Client(found(socket, os.environ))
+    except NotRunning:
+        return {}
+    try:
+        inbounds = client.ask("GET", "/status")["inbounds"]
+    except NotRunning:
+        return {}
+    finally:
+        client.close()
+    assert isinstance(inbounds, list)
+    return {one["name"]: one["addresses"] for one in inbounds}
+
+
 def _status(options: argparse.Namespace) -> int:
     from byway.cli.tables import status_lines
 

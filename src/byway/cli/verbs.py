@@ -72,6 +72,14 @@ def parser() -> argparse.ArgumentParser:
     why.add_argument("--json", action="store_true", help="for programs")
     why.set_defaults(verb=_why)
 
+    env = live.asking(verbs, "env", "print lines that send a shell's programs through Byway")
+    _config_option(env)
+    env.add_argument("--shell", choices=["bash", "fish", "powershell"], help="for which (yours)")
+    env.add_argument("--inbound", metavar="NAME", help="by which (the first mixed one)")
+    env.add_argument("--user", metavar="NAME", help="as whom, where the inbound has users")
+    env.add_argument("--unset", action="store_true", help="lines that take it back")
+    env.set_defaults(verb=_env)
+
     schema = verbs.add_parser("schema", help="print the config's JSON Schema")
     schema.set_defaults(verb=_schema)
     return top
@@ -158,6 +166,25 @@ def _program(module: str, options: argparse.Namespace) -> int:
     """Become another program of ours, one that stands beside the command line."""
     words = [options.arguments] if options.arguments else []
     os.execv(sys.executable, [sys.executable, "-m", module, *words])  # noqa: S606 - no shell wanted
+
+
+def _env(options: argparse.Namespace) -> int:
+    from byway.cli.env import NAMES, lines, variables
+    from byway.errors import ConfigError
+
+    own = os.path.basename(os.environ.get("SHELL", ""))
+    shell = options.shell or {"fish": "fish", "pwsh": "powershell"}.get(own, "bash")
+    if options.unset:
+        print("\n".join(lines(shell, dict.fromkeys(NAMES))))
+        return 0
+    try:
+        config = _loaded(options.config, [])
+        running = live.addresses(options.socket)
+        print("\n".join(lines(shell, variables(config, options.inbound, options.user, running))))
+    except (ConfigError, ValueError) as error:
+        print(error if isinstance(error, ConfigError) else f"byway: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _schema(_: argparse.Namespace) -> int:

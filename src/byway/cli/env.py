@@ -1,0 +1,103 @@
+"""`byway env`: lines for a shell that send the programs started in it through Byway."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from urllib.parse import quote
+
+from byway.config import Config, HttpInbound, MixedInbound, SocksInbound
+from byway.flow import Target
+
+NO_PROXY = "localhost,127.0.0.1,::1"
+NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+Line = Callable[[str, str | None], str]
+"""One variable as a shell sets it, or (None) unsets it."""
+
+
+def variables(
+    config: Config, name: str | None, user: str | None, running: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """What to set, by the inbound of this name, or the best there is. Raises ValueError.
+
+    `running` are the addresses of a running Byway by inbound, where there is one: they have the
+    real ports.
+    """
+    kinds = (MixedInbound, HttpInbound, SocksInbound)
+    fit = {key: one for key, one in config.inbounds.items() if isinstance(one, kinds)}
+    if name is None:
+        name = min(fit, key=lambda key: list(kinds).index(type(fit[key])), default="")
+    inbound = fit.get(name)
+    if inbound is None:
+        known = ", ".join(fit) or "none"
+        raise ValueError(f"no mixed, http or socks inbound {name!r}; there is: {known}")
+    if inbound.tls is not None:
+        raise ValueError(f"inbound {name} wants TLS, which few programs speak with a proxy")
+    places = [Target.parse(text) for text in running.get(name, ()) if not text.startswith("unix:")]
+    places = places or [place for place in inbound.listen if isinstance(place, Target)]
+    place = next((place for place in places if place.port), None)
+    if place is None:
+        raise ValueError(f"inbound {name} has no port that is known; is Byway running?")
+    where = _credentials(inbound, name, user) + str(_near(place))
+    http, socks = f"http://{where}", f"socks5h://{where}"
+    if isinstance(inbound, SocksInbound):
+        http = socks
+    every = http if isinstance(inbound, HttpInbound) else socks
+    return dict(zip(NAMES, (http, http, every, NO_PROXY), strict=True))
+
+
+def lines(shell: str, values: Mapping[str, str | None]) -> Sequence[str]:
+    """A line for each variable, in small and in capital letters: programs differ in what they read.
+
+    `http_proxy` comes in small letters alone, since servers hand `HTTP_PROXY` to CGI programs as
+    what a client said (httpoxy).
+    """
+    line = SHELLS[shell]
+    found = []
+    for name, value in values.items():
+        found.append(line(name, value))
+        if name != "http_proxy" and shell != "powershell":  # there, case makes no difference
+            found.append(line(name.upper(), value))
+    return found
+
+
+def _credentials(
+    inbound: MixedInbound | HttpInbound | SocksInbound, name: str, user: str | None
+) -> str:
+    if not inbound.users:
+        return ""
+    known = {one.name: one.password.get_secret_value() for one in inbound.users}
+    if user is None:
+        raise ValueError(f"inbound {name} asks who it is; say --user, one of {', '.join(known)}")
+    if user not in known:
+        raise ValueError(f"inbound {name} has no user {user!r}")
+    return f"{quote(user, safe='')}:{quote(known[user], safe='')}@"
+
+
+def _near(place: Target) -> Target:
+    """An address that listens everywhere, as this host reaches it."""
+    if place.packed is None or any(place.packed):
+        return place
+    return Target.of("127.0.0.1" if len(place.packed) == 4 else "::1", place.port)
+
+
+def _posix(name: str, value: str | None) -> str:
+    return f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}"
+
+
+def _fish(name: str, value: str | None) -> str:
+    if value is None:
+        return f"set -e {name}"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"set -gx {name} '{escaped}'"
+
+
+def _powershell(name: str, value: str | None) -> str:
+    if value is None:
+        return f"Remove-Item Env:{name} -ErrorAction SilentlyContinue"
+    doubled = "".join(c * 2 if c in "'‘’‚‛" else c for c in value)  # it takes all for quotes
+    return f"$Env:{name} = '{doubled}'"
+
+
+SHELLS: Mapping[str, Line] = {"bash": _posix, "fish": _fish, "powershell": _powershell}
