@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
-from byway.config import Config, changes, judge_of, open_sets
+from byway.config import Config, changes, judge_of, open_sets, pac_file
 from byway.dns import SystemResolver
 from byway.engine import Engine, ListenOptions, PacketOptions
 from byway.errors import ConfigError, Problem
 from byway.facts import Finder
+from byway.flow import Target
 from byway.inbounds.entry import Means
 from byway.inbounds.listener import StreamInbound
 from byway.interfaces import Inbound, Outbound, Resolver
@@ -124,11 +125,15 @@ class App:
             limits.idle,
             limits.head,
             packets,
+            self._pac,
         )
         listening = ListenOptions(
             first=limits.handshake, per_source=limits.flows_per_source, total=_most_flows(config)
         )
         return {name: ways.inbound(name, means, listening) for name in names}
+
+    def _pac(self, inbound: str, at: Target) -> str:
+        return pac_file(self.config, inbound, at)
 
     def _serve(self, inbound: Inbound) -> None:
         task = self._tasks.create_task(inbound.serve(self.router.carry))

@@ -33,6 +33,7 @@ from byway.config.model import (
     TrojanOutbound,
     User,
 )
+from byway.config.pac import pac_file
 from byway.config.report import Report, check_report
 from byway.config.schema import schema, schema_text
 from byway.config.sets import OpenSets, open_sets
@@ -77,6 +78,7 @@ __all__ = [
     "load",
     "load_text",
     "open_sets",
+    "pac_file",
     "places",
     "read_link",
     "schema",

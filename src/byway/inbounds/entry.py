@@ -24,6 +24,8 @@ class Means:
     idle: float = 300.0
     head: int = 65536
     packets: PacketOptions = field(default_factory=PacketOptions)
+    pac: Callable[[str, Target], str] | None = None
+    """The PAC file of an inbound, for those who reach it at this address."""
 
 
 @dataclass(frozen=True, slots=True)

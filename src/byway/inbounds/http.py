@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 from byway.deadline import Deadline
 from byway.engine import EngineStream
 from byway.errors import EngineError, Refused, reason_of
 from byway.flow import Flow, Network
-from byway.inbounds.entry import Entry, Means, Met
+from byway.inbounds.entry import Entry, Means, Met, Visit
 from byway.inbounds.farewell import farewell
 from byway.inbounds.forwarding import Conversation
-from byway.interfaces import Arrival, Outbound, Relay, Stream
+from byway.interfaces import Arrival, Carry, Outbound, Relay, Stream
 from byway.protocols import http
+
+PAC = "/proxy.pac"
 
 
 class Http:
@@ -24,17 +27,38 @@ class Http:
 
     async def greet(self, stream: EngineStream, begun: bytes = b"") -> Met:
         """Hear what the client wants. Raises with the client already told no."""
-        request = await self._request(stream, begun)
+        try:
+            request = await self._request(stream, begun)
+        except http.Answered:
+            return _Served(stream)
         if request.is_connect:
             return self._tunnel(stream, request)
         return Conversation(stream, request, self._entry, self._next, self._tunnel)
 
     async def _request(self, stream: EngineStream, begun: bytes) -> http.Request:
         try:
-            return await http.accept(stream, self._entry.verify, self._entry.means.head, begun)
+            entry = self._entry
+            own = partial(self._page, stream)
+            return await http.accept(stream, entry.verify, entry.means.head, begun, own)
         except (http.HeadError, Refused):
             await farewell(stream)
             raise
+
+    def _page(self, stream: EngineStream, head: http.RequestHead) -> bytes | None:
+        """The PAC file, for a browser itself and not for a page in it, which might read the rules
+        as a script of its own (Fetch Metadata: a browser's own requests come from nowhere)."""
+        pac, local = self._entry.means.pac, stream.info.local
+        if pac is None or local is None or (head.method, head.uri) != ("GET", PAC):
+            return None
+        sites = [value for name, value in head.fields if name.lower() == b"sec-fetch-site"]
+        if any(site != b"none" for site in sites):
+            return None
+        body = pac(self._entry.name, local).encode()
+        return (
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ns-proxy-autoconfig\r\n"
+            b"X-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\n\r\n%b"
+        ) % (len(body), body)
 
     async def _next(self, stream: EngineStream) -> http.Request:
         with self._patience:
@@ -44,6 +68,18 @@ class Http:
         entry = self._entry
         flow = entry.flow(Network.TCP, stream.source, request.target, request.user)
         return _Tunnel(stream, request, flow, entry.means)
+
+
+class _Served(Visit):
+    """A client that has had its page."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: EngineStream) -> None:
+        self._stream = stream
+
+    async def stay(self, carry: Carry) -> None:
+        await farewell(self._stream)
 
 
 class _Tunnel:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from byway.errors import PeerError, Reason, Refused
@@ -31,6 +31,10 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 Index = Mapping[bytes, Sequence[bytes]]
 """Fields by name in lower case."""
+
+
+class Answered(Exception):  # noqa: N818
+    """The client wanted a page of the proxy's own, and has it."""
 
 
 class HeadError(PeerError):
@@ -68,6 +72,10 @@ class ResponseHead:
     def encode(self) -> bytes:
         """The head as it goes on the wire."""
         return _encoded(b"HTTP/1.%d %d %b" % (self.minor, self.status, self.phrase), self.fields)
+
+
+Page = Callable[[RequestHead], bytes | None]
+"""A whole response of our own to a request in origin form, or None where there is no such page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,19 +137,27 @@ class HttpOptions:
 
 
 async def accept(
-    stream: Stream, verify: Verify | None = None, limit: int = HEAD_LIMIT, begun: bytes = b""
+    stream: Stream,
+    verify: Verify | None = None,
+    limit: int = HEAD_LIMIT,
+    begun: bytes = b"",
+    own: Page | None = None,
 ) -> Request:
     """Read a client's request, up to the point where it is granted, forwarded or denied.
 
     `verify` tells whether a user and password are right; without it no credentials are asked for.
     `begun` is what the caller has read of the stream already. The body, or what the client sent
-    ahead into its tunnel, stays readable.
+    ahead into its tunnel, stays readable. `own` may have a page of the proxy's own to answer with.
 
     Raises HeadError, and Refused (CREDENTIALS), with the client already told no, so that closing is
-    all that is left to do; EOFError when the client said nothing at all.
+    all that is left to do; Answered in the same way after a page; EOFError when the client said
+    nothing at all.
     """
     try:
         head = await read_request(stream, limit, begun)
+        if own is not None and head.uri[:1] == "/" and (page := own(head)) is not None:
+            await stream.write(page)
+            raise Answered
         authority, path = _destination(head)
         target = _target(authority, None if head.method == "CONNECT" else 80)
     except HeadError as bad:
