@@ -91,6 +91,16 @@ class Flow:
         return replace(self, target=target)
 
 
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Whose socket a flow came from. What cannot be seen is empty, a user None."""
+
+    name: str = ""  # of its program's file
+    path: str = ""
+    uid: int | None = None
+    cgroup: str = ""
+
+
 def packed_address(host: str) -> bytes | None:
     """The 4 or 16 bytes of an address literal, or None when `host` is not one."""
     if host and host[-1] in "0123456789abcdefABCDEF:.":

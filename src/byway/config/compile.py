@@ -11,6 +11,7 @@ from byway.rules import Drop, Judge, Reject, Rule, Verdict, Via
 from byway.rules import matchers as m
 from byway.rules.moments import During
 from byway.rules.names import Keyword, Regex, Wildcard
+from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
 from byway.rules.sets import InSet, RuleSet
 
 
@@ -58,6 +59,7 @@ def _condition(asked: Conditions, sets: Mapping[str, RuleSet]) -> m.Matcher:
         found.append(InSet(tuple(sets[name] for name in asked.set)))
     if asked.time is not None:
         found.append(During(asked.time))
+    found += _about_processes(asked)
     found += _about_addresses(asked)
     return found[0] if len(found) == 1 else m.All(tuple(found))
 
@@ -73,6 +75,17 @@ def _about_names(asked: Conditions) -> Iterator[m.Matcher]:
         yield Wildcard(asked.domain_wildcard)
     if asked.domain_regex is not None:
         yield Regex(asked.domain_regex)
+
+
+def _about_processes(asked: Conditions) -> Iterator[m.Matcher]:
+    if asked.process is not None:
+        yield ProcessName(frozenset(asked.process))
+    if asked.process_path is not None:
+        yield ProcessPath(asked.process_path)
+    if asked.uid is not None:
+        yield ProcessUser(frozenset(asked.uid))
+    if asked.cgroup is not None:
+        yield ProcessGroup(asked.cgroup)
 
 
 def _about_addresses(asked: Conditions) -> Iterator[m.Matcher]:

@@ -13,8 +13,12 @@ from byway.config.terms import (
     DomainKeyword,
     DomainRegex,
     DomainWildcard,
+    GroupPath,
+    ProgramName,
+    ProgramPath,
     SetItem,
     SetName,
+    UserNumber,
     WeekSpan,
 )
 from byway.config.values import (
@@ -65,6 +69,14 @@ class Conditions(Section):
     """The port it came from."""
     time: Annotated[tuple[WeekSpan, ...], Many] | None = None
     """It is this time of the week, local time: `mon-fri 09:00-17:30`."""
+    process: Annotated[tuple[ProgramName, ...], Many] | None = None
+    """The file of the program that it came from has this name."""
+    process_path: Annotated[tuple[ProgramPath, ...], Many] | None = None
+    """The program that it came from is this file, or below this folder (with a / at the end)."""
+    uid: Annotated[tuple[UserNumber, ...], Many] | None = None
+    """The process that it came from runs as this user of the system."""
+    cgroup: Annotated[tuple[GroupPath, ...], Many] | None = None
+    """The process that it came from is in this control group, or below."""
     set: Annotated[tuple[SetName, ...], Many] | None = None
     """It is in this set (see `sets`)."""
     and_: Annotated[tuple[Conditions, ...], Many] | None = Field(default=None, alias="and")

@@ -64,6 +64,27 @@ def _span(value: object) -> Span:
         raise Wrong(f"{shown(text)} is not a span of the week: {error}", hint) from None
 
 
+def _program(value: object) -> str:
+    text = text_of(value)
+    if not text or "/" in text or "\0" in text:
+        hint = "the name of its file, for example curl; a path goes to process_path"
+        raise Wrong(f"{shown(text)} is not the name of a program", hint)
+    return text
+
+
+def _absolute(value: object) -> str:
+    text = text_of(value)
+    if not text.startswith("/") or "\0" in text:
+        raise Wrong(f"{shown(text)} is not a path from the root", "for example /usr/bin/curl")
+    return text
+
+
+def _uid(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32:
+        return value
+    raise Wrong(f"expected the number of a user, got {shown_value(value)}", "as `id -u` says")
+
+
 def _set_name(value: object) -> str:
     text = text_of(value)
     if not text:
@@ -90,6 +111,10 @@ DomainKeyword = Annotated[str, Reads(_keyword, _text("track"))]
 DomainWildcard = Annotated[str, Reads(_wildcard, _text("cdn?.*.example.com"))]
 DomainRegex = Annotated[str, Reads(_regex, _text(r"^ads?[0-9]*\."))]
 AddressSize = Annotated[int, Reads(_version, {"enum": [4, 6]})]
+ProgramName = Annotated[str, Reads(_program, _text("curl"))]
+ProgramPath = Annotated[str, Reads(_absolute, _text("/usr/bin/curl"))]
+GroupPath = Annotated[str, Reads(_absolute, _text("/system.slice/backup.service"))]
+UserNumber = Annotated[int, Reads(_uid, {"type": "integer", "minimum": 0})]
 WeekSpan = Annotated[Span, Reads(_span, _text("mon-fri 09:00-17:30"))]
 SetName = Annotated[str, Reads(_set_name, _text("ads"))]
 SetItem = Annotated[str, Reads(_set_item, _text("example.com"))]

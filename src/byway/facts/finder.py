@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
 from byway.errors import Unreachable
-from byway.flow import Flow
+from byway.flow import Flow, Network, Process, Target
 from byway.interfaces import Resolver
 from byway.rules import Fact, Facts
+from byway.system.processes import NOBODY, owner_of
+
+PROCESS_KEPT = 3.0  # seconds
+MOST_PROCESSES = 4096
 
 
 class Finder:
-    """Asks the resolver for addresses, and the clock for the time."""
+    """Asks the resolver for addresses, the clock for the time, the kernel for processes."""
 
     def __init__(
         self, resolver: Resolver, now: Callable[[], datetime] = lambda: datetime.now().astimezone()
     ) -> None:
         self._resolver = resolver
         self._now = now
+        self._processes: dict[tuple[Network, Target], tuple[float, Process]] = {}
 
     async def find(self, fact: Fact, flow: Flow, known: Facts) -> Facts:
         """`known` and this fact. What cannot be found out is empty, so that the judge goes on."""
@@ -27,7 +33,22 @@ class Finder:
             return replace(known, addresses=await self._addresses(flow))
         if fact is Fact.MOMENT:
             return replace(known, moment=self._now())
+        if fact is Fact.PROCESS:
+            return replace(known, process=await self._process(flow))
         raise ValueError(f"nobody knows how to find {fact}")
+
+    async def _process(self, flow: Flow) -> Process:
+        """The process behind a source, remembered for a few seconds: ports are used again later."""
+        if flow.source is None:
+            return NOBODY
+        key, now = (flow.network, flow.source), asyncio.get_running_loop().time()
+        found = self._processes.get(key)
+        if found is None or found[0] < now:
+            process = await asyncio.to_thread(owner_of, flow.source, flow.network)
+            if len(self._processes) >= MOST_PROCESSES:
+                self._processes.clear()
+            self._processes[key] = found = (now + PROCESS_KEPT, process)
+        return found[1]
 
     async def _addresses(self, flow: Flow) -> tuple[bytes, ...]:
         target = flow.target

@@ -13,6 +13,7 @@ from byway.flow import Flow, Target
 from byway.rules import matchers as m
 from byway.rules.moments import During
 from byway.rules.names import Keyword, Regex, Wildcard
+from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
 from byway.rules.sets import InSet, RuleSet
 from byway.rules.verdicts import Fact, Facts, Lacks, RuleRef, Verdict
 
@@ -126,6 +127,14 @@ def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
             moment = facts.moment
             now = "the time" if moment is None else f"{moment:%a %H:%M}".lower()
             return "time", now, _listed([span.text for span in spans])
+        case ProcessName(names):
+            return "process", _seen(facts, "name"), _listed(sorted(names))
+        case ProcessPath(paths):
+            return "process_path", _seen(facts, "path"), _listed(paths)
+        case ProcessUser(uids):
+            return "uid", _seen(facts, "uid"), _listed(sorted(uids))
+        case ProcessGroup(groups):
+            return "cgroup", _seen(facts, "cgroup"), _listed(groups)
         case InSet(sets):
             return "set", str(flow.target), _listed([one.name for one in sets])
     return type(matcher).__name__, str(flow.target), ""
@@ -161,6 +170,13 @@ def _entry(one: RuleSet, flow: Flow, facts: Facts) -> str:
         return ""
     line = f":{place.line}" if place.line else ""
     return f"{one.name}, {one.source}{line}: {place.text}"
+
+
+def _seen(facts: Facts, what: str) -> str:
+    if facts.process is None:
+        return "the process"
+    found = getattr(facts.process, what)
+    return "a process that cannot be seen" if found in ("", None) else str(found)
 
 
 def _packed(flow: Flow, facts: Facts) -> Sequence[bytes | None]:

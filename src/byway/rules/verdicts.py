@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from byway.flow import Process
+
 
 class Fact(Enum):
     """What a rule may need beyond the flow itself; whoever judges fetches it and asks again."""
 
     ADDRESS = "address"
     MOMENT = "moment"
+    PROCESS = "process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +27,12 @@ class Facts:
 
     `addresses` are the packed addresses of the target's name, empty when the name has none: a rule
     that needs them does not match then. Several addresses match when any of them does. `moment` is
-    when the flow is judged, in local time.
+    when the flow is judged, in local time; `process` is empty when it cannot be seen.
     """
 
     addresses: tuple[bytes, ...] | None = None
     moment: datetime | None = None
+    process: Process | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,102 @@
+"""Whose socket it is, asked of the real kernel about real programs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from byway.errors import Unreachable
+from byway.facts import Finder
+from byway.flow import Flow, Network, Process, Target
+from byway.rules import NO_FACTS, Fact
+from byway.system.processes import NOBODY, owner_of
+
+OWN = os.path.realpath(sys.executable)
+
+
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+def test_our_own_sockets_are_ours(family: socket.AddressFamily) -> None:
+    loopback = "127.0.0.1" if family == socket.AF_INET else "::1"
+    with socket.create_server((loopback, 0), family=family) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection((loopback, port)) as client:
+            source = Target.of(loopback, client.getsockname()[1])
+            found = owner_of(source, Network.TCP)
+
+    assert (found.path, found.name) == (OWN, os.path.basename(OWN))
+    assert found.uid == os.getuid()
+    assert found.cgroup.startswith("/") or not found.cgroup
+
+
+def test_an_ipv4_flow_of_an_ipv6_socket_is_found() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket(socket.AF_INET6) as client,
+    ):
+        client.connect(("::ffff:127.0.0.1", server.getsockname()[1]))
+        source = Target.of("127.0.0.1", client.getsockname()[1])
+        assert owner_of(source, Network.TCP).path == OWN
+
+
+def test_a_socket_bound_to_any_address_is_meant_on_loopback_alone() -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as client:
+        client.bind(("0.0.0.0", 0))
+        port = client.getsockname()[1]
+        assert owner_of(Target.of("127.0.0.1", port), Network.UDP).path == OWN
+        assert owner_of(Target.of("192.0.2.1", port), Network.UDP) == NOBODY
+        assert owner_of(Target.of("127.0.0.1", port), Network.TCP) == NOBODY
+
+
+def test_another_program_is_found() -> None:
+    talk = (
+        "import socket, sys; c = socket.create_connection(('127.0.0.1', int(sys.argv[1])));"
+        "print(c.getsockname()[1], flush=True); sys.stdin.read()"
+    )
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        subprocess.Popen(
+            [sys.executable, "-c", talk, str(server.getsockname()[1])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as other,
+    ):
+        assert other.stdout is not None
+        source = Target.of("127.0.0.1", int(other.stdout.readline()))
+        inherited = owner_of(source, Network.TCP)
+        other.communicate()
+
+    assert inherited.path == OWN
+
+
+def test_a_name_is_nobody() -> None:
+    assert owner_of(Target.of("name.example", 1), Network.TCP) == NOBODY
+
+
+class NoNames:
+    """A resolver without names."""
+
+    async def resolve(self, name: str) -> list[bytes]:
+        raise Unreachable(name, "direct")
+
+
+async def test_the_finder_asks_once_for_a_source() -> None:
+    finder = Finder(NoNames())
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as client,
+    ):
+        source = Target.of(*client.getsockname())
+        flow = Flow(1, Network.TCP, "mixed", source, Target.of("h", 1))
+        first = (await finder.find(Fact.PROCESS, flow, NO_FACTS)).process
+        second = (await finder.find(Fact.PROCESS, flow, NO_FACTS)).process
+
+    assert isinstance(first, Process)
+    assert first.path == OWN
+    assert second is first
+    unix = Flow(1, Network.TCP, "mixed", None, Target.of("h", 1))
+    assert (await finder.find(Fact.PROCESS, unix, NO_FACTS)).process == NOBODY
