@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# Its assertions explain themselves as those of a test file do; before anybody imports it.
+pytest.register_assert_rewrite("tests.streams.conformance")
+
 TESTS = Path(__file__).parent
 
 

@@ -31,22 +31,24 @@ def run(config: Config, reread: Reread) -> int:
 async def _serve(config: Config, reread: Reread) -> None:
     asked = asyncio.Event()
     reloads: asyncio.Queue[None] = asyncio.Queue(1)
-    async with App(config) as app, Control(app, reread), asyncio.TaskGroup() as tasks:
+    app = App(config)
+
+    def stop() -> None:
+        if asked.is_set():
+            app.hurry()
+        asked.set()
+
+    def reload() -> None:
+        if not reloads.full():
+            reloads.put_nowait(None)
+
+    # Before anything is bound or said: a signal may follow our first line at once.
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    async with app, Control(app, reread), asyncio.TaskGroup() as tasks:
         reloading = tasks.create_task(_reload_when_told(app, reread, reloads))
-
-        def stop() -> None:
-            if asked.is_set():
-                app.hurry()
-            asked.set()
-
-        def reload() -> None:
-            if not reloads.full():
-                reloads.put_nowait(None)
-
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
-        loop.add_signal_handler(signal.SIGHUP, reload)
         _calm_collector()
         _announce(app)
         await asked.wait()
