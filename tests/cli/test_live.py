@@ -123,6 +123,7 @@ def test_the_log_is_followed(running: Running) -> None:
             assert line
         running.program.terminate()
         assert follower.wait(30) == 0
+    assert running.program.wait(30) == 0  # a second signal may meet a program past its handlers
 
 
 def test_the_live_view_fits_and_leaves_the_terminal_as_it_was(running: Running) -> None:
