@@ -464,3 +464,18 @@ def _rest(stream: MemoryStream) -> bytes:
         return stream.read_nowait()
     except EOFError:
         return b""
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7])
+def test_a_head_may_come_in_pieces_of_any_size(size: int) -> None:
+    data = b"GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\nX: y\r\n\r\n"
+    stream, _ = scripted(*(data[at : at + size] for at in range(0, len(data), size)))
+
+    assert play(http.read_request(stream)).uri == "http://a.example/"
+
+
+def test_a_head_may_come_line_by_line() -> None:
+    lines = b"GET http://a.example/ HTTP/1.1\r\nHost: a.example\r\nX: y\r\n\r\n"
+    stream, _ = scripted(*lines.splitlines(keepends=True))
+
+    assert len(play(http.read_request(stream)).fields) == 2

@@ -371,14 +371,15 @@ async def _read_head(stream: Stream, limit: int, begun: bytes) -> bytes:
 async def _read_on(stream: Stream, limit: int, begun: bytes) -> tuple[bytes, int]:
     """Read on until the empty line is there: what was read, and where the head ends."""
     data = bytearray(begun)
-    seen = 0
+    seen = 0  # what was checked; a CR at the end waits for its LF
     while (end := data.find(b"\r\n\r\n", max(0, seen - 3))) < 0:
         if len(data) >= limit:
             raise _TooLarge(f"a head of more than {limit} bytes")
-        _check(data[max(0, seen - 1) : -1] if data[-1] == _CR else data[max(0, seen - 1) :])
+        there = len(data) - (data[-1] == _CR)
+        _check(data[seen:there])
         if not _TOKEN.match(data):
             raise _Broken(f"no HTTP, but {bytes(data[:4])!r}")
-        seen = len(data)
+        seen = there
         try:
             data += await stream.read(_CHUNK)
         except EOFError:
