@@ -12,8 +12,17 @@ from byway.config import Config, load_text, schema
 from byway.config.conditions import RuleEntry
 from byway.config.model import Limits, Log
 from byway.config.tree import parse
+from tests.facts import mmdb
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"
+
+
+@pytest.fixture(autouse=True)
+def _files_of_the_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    country: mmdb.Value = {"country": {"iso_code": "DE"}}
+    mmdb.write(tmp_path / "GeoLite2-Country.mmdb", {"192.0.2.0/24": country})
+    mmdb.write(tmp_path / "GeoLite2-ASN.mmdb", {"192.0.2.0/24": {"asn": 64496}})
+    monkeypatch.chdir(tmp_path)
 
 
 def examples() -> list[tuple[str, str]]:

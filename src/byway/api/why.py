@@ -20,7 +20,6 @@ from byway.rules.explain import Check, Explanation
 SOURCES: Mapping[Fact, str] = {
     Fact.ADDRESS: "this host's resolver",
     Fact.MOMENT: "this host's clock",
-    Fact.PROCESS: "this host's kernel",
     Fact.PROCESS: "sock_diag and /proc",
 }
 
@@ -140,8 +139,6 @@ def _facts(facts: Facts) -> Sequence[tuple[Fact, str]]:
         found.append((Fact.ADDRESS, ", ".join(addresses) or "none"))
     if facts.moment is not None:
         found.append((Fact.MOMENT, f"{facts.moment:%a %H:%M}".lower()))
-    if facts.process is not None:
-        found.append((Fact.PROCESS, facts.process.path or "unknown"))
     if facts.process is not None:
         found.append((Fact.PROCESS, facts.process.path or "none that can be seen"))
     return found

@@ -16,12 +16,15 @@ def changes(old: Config, new: Config) -> tuple[str, ...]:
 
 
 def _all(old: Config, new: Config) -> Iterator[str]:
-    for name in ("log", "limits", "control"):
+    for name in ("log", "limits", "control", "geo"):
         before, after = getattr(old, name), getattr(new, name)
         for key in type(after).model_fields:
             if getattr(before, key) != getattr(after, key):
                 later = LATER if name == "control" else ""
                 yield f"~ {name}.{key}: {getattr(before, key)} -> {getattr(after, key)}{later}"
+    for key, stamp in new._stamps.items():
+        if getattr(old.geo, key) == getattr(new.geo, key) and old._stamps.get(key) != stamp:
+            yield f"~ geo.{key}: the file has changed"
     yield from _named("inbound", old.inbounds, new.inbounds)
     yield from _named("outbound", old.outbounds, new.outbounds)
     yield from _named("set", old.sets, new.sets)

@@ -23,6 +23,7 @@ from byway.config.model import (
     Control,
     DirectOutbound,
     ForwardInbound,
+    Geo,
     HttpInbound,
     HttpOutbound,
     InboundConfig,
@@ -105,6 +106,7 @@ class _Checker:
         log = self._section(Log, ("log",))
         limits = self._section(Limits, ("limits",))
         control = self._section(Control, ("control",))
+        geo = self._section(Geo, ("geo",))
         inbounds = self._named("inbounds", "inbound", INBOUNDS)
         self._read_links()
         outbounds = self._named("outbounds", "outbound", OUTBOUNDS)
@@ -119,6 +121,7 @@ class _Checker:
             control=control or Control(),
             inbounds=inbounds,
             outbounds=outbounds,
+            geo=geo or Geo(),
             sets=sets,
             rules=rules,
         )
@@ -127,6 +130,10 @@ class _Checker:
         config._file = self._problems.file
         config._warnings = tuple(self._problems.warnings)
         config._lines = self._lines()
+        if geo is not None:
+            from byway.config.world import open_world  # of use to few
+
+            config._world, config._stamps = open_world(geo, self._problems)
         return config
 
     def _lines(self) -> dict[tuple[str, str], int]:

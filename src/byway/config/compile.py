@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from byway.config.conditions import Conditions, RuleEntry
 from byway.config.model import Config
 from byway.config.sets import open_sets
 from byway.rules import Drop, Judge, Reject, Rule, Verdict, Via
 from byway.rules import matchers as m
+from byway.rules.geo import FromCountry, FromSystem, InCountry, InSystem, World
 from byway.rules.moments import During
 from byway.rules.names import Keyword, Regex, Wildcard
 from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
@@ -17,10 +19,18 @@ from byway.rules.sets import InSet, RuleSet
 
 def judge_of(config: Config, sets: Mapping[str, RuleSet] | None = None) -> Judge:
     """The judge for a checked config; the sets are read here when they are not handed in."""
-    known = open_sets(config).sets if sets is None else sets
+    known = Known(open_sets(config).sets if sets is None else sets, config.world)
     return Judge(
         [Rule(_condition(entry, known), _verdict(entry), entry.enabled) for entry in config.rules]
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What conditions refer to beyond themselves."""
+
+    sets: Mapping[str, RuleSet]
+    world: World
 
 
 def _verdict(entry: RuleEntry) -> Verdict:
@@ -33,7 +43,7 @@ def _verdict(entry: RuleEntry) -> Verdict:
             return Via(outbound, entry.ref)
 
 
-def _condition(asked: Conditions, sets: Mapping[str, RuleSet]) -> m.Matcher:
+def _condition(asked: Conditions, known: Known) -> m.Matcher:
     """The conditions, cheapest first; those that may need a fact come last."""
     found: list[m.Matcher] = []
     if asked.network is not None:
@@ -49,18 +59,22 @@ def _condition(asked: Conditions, sets: Mapping[str, RuleSet]) -> m.Matcher:
     found += _about_names(asked)
     if asked.source is not None:
         found.append(m.Source(m.PrefixSet(asked.source)))
+    if asked.source_country is not None and known.world.countries is not None:
+        found.append(FromCountry(frozenset(asked.source_country), known.world.countries))
+    if asked.source_asn is not None and known.world.systems is not None:
+        found.append(FromSystem(frozenset(asked.source_asn), known.world.systems))
     if asked.and_ is not None:
-        found.append(m.All(tuple(_condition(part, sets) for part in asked.and_)))
+        found.append(m.All(tuple(_condition(part, known) for part in asked.and_)))
     if asked.or_ is not None:
-        found.append(m.AnyOf(tuple(_condition(part, sets) for part in asked.or_)))
+        found.append(m.AnyOf(tuple(_condition(part, known) for part in asked.or_)))
     if asked.not_ is not None:
-        found.append(m.Not(_condition(asked.not_, sets)))
+        found.append(m.Not(_condition(asked.not_, known)))
     if asked.set is not None:
-        found.append(InSet(tuple(sets[name] for name in asked.set)))
+        found.append(InSet(tuple(known.sets[name] for name in asked.set)))
     if asked.time is not None:
         found.append(During(asked.time))
     found += _about_processes(asked)
-    found += _about_addresses(asked)
+    found += _about_addresses(asked, known.world)
     return found[0] if len(found) == 1 else m.All(tuple(found))
 
 
@@ -88,7 +102,7 @@ def _about_processes(asked: Conditions) -> Iterator[m.Matcher]:
         yield ProcessGroup(asked.cgroup)
 
 
-def _about_addresses(asked: Conditions) -> Iterator[m.Matcher]:
+def _about_addresses(asked: Conditions, world: World) -> Iterator[m.Matcher]:
     if asked.ip_version is not None:
         yield m.Version(asked.ip_version)
     if asked.private is not None:
@@ -96,3 +110,7 @@ def _about_addresses(asked: Conditions) -> Iterator[m.Matcher]:
         yield private if asked.private else m.Not(private)
     if asked.ip is not None:
         yield m.Address(m.PrefixSet(asked.ip))
+    if asked.country is not None and world.countries is not None:
+        yield InCountry(frozenset(asked.country), world.countries)
+    if asked.asn is not None and world.systems is not None:
+        yield InSystem(frozenset(asked.asn), world.systems)

@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr
 from byway.config.section import Section
 from byway.config.terms import (
     AddressSize,
+    CountryCode,
     DomainKeyword,
     DomainRegex,
     DomainWildcard,
@@ -18,6 +19,7 @@ from byway.config.terms import (
     ProgramPath,
     SetItem,
     SetName,
+    SystemNumber,
     UserNumber,
     WeekSpan,
 )
@@ -55,6 +57,10 @@ class Conditions(Section):
     """The target's address is IPv4 or IPv6; a name is resolved first."""
     private: bool | None = None
     """The target's address is one of a private network, or is none; a name is resolved first."""
+    country: Annotated[tuple[CountryCode, ...], Many] | None = None
+    """The target's address is in this country (see `geo`); a name is resolved first."""
+    asn: Annotated[tuple[SystemNumber, ...], Many] | None = None
+    """The target's address belongs to this autonomous system; a name is resolved first."""
     port: Annotated[tuple[Ports, ...], Many] | None = None
     """The target's port: a number, or a range `8000-8100` (parsed: first and last)."""
     network: Annotated[tuple[NetworkName, ...], Many] | None = None
@@ -67,6 +73,10 @@ class Conditions(Section):
     """The address it came from is in this prefix."""
     source_port: Annotated[tuple[Ports, ...], Many] | None = None
     """The port it came from."""
+    source_country: Annotated[tuple[CountryCode, ...], Many] | None = None
+    """The address it came from is in this country (see `geo`)."""
+    source_asn: Annotated[tuple[SystemNumber, ...], Many] | None = None
+    """The address it came from belongs to this autonomous system."""
     time: Annotated[tuple[WeekSpan, ...], Many] | None = None
     """It is this time of the week, local time: `mon-fri 09:00-17:30`."""
     process: Annotated[tuple[ProgramName, ...], Many] | None = None

@@ -24,6 +24,8 @@ from byway.flow import Network, Target
 VERDICTS = ("reject", "drop")
 _KEYS = set(keys_of(RuleEntry))
 _CONDITIONS = set(keys_of(Conditions))
+_NEED_GEO = {"country": "country", "source_country": "country", "asn": "asn", "source_asn": "asn"}
+_MAKERS_WORD = {"country": "Country", "asn": "ASN"}
 _CLOSED = ("shadowsocks", "trojan")  # nobody without a password passes, or has a user name
 
 
@@ -57,6 +59,7 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
             for path, conditions in _nested(("rules", at), rule):
                 for word, names in known.items():
                     _refers((*path, word), conditions, word, names, problems)
+                _geo(path, conditions, root.get("geo"), problems)
                 if len(path) > 2 and conditions.content == {}:
                     problems.add(path, "there is no condition in it")
             for key in ("to", "otherwise"):
@@ -259,6 +262,14 @@ def _refers(path: Path, rule: Node, word: str, known: Collection[str], problems:
         if isinstance(name, str) and name not in known:
             hint = problems.suggestion(name, known) if known else f"no {word} is configured"
             problems.add((*path, at), f"there is no {word} {shown(name)}", hint)
+
+
+def _geo(path: Path, rule: Node, section: Node | None, problems: Problems) -> None:
+    """A condition on the world needs a file that knows it."""
+    for key, word in _NEED_GEO.items():
+        if rule.get(key) is not None and (section is None or section.get(word) is None):
+            hint = f"geo: {{{word}: a file of the kind GeoLite2-{_MAKERS_WORD[word]}.mmdb}}"
+            problems.add((*path, key), f"there is no geo.{word}", hint, at_key=True)
 
 
 def _loops(outbounds: dict[str, Node], problems: Problems) -> None:

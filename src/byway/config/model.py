@@ -39,6 +39,7 @@ from byway.config.values import (
 )
 from byway.errors import Problem
 from byway.flow import Target
+from byway.rules.geo import NOWHERE, World
 
 RESERVED = ("reject", "drop", "otherwise")
 
@@ -90,6 +91,15 @@ class Control(Section):
     """Its unix socket: a path, `auto` (in `$XDG_RUNTIME_DIR/byway` or `/run/byway`) or `off`."""
     metrics: MetricsAddress | None = None
     """A loopback address for Prometheus: `/metrics`, and nothing else."""
+
+
+class Geo(Section):
+    """Files that know where in the world an address is (MaxMind DB, `.mmdb`)."""
+
+    country: FilePath | None = None
+    """Countries: for `country` and `source_country` in rules, and GEOIP lines of lists."""
+    asn: FilePath | None = None
+    """Autonomous systems: for `asn` and `source_asn`, and IP-ASN lines."""
 
 
 class User(Section):
@@ -318,6 +328,7 @@ class Config(Section):
     """The ways in, by name; none: a mixed proxy on 127.0.0.1:1080."""
     outbounds: dict[str, OutboundConfig] = Field(default={})
     """The ways out, by name; `direct` always exists. A link may stand in place of a mapping."""
+    geo: Geo = Field(default_factory=Geo)
     sets: dict[str, SetConfig] = Field(default={})
     """Lists that rules ask for, by name."""
     rules: tuple[RuleEntry, ...] = ()
@@ -326,11 +337,18 @@ class Config(Section):
     _file: str = PrivateAttr(default="")
     _warnings: tuple[Problem, ...] = PrivateAttr(default=())
     _lines: dict[tuple[str, str], int] = PrivateAttr(default_factory=dict)
+    _world: World = PrivateAttr(default=NOWHERE)
+    _stamps: dict[str, tuple[int, int]] = PrivateAttr(default_factory=dict)
 
     @property
     def file(self) -> str:
         """The file it was read from, or what stands in its place."""
         return self._file
+
+    @property
+    def world(self) -> World:
+        """What the files of `geo` know; they were read with the config."""
+        return self._world
 
     def line(self, section: str, name: str) -> int:
         """The line of an entry of `inbounds`, `outbounds` or `sets`; 0 where it has none."""

@@ -14,6 +14,7 @@ from byway.config.model import Config
 from byway.engine.sets import FORMS, EngineLists
 from byway.errors import Problem
 from byway.rules.gathering import BadEntry
+from byway.rules.geo import NOWHERE, World
 from byway.rules.large import contents_of
 from byway.rules.lists import gather
 from byway.rules.sets import Contents, RuleSet
@@ -41,20 +42,22 @@ def open_sets(config: Config, cache: Path | None = None) -> OpenSets:
     sets: dict[str, RuleSet] = {}
     problems: list[Problem] = []
     for name, section in config.sets.items():
-        sets[name], found = _open(name, section, config.file, folder)
+        sets[name], found = _open(name, section, config, folder)
         problems += found
     return OpenSets(sets, problems)
 
 
 def _open(
-    name: str, section: SetConfig, config: str, cache: Path | None
+    name: str, section: SetConfig, config: Config, cache: Path | None
 ) -> tuple[RuleSet, list[Problem]]:
     key = f"sets.{name}"
     if not isinstance(section, FileSet):
         gathered = gather("lines", "\n".join(section.items))
-        return RuleSet(name, config, gathered.contents()), _told(gathered.bad, config, key)
+        return RuleSet(name, config.file, gathered.contents()), _told(
+            gathered.bad, config.file, key
+        )
     try:
-        contents, bad = _read(section.path, section.format, cache)
+        contents, bad = _read(section.path, section.format, cache, config.world)
     except OSError as error:
         why = f"the set is empty: its file cannot be read: {(error.strerror or str(error)).lower()}"
         problem = Problem(section.path, 0, 0, key, why)
@@ -62,17 +65,19 @@ def _open(
     return RuleSet(name, section.path, contents), _told(bad, section.path, key)
 
 
-def _read(path: str, form: str, cache: Path | None) -> tuple[Contents, list[BadEntry]]:
+def _read(
+    path: str, form: str, cache: Path | None, world: World = NOWHERE
+) -> tuple[Contents, list[BadEntry]]:
     with open(path, "rb") as file:
         status = os.fstat(file.fileno())
         if status.st_size > MAX_BYTES:
             raise OSError(0, f"larger than {MAX_BYTES} bytes")
         if form not in FORMS:
             # what is not UTF-8 in a file makes bad entries, not a bad file
-            gathered = gather(form, file.read(MAX_BYTES).decode("utf-8-sig", "replace"))
+            gathered = gather(form, file.read(MAX_BYTES).decode("utf-8-sig", "replace"), world)
             return gathered.contents(), gathered.bad
         if cache is None or status.st_size < CACHED:
-            return contents_of(EngineLists.read(file.read(MAX_BYTES), form), form)
+            return contents_of(EngineLists.read(file.read(MAX_BYTES), form), form, world)
         place = f"{os.path.abspath(path)}\n{form}"
         stamp = hashlib.sha256(f"{place}\n{status.st_size}\n{status.st_mtime_ns}".encode()).digest()
         kept = cache / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.set"
@@ -82,7 +87,7 @@ def _read(path: str, form: str, cache: Path | None) -> tuple[Contents, list[BadE
             with contextlib.suppress(OSError):  # without a cache the next start is slower
                 cache.mkdir(mode=0o700, parents=True, exist_ok=True)
                 lists.save(kept, stamp)
-    return contents_of(lists, form)
+    return contents_of(lists, form, world)
 
 
 def _user_cache() -> Path | None:

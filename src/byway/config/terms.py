@@ -55,6 +55,23 @@ def _version(value: object) -> int:
     raise Wrong(f"expected 4 or 6, got {shown_value(value)}")
 
 
+def _country(value: object) -> str:
+    text = text_of(value)
+    if text.lower() == "private":
+        raise Wrong("private is no country", "private: true")
+    if not re.fullmatch("[A-Za-z]{2}", text):
+        raise Wrong(f"{shown(text)} is not the code of a country", "two letters, for example DE")
+    return text.upper()
+
+
+def _system(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**32:
+        return value
+    if isinstance(value, str) and (found := re.fullmatch("(?:AS|as)([1-9][0-9]{0,9})", value)):
+        return _system(int(found[1]))
+    raise Wrong(f"expected the number of a network, got {shown_value(value)}", "for example 13335")
+
+
 def _span(value: object) -> Span:
     text = text_of(value)
     try:
@@ -103,8 +120,17 @@ def _set_item(value: object) -> str:
     return text
 
 
-def _text(example: str) -> JsonSchema:
-    return {"type": "string", "minLength": 1, "examples": [example]}
+def _text(example: str, **more: str) -> JsonSchema:
+    return {"type": "string", "minLength": 1, "examples": [example], **more}
+
+
+_SYSTEM_SCHEMA: JsonSchema = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1, "maximum": 2**32 - 1},
+        {"type": "string", "pattern": "^(AS|as)[1-9][0-9]{0,9}$"},
+    ],
+    "examples": [13335],
+}
 
 
 DomainKeyword = Annotated[str, Reads(_keyword, _text("track"))]
@@ -114,6 +140,8 @@ AddressSize = Annotated[int, Reads(_version, {"enum": [4, 6]})]
 ProgramName = Annotated[str, Reads(_program, _text("curl"))]
 ProgramPath = Annotated[str, Reads(_absolute, _text("/usr/bin/curl"))]
 GroupPath = Annotated[str, Reads(_absolute, _text("/system.slice/backup.service"))]
+CountryCode = Annotated[str, Reads(_country, _text("DE", pattern="^[A-Za-z]{2}$"))]
+SystemNumber = Annotated[int, Reads(_system, _SYSTEM_SCHEMA)]
 UserNumber = Annotated[int, Reads(_uid, {"type": "integer", "minimum": 0})]
 WeekSpan = Annotated[Span, Reads(_span, _text("mon-fri 09:00-17:30"))]
 SetName = Annotated[str, Reads(_set_name, _text("ads"))]

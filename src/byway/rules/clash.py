@@ -22,6 +22,8 @@ from byway.rules.gathering import (
     regex,
     wildcard,
 )
+from byway.rules.geo import FromCountry, FromSystem, InCountry, InSystem, World
+from byway.rules.programs import ProcessName, ProcessPath, ProcessUser
 from byway.rules.sets import Takes
 
 _DEEPEST = 8
@@ -64,17 +66,17 @@ def _entry(entry: str, into: Gathering, line: int) -> None:
         case "IP-CIDR" | "IP-CIDR6":
             into.prefix(value, line, "no-resolve" not in options)
         case _:
-            into.condition(_rule(entry, 0), line, entry)
+            into.condition(_rule(entry, into.world, 0), line, entry)
 
 
 _LOGIC = ("AND", "OR", "NOT")
 
 
-def _rule(text: str, depth: int) -> m.Matcher:  # a table of kinds, long by nature
+def _rule(text: str, world: World, depth: int) -> m.Matcher:  # a table of kinds, long by nature
     kind, _, rest = text.partition(",")
     kind = kind.strip().upper()
     if kind in _LOGIC:
-        return _logic(kind, rest.strip(), depth)
+        return _logic(kind, rest.strip(), world, depth)
     value, *options = _parts(rest)
     match kind:
         case "DOMAIN":
@@ -101,18 +103,50 @@ def _rule(text: str, depth: int) -> m.Matcher:  # a table of kinds, long by natu
             return m.FromInbound(frozenset(value.split("/")))
         case "IN-USER":
             return m.OfUser(frozenset(value.split("/")))
+        case "GEOIP" | "IP-ASN" | "SRC-GEOIP" | "SRC-IP-ASN":
+            return _placed(kind, value, "no-resolve" not in options, world)
+        case "PROCESS-NAME":
+            return ProcessName(frozenset({program(value)}))
+        case "PROCESS-PATH":
+            return ProcessPath((program_file(value),))
+        case "UID":
+            return ProcessUser(frozenset({user(value)}))
         case "MATCH":
             raise Bad("has no place in a set")
     raise Bad(f"{kind[:40]} is not supported")
 
 
-def _logic(kind: str, text: str, depth: int) -> m.Matcher:
+def _placed(kind: str, value: str, resolves: bool, world: World) -> m.Matcher:
+    """Where in the world an address is. The private networks are a country of their own here."""
+    if kind.endswith("GEOIP"):
+        if value.lower() in ("private", "lan"):
+            return m.Address(m.PRIVATE, resolves) if kind == "GEOIP" else m.Source(m.PRIVATE)
+        if not re.fullmatch("[A-Za-z]{2}", value):
+            raise Bad("not the code of a country")
+        if world.countries is None:
+            raise Bad("needs a file that knows countries (geo.country)")
+        codes = frozenset({value.upper()})
+        if kind == "GEOIP":
+            return InCountry(codes, world.countries, resolves)
+        return FromCountry(codes, world.countries)
+    number = value.upper().removeprefix("AS")
+    if not (number.isascii() and number.isdigit() and len(number) <= 10):
+        raise Bad("not the number of a network")
+    if world.systems is None:
+        raise Bad("needs a file that knows networks (geo.asn)")
+    numbers = frozenset({int(number)})
+    if kind == "IP-ASN":
+        return InSystem(numbers, world.systems, resolves)
+    return FromSystem(numbers, world.systems)
+
+
+def _logic(kind: str, text: str, world: World, depth: int) -> m.Matcher:
     """`((KIND,value),(KIND,value))` behind AND, OR or NOT."""
     if depth >= _DEEPEST:
         raise Bad("nested too deep")
     if not (text.startswith("(") and text.endswith(")")):
         raise Bad(f"expected {kind},((KIND,value),...)")
-    of = tuple(_rule(part, depth + 1) for part in _brackets(text[1:-1]))
+    of = tuple(_rule(part, world, depth + 1) for part in _brackets(text[1:-1]))
     if not of or (kind == "NOT" and len(of) != 1):
         raise Bad(f"{kind} of {len(of)} rules")
     if kind == "NOT":
@@ -152,6 +186,27 @@ def ports(text: str) -> tuple[tuple[int, int], ...]:
             raise Bad("not a range of ports")
         found.append((low, high))
     return tuple(found)
+
+
+def program(text: str) -> str:
+    """The name of a program's file. Raises Bad."""
+    if not text or "/" in text or "\0" in text:
+        raise Bad("not the name of a program")
+    return text
+
+
+def program_file(text: str) -> str:
+    """The path of a program. Raises Bad."""
+    if not text.startswith("/") or "\0" in text:
+        raise Bad("not a path from the root")
+    return text.rstrip("/") or "/"
+
+
+def user(text: str) -> int:
+    """The number of a user of the system. Raises Bad."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
+        raise Bad("not the number of a user")
+    return int(text)
 
 
 def network(text: str) -> Network:

@@ -5,11 +5,12 @@ Nothing here decides: answers are the matchers' own, and the order is the judge'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from byway.flow import Flow, Target
+from byway.rules import geo
 from byway.rules import matchers as m
 from byway.rules.moments import During
 from byway.rules.names import Keyword, Regex, Wildcard
@@ -108,6 +109,17 @@ def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
             return "private", _addresses(flow, facts), "true"
         case m.Address(prefixes):
             return "ip", _addresses(flow, facts), _listed(prefixes.prefixes)
+        case geo.InCountry(codes):
+            seen = _located(matcher.world.country, flow, facts)
+            return "country", seen, _listed(sorted(codes))
+        case geo.InSystem(numbers):
+            return "asn", _located(matcher.world.system, flow, facts), _listed(sorted(numbers))
+        case geo.FromCountry(codes):
+            asked = source or _seen_at(matcher.world.country, flow.source)
+            return "source_country", asked, _listed(sorted(codes))
+        case geo.FromSystem(numbers):
+            asked = source or _seen_at(matcher.world.system, flow.source)
+            return "source_asn", asked, _listed(sorted(numbers))
         case m.Version(size):
             return "ip_version", _addresses(flow, facts), "4" if size == 4 else "6"
         case m.Source(prefixes):
@@ -190,6 +202,20 @@ def _addresses(flow: Flow, facts: Facts) -> str:
         return f"the address of {flow.target.host}"
     found = [Target.from_packed(packed, 0).host for packed in facts.addresses]
     return ", ".join(found) or f"nothing, {flow.target.host} has no address"
+
+
+def _located(look: Callable[[bytes], object], flow: Flow, facts: Facts) -> str:
+    """The addresses that were looked at, each with where it is."""
+    found = geo.addresses(flow, facts)
+    if isinstance(found, Fact) or not found:
+        return _addresses(flow, facts)
+    return _listed([_seen_at(look, Target.from_packed(packed, 0)) for packed in found])
+
+
+def _seen_at(look: Callable[[bytes], object], address: Target | None) -> str:
+    if address is None or address.packed is None:
+        return "no address"
+    return f"{address.host} ({look(address.packed) or 'nowhere known'})"
 
 
 def _which(prefixes: m.PrefixSet, addresses: Sequence[bytes | None]) -> str:

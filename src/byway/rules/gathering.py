@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from byway.flow import Target, packed_address
 from byway.rules import matchers as m
+from byway.rules.geo import NOWHERE, World
 from byway.rules.names import Keyword, Regex, Wildcard, check_regex
 from byway.rules.prefix import Prefix
 from byway.rules.sets import Condition, Contents, NameTable, Place, PrefixTable, Takes
@@ -37,6 +38,7 @@ class Gathering:
     literal: list[tuple[Prefix, int]] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
     bad: list[BadEntry] = field(default_factory=list)
+    world: World = NOWHERE  # for entries about countries and networks
 
     def name(self, text: str, takes: int, line: int) -> None:
         """Note a name. Raises Bad."""

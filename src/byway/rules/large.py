@@ -7,13 +7,16 @@ from dataclasses import replace
 
 from byway.engine import EngineLists
 from byway.rules.gathering import BadEntry, Gathering
+from byway.rules.geo import NOWHERE, World
 from byway.rules.lists import read_lines
 from byway.rules.sets import Addresses, Contents, Names, Place
 
 
-def contents_of(lists: EngineLists, form: str) -> tuple[Contents, list[BadEntry]]:
+def contents_of(
+    lists: EngineLists, form: str, world: World = NOWHERE
+) -> tuple[Contents, list[BadEntry]]:
     """The set that a list is, and the entries of it that were passed over."""
-    into = Gathering()
+    into = Gathering(world=world)
     read_lines(form, lists.rest, into)
     rest = into.contents()
     names, addresses, literal, _ = lists.sizes

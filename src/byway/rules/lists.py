@@ -18,6 +18,7 @@ from byway.rules.gathering import (
     regex,
     wildcard,
 )
+from byway.rules.geo import NOWHERE, World
 from byway.rules.sets import Takes
 
 # Names that hosts files give to this host itself, and not in order to block them.
@@ -26,9 +27,9 @@ _BLOCKING = {"0.0.0.0", "127.0.0.1", "::", "::1"}  # noqa: S104 - nothing is bou
 _COMMENT = re.compile(r"\s[#;].*")
 
 
-def gather(form: str, text: str) -> Gathering:
+def gather(form: str, text: str, world: World = NOWHERE) -> Gathering:
     """Read a whole list of one of `FORMS`. Never fails: what cannot be read is in `bad`."""
-    into = Gathering()
+    into = Gathering(world=world)
     if form == "sing-box":
         singbox.read(text, into)
     else:

@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterator, Mapping
 
 from byway.rules import matchers as m
-from byway.rules.clash import network, ports
+from byway.rules.clash import network, ports, program, program_file
 from byway.rules.gathering import Bad, Gathering, host, keyword, prefix, regex
 from byway.rules.names import Wildcard
+from byway.rules.programs import ProcessName, ProcessPath
 from byway.rules.sets import Takes
 
 _DEEPEST = 8
@@ -118,6 +119,10 @@ def _question(key: str, item: str) -> m.Matcher:  # a table of keys, long by nat
             return m.SourcePort(ports(item))
         case "source_port_range":
             return m.SourcePort(ports(_range(item)))
+        case "process_name":
+            return ProcessName(frozenset({program(item)}))
+        case "process_path":
+            return ProcessPath((program_file(item),))
         case "network":
             return m.OnNetwork((network(item),))
     raise Bad(f"{key[:40]} is not supported")
