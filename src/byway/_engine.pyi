@@ -22,6 +22,7 @@ __all__ = [
     "aes_block",
     "blake3",
     "blake3_derive",
+    "open_packet",
     "open_piece",
     "seal_piece",
 ]
@@ -160,6 +161,7 @@ class Ask:
     source: Final[_Packed]
     target: Final[tuple[str, int, bytes | None]]
     def relay(self, far: Datagrams, host: str, port: int) -> Relay: ...
+    def waiting(self) -> list[bytes]: ...
     def refuse(self) -> None: ...
 
 @final
@@ -195,6 +197,9 @@ def aes_block(key: bytes, block: bytes, *, decrypt: bool = False) -> bytes:
 
 def seal_piece(cipher: str, key: bytes, count: int, plain: bytes) -> bytes:
     """One sealed piece, 16 bytes longer. Raises ValueError for a wrong cipher or key."""
+
+def open_packet(cipher: str, key: bytes, nonce: bytes, aad: bytes, sealed: bytes) -> bytes:
+    """One packet opened, 16 bytes shorter. Raises ValueError, also when it is not authentic."""
 
 def open_piece(cipher: str, key: bytes, count: int, sealed: bytes) -> bytes:
     """One piece opened, 16 bytes shorter. Raises ValueError, also when it is not authentic."""

@@ -101,6 +101,19 @@ class Process:
     cgroup: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Sniffed:
+    """What a flow's first bytes tell. What was not understood is empty."""
+
+    protocol: str = ""
+    name: str = ""  # that is asked for inside: of TLS and QUIC the SNI, of HTTP the Host
+
+
+UNHEARD = Sniffed()
+PROTOCOLS = ("tls", "http", "quic", "ssh", "dns", "stun", "dtls", "bittorrent")
+"""The protocols that are known by their first bytes."""
+
+
 def packed_address(host: str) -> bytes | None:
     """The 4 or 16 bytes of an address literal, or None when `host` is not one."""
     if host and host[-1] in "0123456789abcdefABCDEF:.":

@@ -179,6 +179,12 @@ class Framings(Protocol):
     def open(self, cipher: Cipher, key: bytes, count: int, sealed: bytes) -> bytes:
         """The plain bytes. Raises ValueError when they are not authentic."""
 
+    def open_packet(
+        self, cipher: Cipher, key: bytes, nonce: bytes, aad: bytes, sealed: bytes
+    ) -> bytes:
+        """The plain bytes of a packet with a nonce and header of its own. Raises ValueError when
+        they are not authentic."""
+
     def aes_encrypt(self, key: bytes, block: bytes) -> bytes:
         """One block of 16 bytes, without a mode."""
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use byway_engine::completion::{Event, Token};
 use byway_engine::datagrams::{Ask as CoreAsk, Asks, FarHandle, PacketListener as Core, Place};
 use pyo3::prelude::*;
-use pyo3::types::PyList;
+use pyo3::types::{PyBytes, PyList};
 
 use crate::failure::misuse;
 use crate::ops::{Arrived, Done, Hub, Slot, fail};
@@ -203,6 +203,13 @@ impl Ask {
         let done = move |end| completions.push(Event::Done(token, Done::Relayed(Ok(end))));
         ask.relay(&far, place(host, port), gauge, Box::new(done));
         Ok(relay)
+    }
+
+    /// Copies of the packets that wait with it.
+    fn waiting<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        let packets = core.as_ref().map(CoreAsk::waiting).unwrap_or_default();
+        PyList::new(py, packets.iter().map(|packet| PyBytes::new(py, packet)))
     }
 
     /// Say no, until the session ends.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit, generic_array::GenericArray};
 use byway_engine::layers::chunks::{Chunks, Clock, Opening, Sealing};
-use byway_engine::layers::cipher::{Counting, Key, Suite, TAG};
+use byway_engine::layers::cipher::{Counting, Key, NONCE, Suite, TAG};
 use byway_engine::layers::framed::Framed;
 use byway_engine::layers::replay::SaltFilter as CoreFilter;
 use byway_engine::layers::tls::{Client, ClientOptions, Server, ServerOptions, Trusted};
@@ -89,6 +89,24 @@ pub fn open_piece<'py>(
     PyBytes::new_with(py, sealed.len().saturating_sub(TAG), |out| {
         cipher
             .open(sealed, out)
+            .map_err(|_| PyValueError::new_err("not authentic"))
+    })
+}
+
+/// Open one packet under a nonce of its own.
+#[pyfunction]
+pub fn open_packet<'py>(
+    py: Python<'py>,
+    cipher: &str,
+    key: &[u8],
+    nonce: [u8; NONCE],
+    aad: &[u8],
+    sealed: &[u8],
+) -> PyResult<Bound<'py, PyBytes>> {
+    let key = Key::new(suite_of(cipher)?, key)
+        .ok_or_else(|| PyValueError::new_err("a key of the wrong length"))?;
+    PyBytes::new_with(py, sealed.len().saturating_sub(TAG), |out| {
+        key.open(nonce, aad, sealed, out)
             .map_err(|_| PyValueError::new_err("not authentic"))
     })
 }

@@ -39,6 +39,7 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<layers::TlsServer>()?;
     module.add_function(wrap_pyfunction!(layers::seal_piece, module)?)?;
     module.add_function(wrap_pyfunction!(layers::open_piece, module)?)?;
+    module.add_function(wrap_pyfunction!(layers::open_packet, module)?)?;
     module.add_function(wrap_pyfunction!(layers::blake3, module)?)?;
     module.add_function(wrap_pyfunction!(layers::blake3_derive, module)?)?;
     module.add_function(wrap_pyfunction!(layers::aes_block, module)?)?;

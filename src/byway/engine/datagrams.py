@@ -54,6 +54,10 @@ class PacketAsk:
         by the session's targets, not consumed. Raises EngineError when answered before."""
         return EngineRelay(self._raw.relay(raw_datagrams(far), target.host, target.port))
 
+    def waiting(self) -> Sequence[bytes]:
+        """The packets that wait for the answer, as they came; none once it was answered."""
+        return self._raw.waiting()
+
     def refuse(self) -> None:
         """Say no; remembered until the session ends. Idempotent."""
         self._raw.refuse()

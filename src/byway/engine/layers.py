@@ -35,6 +35,12 @@ class EngineFramings:
         """The plain bytes. Raises ValueError when they are not authentic."""
         return _engine.open_piece(cipher, key, count, sealed)
 
+    def open_packet(
+        self, cipher: Cipher, key: bytes, nonce: bytes, aad: bytes, sealed: bytes
+    ) -> bytes:
+        """The plain bytes of a packet with a nonce and header of its own. Raises ValueError."""
+        return _engine.open_packet(cipher, key, nonce, aad, sealed)
+
     def aes_encrypt(self, key: bytes, block: bytes) -> bytes:
         """One block of 16 bytes, without a mode."""
         return _engine.aes_block(key, block)

@@ -41,6 +41,15 @@ class PureFramings:
         except InvalidTag:
             raise ValueError("not authentic") from None
 
+    def open_packet(
+        self, cipher: Cipher, key: bytes, nonce: bytes, aad: bytes, sealed: bytes
+    ) -> bytes:
+        """The plain bytes of a packet. Raises ValueError."""
+        try:
+            return _aead(cipher, key).decrypt(nonce, sealed, aad)
+        except InvalidTag:
+            raise ValueError("not authentic") from None
+
     def aes_encrypt(self, key: bytes, block: bytes) -> bytes:
         """One block."""
         return BlockCipher(algorithms.AES(key), modes.ECB()).encryptor().update(block)  # noqa: S305

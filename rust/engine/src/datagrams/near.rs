@@ -90,6 +90,13 @@ impl Ask {
         }
     }
 
+    /// Copies of the packets that wait with it, in the order they came.
+    pub fn waiting(&self) -> Vec<Box<[u8]>> {
+        self.hub
+            .upgrade()
+            .map_or_else(Vec::new, |hub| lock(&hub.table).waiting(self.flow).to_vec())
+    }
+
     /// Drop its packets. This is remembered for the idle limit, then a packet asks anew.
     pub fn refuse(self) {}
 }

@@ -226,6 +226,14 @@ impl Table {
         matches!(flow.state, State::Asked(_)).then_some(flow)
     }
 
+    /// The packets that wait for its verdict.
+    pub fn waiting(&self, id: FlowId) -> &[Box<[u8]>] {
+        match self.asked(id).map(|flow| &flow.state) {
+            Some(State::Asked(waiting)) => waiting,
+            _ => &[],
+        }
+    }
+
     /// Whether that flow still lives.
     pub fn lives(&self, id: FlowId) -> bool {
         self.flows
