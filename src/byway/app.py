@@ -15,24 +15,29 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from byway.config import Config, changes, judge_of, open_sets, pac_file
+from byway.config import Config, OpenSets, UrlSet, changes, judge_of, open_sets, pac_file
 from byway.dns import SystemResolver
-from byway.engine import Engine, ListenOptions, PacketOptions
+from byway.engine import Engine, ListenOptions, PacketOptions, TlsClient, TlsClientOptions
 from byway.errors import ConfigError, Problem
 from byway.facts import Finder
 from byway.flow import Target
 from byway.inbounds.entry import Means
 from byway.inbounds.listener import StreamInbound
-from byway.interfaces import Inbound, Outbound, Resolver
+from byway.interfaces import Inbound, Outbound, Resolver, Stream
 from byway.ledger import Ledger
 from byway.log import Log
 from byway.router import Router
+from byway.rules.sets import RuleSet
 from byway.system.limits import flows_for, open_files
 from byway.system.lines import LineWriter
 from byway.system.plugin import Plugin
 from byway.ways import Ways, same_way
+
+if TYPE_CHECKING:
+    from byway.refresh import Refresher
+    from byway.web import Document
 
 STDERR = 2
 FREED = 1.0  # seconds until an address that was given up is surely free
@@ -60,6 +65,8 @@ class App:
         self._serving: set[asyncio.Task[None]] = set()
         self._keeping: list[asyncio.Task[None]] = []
         self._plugins: list[Plugin] = []
+        self.sets: Mapping[str, RuleSet] = {}
+        self.refresher: Refresher | None = None  # None as long as no set is from the web
         self._number = itertools.count(1).__next__
         self._reloading = asyncio.Lock()
         self._hurry = asyncio.Event()
@@ -108,6 +115,7 @@ class App:
         await self._tasks.__aenter__()
         self._keeping = [self._tasks.create_task(plugin.serve()) for plugin in ways.dialling]
         self._tell_odd((*config.warnings, *sets.problems))
+        self._follow(config, sets)
         for inbound in self._inbounds.values():
             self._serve(inbound)
         self.log.info("ready", config=config.file, flows=self.ledger.total)
@@ -135,6 +143,27 @@ class App:
     def _pac(self, inbound: str, at: Target) -> str:
         return pac_file(self.config, inbound, at)
 
+    def _follow(self, config: Config, sets: OpenSets) -> None:
+        """Keep the sets from the web fresh from now on."""
+        self.sets = sets.sets
+        if self.refresher is None:
+            if not any(isinstance(section, UrlSet) for section in config.sets.values()):
+                return
+            from byway.refresh import Refresher
+
+            self.refresher = Refresher(self._fetched, self.log)
+        self.refresher.follow(config, sets.sets, self._tasks)
+
+    async def _fetched(self, section: UrlSet, known: Document | None) -> Document | None:
+        from byway.web import fetch
+
+        async def secured(stream: Stream, name: str) -> Stream:
+            options = TlsClientOptions(name, ("http/1.1",))
+            client = await asyncio.to_thread(TlsClient, options)  # reads the system's CAs
+            return await self.engine.tls_client(stream, client)
+
+        return await fetch(section.url, self.outbounds[section.via], secured, section.max, known)
+
     def _serve(self, inbound: Inbound) -> None:
         task = self._tasks.create_task(inbound.serve(self.router.carry))
         self._serving.add(task)
@@ -154,6 +183,8 @@ class App:
         trace: TracebackType | None,
     ) -> None:
         try:
+            if self.refresher is not None:
+                self.refresher.stop()
             for task in (*self._serving, *self._keeping):
                 task.cancel()
             # The body's own error goes on as it is; a cancel may be the group's, for a failed task.
@@ -210,7 +241,8 @@ class App:
         old = self.config
         kept = {name: way for name, way in self.outbounds.items() if same_way(name, old, config)}
         ways = Ways(config, self.engine, self._names, self.log, kept)
-        sets = await asyncio.to_thread(open_sets, config)
+        running = self.refresher.unchanged(config) if self.refresher is not None else {}
+        sets = await asyncio.to_thread(open_sets, config, None, running)
         judge, writer = judge_of(config, sets.sets), self._writer
         if old.log.file is not None or config.log.file is not None:
             writer = _writer(config)  # also for the same file: it may have been moved away
@@ -237,6 +269,7 @@ class App:
             self._writer = writer
         self.reloads += 1
         self._tell_odd((*config.warnings, *sets.problems))
+        self._follow(config, sets)
         told = changes(old, config)
         self.log.info("reloaded", config=config.file, changes=len(told))
         return told

@@ -19,7 +19,15 @@ PAGES = [
 PAGES += sorted(DOCS.rglob("*.md"))
 
 # Modules of protocols/ that are parts of dialects and none themselves.
-PARTS = {"__init__", "address", "credentials", "http_client", "http_forward", "replay"}
+PARTS = {
+    "__init__",
+    "address",
+    "credentials",
+    "http_client",
+    "http_forward",
+    "replay",
+    "web_address",
+}
 
 Schema = dict[str, object]
 

@@ -210,3 +210,40 @@ def test_reload_tells_what_changed_and_what_is_wrong(running: Running) -> None:
     while json.loads(running.said("status", "--json"))["reloads"] < 3:
         pass
     assert "all is well" in running.said("status")
+
+
+def test_sets_are_listed_and_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        dead = taken.getsockname()[1]
+    (tmp_path / "c.yaml").write_text(
+        'inbounds: {home: {type: mixed, listen: "127.0.0.1:0"}}\n'
+        f'sets: {{ads: {{url: "http://127.0.0.1:{dead}/ads?token=secret"}}, a: {{items: b}}}}\n'
+        "rules: [{set: [ads, a], to: reject}, {otherwise: direct}]\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(SOURCE), "XDG_RUNTIME_DIR": str(tmp_path)}
+    with subprocess.Popen(
+        [*COMMAND, "run", "-c", "c.yaml"],
+        cwd=tmp_path,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        port = int(program.stdout.readline().rpartition(":")[2])
+        running = Running(tmp_path, program, port, dead)
+        try:
+            assert "ads: failed: " in running.said("sets", "update", "ads", status=1)
+            table = running.said("sets")
+            assert "secret" not in table
+            assert re.search(
+                r"^ads +0 +- +\S+ +0  url http://127.0.0.1:\d+/ads", table, re.MULTILINE
+            )
+            assert re.search(r"^a +1 ", table, re.MULTILINE)
+            assert "set ads: empty since" in running.said("status")
+            assert "no set 'a' is from the web" in running.said("sets", "update", "a", status=1)
+            assert len(json.loads(running.said("sets", "--json"))["sets"]) == 2
+        finally:
+            program.terminate()
+            assert program.wait(30) == 0

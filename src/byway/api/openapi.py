@@ -42,6 +42,12 @@ def _paths() -> Schema:
         "/flows/{id}/why": {
             "get": _asks("Why a flow went as it went, rule by rule.", _ref("Why"), number)
         },
+        "/sets": {"get": _asks("The sets that rules ask for.", _ref("Sets"))},
+        "/sets/update": {
+            "post": _asks(
+                "Fetch sets from the web now: those in `names`, or all.", _object(sets="object")
+            )
+        },
         "/reload": {"post": _asks("Read the config again.", _object(changes="array"))},
         "/log": {
             "get": _asks(
@@ -129,6 +135,33 @@ _FLOW = _shape(
     }
 )
 
+_TEXT_OR_NONE: Schema = {"type": ["string", "null"]}
+_SET: Schema = _shape(
+    {
+        "name": {"type": "string"},
+        "type": {"enum": ["inline", "file", "url"]},
+        "source": {"type": "string"},
+        "entries": {"type": "integer"},
+        "complete": {"type": "boolean"},
+        "problems": _STRINGS,
+        "web": {
+            "anyOf": [
+                _shape(
+                    {
+                        "via": {"type": "string"},
+                        "checked": _TEXT_OR_NONE,
+                        "due": _TEXT_OR_NONE,
+                        "failures": {"type": "integer"},
+                        "since": _TEXT_OR_NONE,
+                        "why": _TEXT_OR_NONE,
+                    }
+                ),
+                {"type": "null"},
+            ]
+        },
+    }
+)
+
 _CHECK: Schema = _shape(
     {
         "condition": {"type": "string"},
@@ -194,6 +227,7 @@ _SCHEMAS: Schema = {
             "failed": {"type": "integer"},
         }
     ),
+    "Sets": _shape({"sets": _list(_SET)}),
     "Why": _WHY,
     "Status": _shape(
         {

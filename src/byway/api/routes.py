@@ -39,6 +39,8 @@ class Routes:
             ("DELETE", "/flows/{id}"): self._cut,
             ("GET", "/flows/{id}/why"): self._why,
             ("POST", "/reload"): self._reload,
+            ("GET", "/sets"): self._sets,
+            ("POST", "/sets/update"): self._update,
             ("GET", "/log"): self._log,
             ("GET", "/metrics"): self._metrics,
         }
@@ -102,6 +104,16 @@ class Routes:
             return Reply({"changes": list(await self._app.reload_from(self._reread))})
         except (ConfigError, OSError) as error:
             raise Denied(422, str(error), "the old config stays in force") from error
+
+    async def _sets(self, _: Asked, __: object) -> Reply:
+        from byway.api.sets import set_views
+
+        return Reply({"sets": list(set_views(self._app))})
+
+    async def _update(self, _: Asked, question: object) -> Reply:
+        from byway.api.sets import updated
+
+        return Reply({"sets": await updated(self._app, question)})
 
     async def _log(self, asked: Asked, _: object) -> Reply | Follow:
         recent = list(self._app.log.recent)

@@ -154,4 +154,8 @@ def degraded(app: App) -> Sequence[View]:
     if app.reload_error:
         found.append({"what": "reload", "why": app.reload_error})
     found += [{"what": "config", "why": str(problem)} for problem in app.problems]
+    if app.refresher is not None:
+        from byway.api.sets import stale
+
+        found += stale(app.refresher.sets.values())
     return found

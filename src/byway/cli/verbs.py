@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from byway.cli import live
+from byway.cli import live, sets
 from byway.cli.version import version
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     password.add_argument("method", metavar="METHOD", help="a shadowsocks method, or trojan")
     password.set_defaults(verb=_password)
     live.add_verbs(verbs)
+    sets.add_verb(verbs)
 
     why = live.asking(verbs, "why", "say which rule sends a flow which way, and why")
     _config_option(why)

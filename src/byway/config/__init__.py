@@ -6,7 +6,7 @@ problem and its exact place. On config time.
 
 from byway.config.changes import changes
 from byway.config.compile import judge_of
-from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry
+from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry, UrlSet
 from byway.config.find import find, places
 from byway.config.invite import invitations
 from byway.config.links import is_link, read_link, write_link
@@ -66,6 +66,7 @@ __all__ = [
     "TrojanInbound",
     "TrojanOutbound",
     "UnixPath",
+    "UrlSet",
     "User",
     "changes",
     "check_report",

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from byway.config import crosscheck
-from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry, SetConfig
+from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry, SetConfig, UrlSet
 from byway.config.links import is_link, read_link
 from byway.config.model import (
     RESERVED,
@@ -64,7 +64,12 @@ OUTBOUNDS: Mapping[str, type[OutboundConfig]] = {
     "shadowsocks": ShadowsocksOutbound,
     "trojan": TrojanOutbound,
 }
-SETS: Mapping[str, type[SetConfig]] = {"inline": InlineSet, "file": FileSet}
+SETS: Mapping[str, type[SetConfig]] = {
+    "inline": InlineSet,
+    "file": FileSet,
+    "url": UrlSet,
+}
+_TOLD_BY = {"items": "inline", "path": "file", "url": "url"}  # a set's key that tells its type
 
 S = TypeVar("S", bound=Section)
 
@@ -200,6 +205,10 @@ class _Checker:
             self._problems.add(path, f"expected a mapping, got {got}", hint)
             return None
         written = node.get("type")
+        if written is None and path[0] == "sets":
+            for key in node.content.keys() & _TOLD_BY.keys():
+                written = Node(_TOLD_BY[key], node.line, node.column)
+                node.content["type"] = Entry(node.line, node.column, written)
         if written is None:
             self._problems.add(path, "type is missing", f"one of {', '.join(kinds)}")
             return None
@@ -231,6 +240,9 @@ class _Checker:
                 self._link_as_outbound(("outbounds", name), node)
             else:
                 self._link_as_name(("outbounds", name, "via"), node.get("via"), outbounds.content)
+        sets = self._root.get("sets")
+        for name, entry in sets.content.items() if sets and isinstance(sets.content, dict) else ():
+            self._link_as_name(("sets", name, "via"), entry.value.get("via"), outbounds.content)
         rules = self._root.get("rules")
         if rules is not None and isinstance(rules.content, list):
             for at, rule in enumerate(rules.content):

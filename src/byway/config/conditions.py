@@ -21,6 +21,7 @@ from byway.config.terms import (
     SetName,
     SystemNumber,
     UserNumber,
+    WebPlace,
     WeekSpan,
 )
 from byway.config.values import (
@@ -34,6 +35,8 @@ from byway.config.values import (
     Suffix,
     UserName,
     Way,
+    duration,
+    size,
 )
 from byway.rules import RuleRef
 
@@ -144,4 +147,20 @@ class FileSet(Section):
     """How it is written."""
 
 
-SetConfig = Annotated[InlineSet | FileSet, Field(discriminator="type")]
+class UrlSet(Section):
+    """A set fetched from the web, again and again, while Byway runs."""
+
+    type: Literal["url"]
+    url: WebPlace
+    """Where the list is: http:// or https://."""
+    format: Literal["auto", "lines", "clash", "hosts", "adblock", "sing-box"] = "auto"
+    """How it is written; auto: as it looks."""
+    via: Way = "direct"
+    """The outbound (a name or a link) by which it is fetched."""
+    every: Annotated[float, duration("1m", "365d")] = Field(default="1d", validate_default=True)
+    """How long until the server is asked for a newer one."""
+    max: Annotated[int, size("1KiB", "256MiB")] = Field(default="64MiB", validate_default=True)
+    """The largest list that is taken."""
+
+
+SetConfig = Annotated[InlineSet | FileSet | UrlSet, Field(discriminator="type")]

@@ -48,6 +48,8 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
         encryption.check_outbound(("outbounds", name), node, problems)
         _way(("outbounds", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
     _loops(outbounds, problems)
+    for name, node in _entries(root, "sets").items():
+        _way(("sets", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
     if rules is not None and isinstance(rules.content, list):
         users = dict.fromkeys(user for node in inbounds.values() for user in _user_names(node))
         known: dict[str, Collection[str]] = {

@@ -44,6 +44,10 @@ def schema() -> Schema:
     link: Schema = {"type": "string", "pattern": f"^({'|'.join(SCHEMES)})://"}
     outbounds["additionalProperties"] = {"anyOf": [outbounds["additionalProperties"], link]}
     _part(sections, "inbounds")["minProperties"] = 1
+    kinds = _part(_part(sections, "sets"), "additionalProperties")
+    del kinds["discriminator"]  # the type of a set is told by its other keys, too
+    for name in ("InlineSet", "FileSet", "UrlSet"):
+        cast("list[str]", _part(definitions, name)["required"]).remove("type")
     rule = _part(definitions, "RuleEntry")
     asked: list[Schema] = [{"required": [key]} for key in keys_of(Conditions)]
     rule["oneOf"] = [

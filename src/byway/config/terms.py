@@ -10,6 +10,7 @@ from typing import Annotated
 
 from byway.config.values import JsonSchema, Reads, shown_value, text_of
 from byway.config.wrong import Wrong, shown
+from byway.protocols.web_address import WebAddress
 from byway.rules.gathering import Bad, Gathering
 from byway.rules.lists import read_line
 from byway.rules.moments import Span
@@ -120,6 +121,16 @@ def _set_item(value: object) -> str:
     return text
 
 
+def _web_place(value: object) -> WebAddress:
+    text = text_of(value)
+    try:
+        return WebAddress.parse(text)
+    except (ValueError, UnicodeError) as error:
+        raise Wrong(
+            f"not a web address: {error}", "for example https://example.com/ads.txt"
+        ) from None
+
+
 def _text(example: str, **more: str) -> JsonSchema:
     return {"type": "string", "minLength": 1, "examples": [example], **more}
 
@@ -145,4 +156,5 @@ SystemNumber = Annotated[int, Reads(_system, _SYSTEM_SCHEMA)]
 UserNumber = Annotated[int, Reads(_uid, {"type": "integer", "minimum": 0})]
 WeekSpan = Annotated[Span, Reads(_span, _text("mon-fri 09:00-17:30"))]
 SetName = Annotated[str, Reads(_set_name, _text("ads"))]
+WebPlace = Annotated[WebAddress, Reads(_web_place, _text("https://example.com/ads.txt"))]
 SetItem = Annotated[str, Reads(_set_item, _text("example.com"))]

@@ -1,0 +1,55 @@
+"""What a list is that comes without a word about its form, and whether it is one at all."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from byway.rules.gathering import Bad
+
+LOOKED_AT = 64 * 1024  # bytes at the beginning
+_RULE = re.compile(
+    rb"(?:-\s+['\"]?)?(?:DOMAIN|IP-|SRC-|DST-|PROCESS-|NETWORK|AND|OR|NOT|GEOIP|IN-)[A-Z0-9-]*,"
+)
+_HOSTS = re.compile(rb"(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+[^ \t#/]")
+_BINARY = {
+    b"SRS": "sing-box's binary form (srs); there is a source form of most lists, in JSON",
+    b"\x28\xb5\x2f\xfd": "mihomo's binary form (mrs); there is a text or YAML form of most lists",
+}
+
+
+def form_of(data: bytes) -> str:
+    """The form of a list, by its first lines; `lines` when nothing speaks for another.
+
+    Raises Bad for an error page, a binary file, or nothing: what can never be a list.
+    """
+    for magic, name in _BINARY.items():
+        if data.startswith(magic):
+            raise Bad(f"it is {name}")
+    start = data[:LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if not start:
+        raise Bad("it is empty")
+    if b"\0" in start:
+        raise Bad("it is a binary file")
+    if start[:1] == b"<":
+        raise Bad("it is a web page, not a list")
+    if start[:1] == b"{":
+        return "sing-box"
+    votes = Counter(_vote(line.strip()) for line in start.split(b"\n"))
+    for form in ("clash-yaml", "adblock", "hosts", "clash"):
+        if votes[form] and (form != "hosts" or votes[form] >= votes["lines"]):
+            return form.removesuffix("-yaml")
+    return "lines"
+
+
+def _vote(line: bytes) -> str:
+    """The form that a line speaks for, "" when it speaks for none."""
+    if not line or line[:1] in b"#;":
+        return ""
+    if line.partition(b"#")[0].strip() == b"payload:":
+        return "clash-yaml"
+    if line[:1] == b"!" or line.startswith((b"||", b"@@", b"[Ad")):
+        return "adblock"
+    if _RULE.match(line) or line.startswith((b"+.", b"- ")):
+        return "clash"
+    return "hosts" if _HOSTS.match(line) else "lines"

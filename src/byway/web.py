@@ -1,0 +1,228 @@
+"""FETCH: one document of the web, by any way out; never by the proxy variables of the system.
+
+Comes in: an address and a dialer. Goes out: the document, or that it has not changed. Bounded in
+size, time and redirects, whatever the server does; on config time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import urljoin
+
+from byway.errors import PeerError, Refused
+from byway.flow import Target
+from byway.interfaces import Dialer, Stream
+from byway.protocols import http_client
+from byway.protocols.http import Fields, RequestHead, basic
+from byway.protocols.http_client import Answer, TooLarge
+from byway.protocols.web_address import WebAddress
+
+MOST_REDIRECTS = 5
+_AGENT = b"Byway"
+
+Secure = Callable[[Stream, str], Awaitable[Stream]]
+"""Puts TLS on a stream to a server of this name, which its certificate must have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a fetch may take, in seconds."""
+
+    reach: float = 30.0  # until the head of the answer, for each redirect
+    silence: float = 30.0  # without a byte of the body
+    total: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What was fetched, and what the server says to know it again by."""
+
+    body: bytes = field(repr=False)
+    etag: str = ""
+    modified: str = ""
+
+
+class Denied(Refused):
+    """The web server said no; it may want to be left alone for so many seconds."""
+
+    def __init__(self, message: str, after: float = 0.0) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+BOUNDS = Bounds()
+
+
+async def fetch(
+    address: WebAddress,
+    dialer: Dialer,
+    secure: Secure,
+    limit: int,
+    known: Document | None = None,
+    bounds: Bounds = BOUNDS,
+) -> Document | None:
+    """The document, unpacked, of at most `limit` bytes; None when it is still the `known` one.
+
+    Raises Denied for any answer but yes, PeerError (TooLarge among them), TimeoutError, and what
+    dialling raises. A cancel closes the connection.
+    """
+    try:
+        async with asyncio.timeout(bounds.total) as clock:
+            for _ in range(MOST_REDIRECTS + 1):
+                found = await _visit(address, dialer, secure, limit, known, bounds)
+                if not isinstance(found, WebAddress):
+                    return found
+                address = found
+    except EOFError:
+        raise PeerError(f"{address.authority} hung up") from None
+    except TimeoutError:
+        if clock.expired():
+            raise TimeoutError(f"{address.authority} took over {bounds.total:g}s") from None
+        raise
+    raise PeerError(f"more than {MOST_REDIRECTS} redirects")
+
+
+async def _visit(
+    address: WebAddress,
+    dialer: Dialer,
+    secure: Secure,
+    limit: int,
+    known: Document | None,
+    bounds: Bounds,
+) -> Document | WebAddress | None:
+    """One request: the document, or where it is instead."""
+    stream: Stream | None = None
+    try:
+        try:
+            async with asyncio.timeout(bounds.reach):
+                stream = await dialer.connect(Target.of(address.host, address.port))
+                if address.scheme == "https":
+                    stream = await secure(stream, address.host)
+                request = RequestHead("GET", address.path, _fields(address, known))
+                answer = await http_client.ask(stream, request)
+        except TimeoutError as error:
+            if str(error):
+                raise
+            raise TimeoutError(f"{address.authority} did not answer in {bounds.reach:g}s") from None
+        match answer.status:
+            case 200:
+                body = await _body(stream, answer, limit, bounds.silence, address.authority)
+                etag, modified = answer.field(b"etag"), answer.field(b"last-modified")
+                return Document(body, etag[:1024], modified[:128])
+            case 304 if known is not None:
+                return None
+            case 301 | 302 | 303 | 307 | 308:
+                return _elsewhere(address, answer.field(b"location"))
+            case status:
+                phrase = answer.head.phrase.decode("latin-1")[:80]
+                after = answer.field(b"retry-after")
+                seconds = float(after) if after.isascii() and after.isdigit() else 0.0
+                raise Denied(f"{address.authority} said {status} {phrase}".rstrip(), seconds)
+    finally:
+        if stream is not None:
+            stream.close()
+
+
+def _fields(address: WebAddress, known: Document | None) -> Fields:
+    fields = [
+        (b"Host", address.authority.encode()),
+        (b"User-Agent", _AGENT),
+        (b"Accept", b"*/*"),
+        (b"Accept-Encoding", b"gzip"),
+        (b"Connection", b"close"),
+    ]
+    if address.user is not None:
+        fields.append((b"Authorization", basic(address.user, address.password)))
+    if known is not None and known.etag:
+        fields.append((b"If-None-Match", known.etag.encode("latin-1")))
+    if known is not None and known.modified:
+        fields.append((b"If-Modified-Since", known.modified.encode("latin-1")))
+    return tuple(fields)
+
+
+def _elsewhere(address: WebAddress, location: str) -> WebAddress:
+    """Where a redirect leads. What was encrypted stays so, and no password goes along."""
+    if not location:
+        raise PeerError(f"{address.authority} redirects to nowhere")
+    base = f"{address.scheme}://{address.authority}{address.path}"
+    try:
+        found = WebAddress.parse(urljoin(base, location.partition("#")[0]))
+    except (ValueError, UnicodeError):
+        raise PeerError(f"{address.authority} redirects to what is no web address") from None
+    if address.scheme == "https" and found.scheme != "https":
+        raise PeerError(f"{address.authority} redirects from https to http")
+    if (found.scheme, found.authority) == (address.scheme, address.authority):
+        return WebAddress(
+            found.scheme, found.host, found.port, found.path, address.user, address.password
+        )
+    return WebAddress(found.scheme, found.host, found.port, found.path)
+
+
+async def _body(stream: Stream, answer: Answer, limit: int, silence: float, who: str) -> bytes:
+    coding = answer.field(b"content-encoding").strip().lower()
+    if coding not in ("", "identity", "gzip", "x-gzip"):
+        raise PeerError(f"{who} sent a coding that was not asked for ({coding[:40]!r})")
+    body = bytearray()
+    parts = _in_time(http_client.parts(stream, answer, limit), silence, who)
+    if coding not in ("", "identity"):
+        parts = _unpacked(parts, limit)
+    first = True
+    async for part in parts:
+        if first and coding in ("", "identity") and part[:3] == b"\x1f\x8b\x08":
+            # a file that is packed itself, as some lists are
+            parts = _unpacked(_again(part, parts), limit)
+            body += b"".join([piece async for piece in parts])
+            break
+        first = False
+        body += part
+    return bytes(body)
+
+
+async def _again(part: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield part
+    async for another in rest:
+        yield another
+
+
+async def _in_time(parts: AsyncIterator[bytes], silence: float, who: str) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            async with asyncio.timeout(silence):
+                part = await anext(parts)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise TimeoutError(f"{who} sent nothing for {silence:g}s") from None
+        yield part
+
+
+async def _unpacked(parts: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:
+    """gzip undone (RFC 1952), never more than a piece at a time, however much it would become."""
+    count, unzip, begun = 0, zlib.decompressobj(wbits=31), False
+    async for part in parts:
+        data, piece = part, b""
+        while data or len(piece) == _PIECE:
+            if unzip.eof:  # several members are one file, and zeros may fill up its end
+                if not data.strip(b"\0"):
+                    break
+                unzip = zlib.decompressobj(wbits=31)
+            try:
+                piece = unzip.decompress(data, _PIECE)
+            except zlib.error:
+                raise PeerError("the answer is not the gzip that it says it is") from None
+            begun = True
+            count += len(piece)
+            if count > limit:
+                raise TooLarge(f"the answer unpacks to more than {limit} bytes")
+            if piece:
+                yield piece
+            await asyncio.sleep(0)  # a bomb takes its turns like everybody
+            data = unzip.unused_data if unzip.eof else unzip.unconsumed_tail
+    if begun and not unzip.eof:
+        raise PeerError("the answer's gzip ends before its end")
+
+
+_PIECE = 256 * 1024
