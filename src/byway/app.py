@@ -14,10 +14,20 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from byway.config import Config, OpenSets, UrlSet, changes, judge_of, open_sets, pac_file
+from byway.config import (
+    Config,
+    OpenSets,
+    SelectGroup,
+    UrlSet,
+    changes,
+    judge_of,
+    open_sets,
+    pac_file,
+)
 from byway.dns import SystemResolver
 from byway.engine import Engine, ListenOptions, PacketOptions, TlsClient, TlsClientOptions
 from byway.errors import ConfigError, Problem
@@ -28,11 +38,13 @@ from byway.inbounds.listener import StreamInbound
 from byway.interfaces import Inbound, Outbound, Resolver, Stream
 from byway.ledger import Ledger
 from byway.log import Log
+from byway.outbounds.roster import Roster
 from byway.router import Router
 from byway.rules.sets import RuleSet
 from byway.system.limits import flows_for, open_files
 from byway.system.lines import LineWriter
 from byway.system.plugin import Plugin
+from byway.system.state import StateFile
 from byway.ways import Ways, same_way
 
 if TYPE_CHECKING:
@@ -51,14 +63,19 @@ class App:
 
     Entering binds every listener (OSError with the address where one cannot be) and starts to
     serve; leaving ends every flow. `drain` before leaving lets flows come to their own end.
-    `reload` puts another config in place of the one it runs.
+    `reload` puts another config in place of the one it runs. `memory` is the folder for what is to
+    outlive it; without one, nothing does.
     """
 
-    def __init__(self, config: Config, resolver: Resolver | None = None) -> None:
+    def __init__(
+        self, config: Config, resolver: Resolver | None = None, memory: Path | None = None
+    ) -> None:
         self.config = config
         self.started = time.monotonic()
         self.outbounds: Mapping[str, Outbound] = {}
         self._resolver = resolver
+        self._choices = StateFile(memory and memory / "choices.json")
+        self._remembering = asyncio.Lock()
         self.reloads = 0
         self.reload_error = ""  # why the last one was refused
         self._inbounds: dict[str, Inbound] = {}
@@ -91,10 +108,13 @@ class App:
         self.engine = Engine()
         self.ledger = Ledger(_most_flows(config), limits.flows_per_source)
         self._names = resolver
-        ways, sets = Ways(config, self.engine, resolver, self.log), open_sets(config)
-        self._plugins = ways.plugins
+        before = Roster(choices=self._chosen_before())
+        ways = Ways(config, self.engine, resolver, self.log, former=before)
+        sets = open_sets(config)
+        self._plugins, self.roster = ways.plugins, ways.roster
         try:
             self.outbounds = ways.outbounds()
+            self._adopt(ways.roster)
             self._inbounds = self._built(ways, config, config.inbounds)
             for plugin in ways.dialling:
                 await plugin.open()
@@ -240,7 +260,7 @@ class App:
         """
         old = self.config
         kept = {name: way for name, way in self.outbounds.items() if same_way(name, old, config)}
-        ways = Ways(config, self.engine, self._names, self.log, kept)
+        ways = Ways(config, self.engine, self._names, self.log, kept, self.roster)
         running = self.refresher.unchanged(config) if self.refresher is not None else {}
         sets = await asyncio.to_thread(open_sets, config, None, running)
         judge, writer = judge_of(config, sets.sets), self._writer
@@ -260,6 +280,7 @@ class App:
         self._plugins += ways.plugins  # those of former outbounds still carry their flows
         self._keeping += [self._tasks.create_task(plugin.serve()) for plugin in ways.dialling]
         self.config, self.outbounds = config, outbounds
+        self._adopt(ways.roster)
         self.router.turn(judge, outbounds, config.limits.dial)
         self.ledger.total = _most_flows(config)
         self.ledger.per_source = config.limits.flows_per_source
@@ -326,6 +347,32 @@ class App:
                 await asyncio.sleep(0.01)
             else:
                 return inbound
+
+    async def select(self, group: str, member: str) -> str:
+        """Have a group of type select take a member from now on, also after a restart. Returns why
+        it cannot be remembered, "" where it can. Raises KeyError or ValueError for other names."""
+        self.roster.select(group, member)
+        self.log.info("selected", group=group, member=member)
+        async with self._remembering:
+            kept = {"choices": dict(self.roster.choices)}
+            if not await asyncio.to_thread(self._choices.write, kept):
+                self.log.warning("a choice is not remembered", error=self._choices.problem)
+        return self._choices.problem
+
+    def _chosen_before(self) -> dict[str, str]:
+        """What was chosen in an earlier life."""
+        if not any(isinstance(group, SelectGroup) for group in self.config.groups.values()):
+            return {}
+        found = self._choices.read().get("choices")
+        if self._choices.problem:
+            self.log.warning("former choices are forgotten", error=self._choices.problem)
+        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+    def _adopt(self, roster: Roster) -> None:
+        self.roster = roster
+        roster.adopt()
+        for group, member, default in roster.strayed():
+            self.log.warning("the chosen member is gone", group=group, chosen=member, now=default)
 
     def hurry(self) -> None:
         """Cut a drain short."""

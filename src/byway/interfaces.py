@@ -6,11 +6,12 @@ closes. End of stream is an exception (EOFError), never an empty read.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
 
 from byway.flow import Flow, Network, Target
+from byway.trail import Trail
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,9 @@ class Dialer(Protocol):
         """Raises Unreachable, Refused, PeerError, OSError, TimeoutError or EOFError."""
 
 
+FarT = TypeVar("FarT")
+
+
 class Outbound(Dialer, Protocol):
     """LEAVE at layer 4. `guarded` is the same way, closed to this host's own addresses."""
 
@@ -128,7 +132,21 @@ class Outbound(Dialer, Protocol):
 
     @property
     def networks(self) -> frozenset[Network]: ...
+    @property
+    def here(self) -> bool:
+        """Whether it leaves from this host itself."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether there is a group in it: then `lead` finds a way, whose chain tells what it is."""
+
     def guarded(self) -> Outbound: ...
+    def lead(
+        self, flow: Flow, dial: Callable[[Outbound], Coroutine[None, None, FarT]], trail: Trail
+    ) -> Coroutine[None, None, FarT]:
+        """Dial by this way for a flow; a group dials by one of its members after the other, until
+        one gets through. Raises what `dial` raises."""
+
     async def associate(self) -> Datagrams:
         """Raises Refused with NOT_SUPPORTED where the way carries no packets."""
 
@@ -207,9 +225,6 @@ class Framings(Protocol):
 
         What is unauthentic, empty or longer ends its reading with PeerError.
         """
-
-
-FarT = TypeVar("FarT")
 
 
 class Arrival(Protocol[FarT]):

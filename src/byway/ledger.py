@@ -15,18 +15,20 @@ from byway.errors import Reason, Refused
 from byway.flow import Flow, Target
 from byway.interfaces import Relay
 from byway.rules import NO_FACTS, Judge, Verdict
+from byway.trail import Step
 
 
 class Passage:
     """One flow's way through Byway: who decided, by which chain, how much, how it ended.
 
-    `chain` is empty until it was dialled, `reason` until it ended. `judge` and `facts` are what
+    `chain` is empty until it was dialled, `reason` until it ended. `steps` are those of the groups
+    that it left by, with the members that failed. `judge` and `facts` are what
     the verdict was made of, so that it can be explained later. Times are `time.monotonic`.
     """
 
     __slots__ = (
         "_down", "_up", "chain", "facts", "failed", "flow", "judge", "reason", "relay", "started",
-        "stopped", "task", "verdict",
+        "steps", "stopped", "task", "verdict",
     )  # fmt: skip
 
     def __init__(self, flow: Flow) -> None:
@@ -37,6 +39,7 @@ class Passage:
         self.judge: Judge | None = None
         self.facts = NO_FACTS
         self.chain: tuple[str, ...] = ()
+        self.steps: tuple[Step, ...] = ()
         self.relay: Relay | None = None
         self.task: asyncio.Task[object] | None = None
         self.reason = ""
@@ -57,6 +60,10 @@ class Passage:
     def duration(self) -> float:
         """Seconds on the road, up to now."""
         return (self.stopped or time.monotonic()) - self.started
+
+    def note(self, step: Step) -> None:
+        """A group took a step."""
+        self.steps += (step,)
 
     def stop(self) -> None:
         """Note the end; what is only of use to a living flow is let go."""

@@ -79,8 +79,12 @@ class Router:
     def _dialled(
         self, arrival: Arrival[FarT], outbound: Outbound, passage: Passage
     ) -> Coroutine[None, None, FarT]:
-        passage.chain = outbound.chain
-        return arrival.dial(outbound.guarded() if arrival.flow.guarded else outbound)
+        def dial(way: Outbound) -> Coroutine[None, None, FarT]:
+            passage.chain = way.chain  # of a group, what it chose
+            return arrival.dial(way)
+
+        flow = arrival.flow
+        return (outbound.guarded() if flow.guarded else outbound).lead(flow, dial, passage)
 
     async def _failed(self, arrival: Arrival[FarT], passage: Passage, error: Exception) -> None:
         passage.failed = True

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
 
 from byway.config import (
+    BalanceGroup,
     ClientTls,
     Config,
     DirectOutbound,
+    FallbackGroup,
+    FastestGroup,
     ForwardInbound,
+    GroupConfig,
     HttpInbound,
     HttpOutbound,
     MixedInbound,
     OutboundConfig,
+    SelectGroup,
     ServerTls,
     ShadowsocksInbound,
     ShadowsocksOutbound,
@@ -30,7 +35,7 @@ from byway.config import (
     UnixPath,
 )
 from byway.engine import DialOptions, Engine, ListenOptions, TlsClient, TlsClientOptions
-from byway.flow import Target
+from byway.flow import Network, Target
 from byway.inbounds.entry import Entry, Greet, Means
 from byway.inbounds.forward import Forward
 from byway.inbounds.http import Http
@@ -44,8 +49,13 @@ from byway.inbounds.trojan import Trojan
 from byway.interfaces import Dialer, Inbound, Outbound, Resolver, Stream
 from byway.log import Log
 from byway.outbounds import dialects
+from byway.outbounds.chooser import Balance, Chooser, Fallback, Fastest, Select, Standing
 from byway.outbounds.direct import Direct
+from byway.outbounds.group import Group
+from byway.outbounds.health import Health
+from byway.outbounds.member import Watched
 from byway.outbounds.proxy import Dialect, Layer, Proxy
+from byway.outbounds.roster import Roster
 from byway.protocols import shadowsocks, shadowsocks2022, trojan
 from byway.protocols.credentials import verifier
 from byway.protocols.http import HttpOptions
@@ -56,7 +66,8 @@ from byway.system.plugin import Plugin, loopback_port
 
 class Ways:
     """Builds the ways of one app. `dialling` are the plugins that outbounds need, not started yet;
-    `plugins` are all, to be ended. `kept` are outbounds of an earlier config that stay."""
+    `plugins` are all, to be ended. `kept` are outbounds of an earlier config that stay, `former`
+    its roster; the one of this config is `roster`."""
 
     def __init__(
         self,
@@ -65,20 +76,28 @@ class Ways:
         resolver: Resolver,
         log: Log,
         kept: Mapping[str, Outbound] = MappingProxyType({}),
+        former: Roster | None = None,
     ) -> None:
+        self.roster = Roster() if former is None else Roster(former)
         self.plugins: list[Plugin] = []
         self.dialling: list[Plugin] = []
         self._config = config
+        self._watched = _members(config)
         self._engine = engine
         self._resolver = resolver
         self._log = log
         self._own = OwnAddresses().holds
         self._kit = shadowsocks.Kit(engine.framings, os.urandom, time.time)
         self._built: dict[str, Outbound] = dict(kept)
+        for name, way in kept.items():
+            if isinstance(way, Group):
+                self.roster.choosers[name] = way.chooser
+            elif isinstance(way, Watched):
+                self.roster.healths[name] = way.health
 
     def outbounds(self) -> dict[str, Outbound]:
         """Every way out by its name. Raises OSError for a file that is not what it should be."""
-        for name in self._config.outbounds:
+        for name in (*self._config.outbounds, *self._config.groups):
             self._outbound(name)
         return self._built
 
@@ -112,6 +131,10 @@ class Ways:
         """A proxy's `via` is built before it (the config has no loops)."""
         if name in self._built:
             return self._built[name]
+        if name in self._config.groups:
+            group = self._built[name] = self._group(name)
+            return group
+        health = self.roster.health(name) if name in self._watched else None
         section = self._config.outbounds[name]
         made: Outbound
         if isinstance(section, DirectOutbound):
@@ -125,10 +148,31 @@ class Ways:
         else:
             via = self._outbound(section.via or "direct")
             dialect, layers = self._dialect(section), self._layers(name, section)
+            if health is not None:
+                layers.append(_noting(health))
             server = self._reached(section)
             made = Proxy(name, server, via, dialect, self._resolver, layers, self._own)
-        self._built[name] = made
-        return made
+        self._built[name] = made if health is None else Watched(made, health)
+        return self._built[name]
+
+    def _group(self, name: str) -> Group:
+        """Its members are built before it."""
+        section = self._config.groups[name]
+        members = {member: self._outbound(member) for member in section.members}
+        carries = {
+            network: [
+                self._standing(member) for member, way in members.items() if network in way.networks
+            ]
+            for network in Network
+        }
+        chooser = chooser_of(name, section, carries, self.roster.choices.get(name))
+        self.roster.add(chooser)
+        return Group(chooser, members, self._config.limits.dial)
+
+    def _standing(self, member: str) -> Standing:
+        if member in self.roster.choosers:
+            return self.roster.choosers[member]
+        return self.roster.healths[member]
 
     def _dialect(self, section: OutboundConfig) -> Dialect:
         match section:
@@ -218,14 +262,53 @@ class Ways:
         )
 
 
+def chooser_of(
+    name: str,
+    section: GroupConfig,
+    carries: Mapping[Network, Sequence[Standing]],
+    choice: str | None,
+) -> Chooser:
+    """The mind of a group: `carries` are its members for each network, `choice` a person's."""
+    match section:
+        case SelectGroup():
+            return Select(name, carries, section.default or section.members[0], choice)
+        case FastestGroup():
+            return Fastest(name, carries, section.tolerance)
+        case FallbackGroup():
+            return Fallback(name, carries)
+        case BalanceGroup():
+            return Balance(name, carries, section.by)
+
+
 def same_way(name: str, old: Config, new: Config) -> bool:
     """Whether an outbound, and all that it leaves through, is the same in both configs."""
+    if name in new.groups:
+        group, same_time = new.groups[name], old.limits.dial == new.limits.dial
+        same = same_time and group == old.groups.get(name)
+        return same and all(same_way(member, old, new) for member in group.members)
     section = new.outbounds.get(name)
     if section is None or section != old.outbounds.get(name):
         return False
+    if (name in _members(old)) != (name in _members(new)):
+        return False  # who is a member is watched
     if isinstance(section, DirectOutbound):
         return old.limits.dial == new.limits.dial
     return same_way(section.via or "direct", old, new)
+
+
+def _members(config: Config) -> Set[str]:
+    """The members of all groups."""
+    return {member for group in config.groups.values() for member in group.members}
+
+
+def _noting(health: Health) -> Layer:
+    """A layer that adds nothing: it notes that the server was reached."""
+
+    async def noted(stream: Stream) -> Stream:
+        health.reached()
+        return stream
+
+    return noted
 
 
 def _door(entry: Entry, tls: ServerTls) -> TlsDoor:

@@ -48,6 +48,19 @@ def _paths() -> Schema:
                 "Fetch sets from the web now: those in `names`, or all.", _object(sets="object")
             )
         },
+        "/groups": {"get": _asks("The groups and their members.", _shape({"groups": _GROUPS}))},
+        "/groups/choices": {
+            "post": _asks(
+                "What each group would do for a flow: target, network, source.",
+                _shape({"choices": {"type": "object", "additionalProperties": _ref("Step")}}),
+            )
+        },
+        "/groups/select": {
+            "post": _asks(
+                "Have a group take a member from now on: group, member.",
+                _object(group="string", member="string", problem="string"),
+            )
+        },
         "/reload": {"post": _asks("Read the config again.", _object(changes="array"))},
         "/log": {
             "get": _asks(
@@ -161,6 +174,41 @@ _SET: Schema = _shape(
         },
     }
 )
+_MEMBERS = _list(
+    _shape(
+        {
+            "name": {"type": "string"},
+            "state": {"enum": ["new", "well", "trial", "out"]},
+            "delay": {"type": ["number", "null"]},
+            "dial": {"type": ["number", "null"]},
+            "failures": {"type": "integer"},
+            "back": {"type": "number"},
+            "error": {"type": "string"},
+        }
+    )
+)
+_GROUPS = _list(
+    _shape(
+        {
+            "name": {"type": "string"},
+            "type": {"enum": ["select", "fastest", "fallback", "balance"]},
+            "taken": {"type": ["string", "null"]},
+            "why": {"type": "string"},
+            "used": {"type": ["number", "null"]},
+            "flows": {"type": "integer"},
+            "members": _MEMBERS,
+        }
+    )
+)
+_STEP = _shape(
+    {
+        "group": {"type": "string"},
+        "member": {"type": "string"},
+        "why": {"type": "string"},
+        "failed": {"type": "boolean"},
+        "members": _MEMBERS,
+    }
+)
 
 _CHECK: Schema = _shape(
     {
@@ -205,6 +253,7 @@ _WHY: Schema = _shape(
                 }
             )
         ),
+        "groups": _list(_ref("Step")),
         "file": {"type": "string"},
         "note": {"type": "string"},
     }
@@ -228,6 +277,7 @@ _SCHEMAS: Schema = {
         }
     ),
     "Sets": _shape({"sets": _list(_SET)}),
+    "Step": _STEP,
     "Why": _WHY,
     "Status": _shape(
         {
@@ -256,6 +306,7 @@ _SCHEMAS: Schema = {
                     }
                 )
             ),
+            "groups": _GROUPS,
             "rules": {"type": "integer"},
             "flows": _NUMBERS,
             "limits": _NUMBERS,

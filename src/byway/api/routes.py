@@ -11,7 +11,7 @@ import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from importlib import metadata
 
-from byway.api import views
+from byway.api import groups, views
 from byway.api.message import TEXT, Asked, Denied, Follow, Reply
 from byway.app import App, Reread
 from byway.errors import ConfigError
@@ -38,6 +38,9 @@ class Routes:
             ("GET", "/flows/{id}"): self._flow,
             ("DELETE", "/flows/{id}"): self._cut,
             ("GET", "/flows/{id}/why"): self._why,
+            ("GET", "/groups"): self._groups,
+            ("POST", "/groups/choices"): self._choices,
+            ("POST", "/groups/select"): self._select,
             ("POST", "/reload"): self._reload,
             ("GET", "/sets"): self._sets,
             ("POST", "/sets/update"): self._update,
@@ -98,6 +101,19 @@ class Routes:
 
         passage = self._found(asked)
         return Reply(recall(self._app.config, passage, self._app.router.judge))
+
+    async def _groups(self, _: Asked, __: object) -> Reply:
+        return Reply({"groups": views.status_view(self._app, version())["groups"]})
+
+    async def _choices(self, _: Asked, question: object) -> Reply:
+        """What each group would do for a flow."""
+        choosers = self._app.roster.choosers
+        return Reply({"choices": groups.choices(choosers, groups.asked_flow(question))})
+
+    async def _select(self, _: Asked, question: object) -> Reply:
+        group, member = groups.asked_choice(self._app.roster.choosers, question)
+        problem = await self._app.select(group, member)
+        return Reply({"group": group, "member": member, "problem": problem})
 
     async def _reload(self, _: Asked, __: object) -> Reply:
         try:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from byway.api.groups import group_view
 from byway.app import App
 from byway.ledger import Passage
 from byway.log import way_of
@@ -101,13 +102,15 @@ def status_view(app: App, version: str) -> View:
         "outbounds": [
             {
                 "name": name,
-                "type": config.outbounds[name].type,
+                "type": section.type,
                 "chain": list(outbound.chain),
                 "networks": sorted(network.value for network in outbound.networks),
                 "flows": live.get(name, 0),
             }
-            for name, outbound in app.outbounds.items()
+            for name, section in config.outbounds.items()
+            for outbound in (app.outbounds[name],)
         ],
+        "groups": [group_view(app.roster.choosers[name], live) for name in config.groups],
         "rules": len(config.rules),
         "flows": {
             "live": len(ledger.live),
@@ -153,6 +156,9 @@ def degraded(app: App) -> Sequence[View]:
         found.append({"what": "log", "why": f"{app.lines_lost} lines were lost: slow reader"})
     if app.reload_error:
         found.append({"what": "reload", "why": app.reload_error})
+    for group, member, default in app.roster.strayed():
+        why = f"{member} was chosen and is no member any more; {default} is taken"
+        found.append({"what": f"group {group}", "why": why})
     found += [{"what": "config", "why": str(problem)} for problem in app.problems]
     if app.refresher is not None:
         from byway.api.sets import stale

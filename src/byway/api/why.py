@@ -5,9 +5,11 @@ The judge that is asked is the one that decides; nothing here knows better.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from byway.api.groups import choices, step_view, unseen
 from byway.api.views import View, rule_view
 from byway.config import Config
 from byway.facts import Finder
@@ -34,8 +36,15 @@ class Hop:
     line: int
 
 
-async def inquire(config: Config, judge: Judge, finder: Finder, flow: Flow) -> View:
-    """What would become of a flow. Facts are fetched as the road would fetch them."""
+Choices = Callable[[], Mapping[str, View]]
+"""What each group of a running Byway would do for a flow; empty where none runs."""
+
+
+async def inquire(
+    config: Config, judge: Judge, finder: Finder, flow: Flow, live: Choices = dict
+) -> View:
+    """What would become of a flow. Facts are fetched as the road would fetch them; `live` is asked
+    where the flow would leave by a group."""
     facts = NO_FACTS
     while isinstance(judge.explain(flow, facts).answer, Lacks):
         lacking = judge.explain(flow, facts).answer
@@ -44,21 +53,23 @@ async def inquire(config: Config, judge: Judge, finder: Finder, flow: Flow) -> V
     explanation = judge.explain(flow, facts)
     answer = explanation.answer
     assert not isinstance(answer, Lacks)
+    chosen, note = _choices(config, answer, flow, live)
+    way = [] if not isinstance(answer, Via) else way_of_names(config, answer.outbound, chosen)
     return {
         **_asked(flow),
         **_explained(explanation, flow, facts),
         **_decided(answer),
-        "chain": [_hop_view(hop) for hop in hops(config, answer)],
+        "chain": [_hop_view(hop) for hop in _hops(config, way)],
+        "groups": [chosen[name] for name in way if name in chosen],
         "file": config.file,
-        "note": "",
+        "note": note,
     }
 
 
 def recall(config: Config, passage: Passage, judge: Judge) -> View:
     """Why a flow, live or past, went as it went: by the judge and the facts of that time."""
     flow, verdict = passage.flow, passage.verdict
-    known = {hop.name: hop for hop in _sections(config)}
-    chain = [known.get(name) or Hop(name, "", None, 0) for name in passage.chain]
+    now = time.monotonic()
     note = "" if passage.judge in (judge, None) else "the config was reloaded since"
     explained: View = {"rules": [], "facts": []}
     if passage.judge is not None and verdict is not None:
@@ -70,28 +81,49 @@ def recall(config: Config, passage: Passage, judge: Judge) -> View:
         **_asked(flow),
         **explained,
         **_decided(verdict),
-        "chain": [_hop_view(hop) for hop in chain],
+        "chain": [_hop_view(hop) for hop in _hops(config, passage.chain)],
+        "groups": [step_view(step, now) for step in passage.steps],
         "file": config.file,
         "note": note,
     }
 
 
-def hops(config: Config, verdict: Verdict) -> Sequence[Hop]:
-    """The outbounds that a verdict leads through, in the order they are travelled."""
-    if not isinstance(verdict, Via):
-        return ()
+def way_of_names(config: Config, name: str, chosen: Mapping[str, View]) -> list[str]:
+    """The chain of a way, with its groups and what each of them would take."""
+    if name in config.groups:
+        member = str(chosen[name]["member"])
+        return [name, *(way_of_names(config, member, chosen) if member else [])]
+    via = getattr(config.outbounds[name], "via", None)
+    before = [] if via is None else way_of_names(config, via, chosen)
+    return [*(before if before != ["direct"] else []), name]
+
+
+def _choices(
+    config: Config, verdict: Verdict, flow: Flow, live: Choices
+) -> tuple[Mapping[str, View], str]:
+    """What each group would do, and what is to be said of that."""
+    if not config.groups or not isinstance(verdict, Via):
+        return {}, ""
+    chosen: dict[str, View] = dict(choices(unseen(config), flow))
+    if not any(name in config.groups for name in way_of_names(config, verdict.outbound, chosen)):
+        return {}, ""
+    known = {
+        name: step
+        for name, step in live().items()
+        if name in chosen and step["member"] in (*config.groups[name].members, "")
+    }
+    if not known:
+        return chosen, "no Byway runs with these groups: nothing is known of their members yet"
+    return chosen | known, ""
+
+
+def _hops(config: Config, names: Sequence[str]) -> Sequence[Hop]:
     known = {hop.name: hop for hop in _sections(config)}
-    found: list[Hop] = []
-    name: str | None = verdict.outbound
-    while name is not None:
-        if not found or known[name].kind != "direct":
-            found.insert(0, known[name])
-        name = getattr(config.outbounds[name], "via", None)
-    return found
+    return [known.get(name) or Hop(name, "", None, 0) for name in names]
 
 
 def _sections(config: Config) -> Sequence[Hop]:
-    return [
+    outbounds = [
         Hop(
             name,
             section.type,
@@ -100,6 +132,11 @@ def _sections(config: Config) -> Sequence[Hop]:
         )
         for name, section in config.outbounds.items()
     ]
+    groups = [
+        Hop(name, section.type, None, config.line("groups", name))
+        for name, section in config.groups.items()
+    ]
+    return [*outbounds, *groups]
 
 
 def _asked(flow: Flow) -> View:

@@ -15,6 +15,7 @@ from byway.config import Config
 from byway.errors import ConfigError
 from byway.log import escaped
 from byway.system.limits import raise_open_files
+from byway.system.state import state_folder
 
 
 def run(config: Config, reread: Reread) -> int:
@@ -31,7 +32,7 @@ def run(config: Config, reread: Reread) -> int:
 async def _serve(config: Config, reread: Reread) -> None:
     asked = asyncio.Event()
     reloads: asyncio.Queue[None] = asyncio.Queue(1)
-    app = App(config)
+    app = App(config, memory=state_folder(config.file, os.environ, os.getuid()))
 
     def stop() -> None:
         if asked.is_set():

@@ -98,11 +98,38 @@ def status_lines(answer: View) -> Iterator[str]:
         yield escaped(
             f"  {outbound['name']!s:<16} {outbound['type']!s:<12} {networks:<8} {busy:<10} {chain}"
         )
+    if groups := _views(answer["groups"]):
+        yield "groups"
+        for group in groups:
+            yield from (f"  {line}" for line in group_lines(group))
     degraded = _views(answer["degraded"])
     yield ""
     yield "all is well" if not degraded else "degraded"
     for thing in degraded:
         yield f"  {thing['what']}: {escaped(str(thing['why']))}"
+
+
+def group_lines(group: View) -> Iterator[str]:
+    """A group and its members; an arrow marks the one it would take now."""
+    yield escaped(f"{group['name']!s:<16} {group['type']!s:<12} {group['flows']} flows")
+    yield from member_lines(_views(group["members"]), str(group["taken"]), str(group["why"]))
+
+
+def member_lines(members: Sequence[View], taken: str, why: str) -> Iterator[str]:
+    """The members of a group with their scores; the one that is taken says why."""
+    for member in members:
+        mark = "->" if member["name"] == taken else "  "
+        delay = member["delay"]
+        known = "-" if delay is None else f"{cast(float, delay) * 1000:.0f} ms"
+        told = ""
+        if member["failures"]:
+            told = f"{member['failures']} failed: {member['error']}"
+        if member["state"] == "out":
+            told = f"for {age(cast(float, member['back']))}; {told}"
+        if member["name"] == taken:
+            told = f"{why}; {told}" if told else why
+        line = f"{mark} {member['name']!s:<16} {member['state']!s:<6} {known:>8}  {told}"
+        yield escaped(line.rstrip())
 
 
 def size(count: float) -> str:

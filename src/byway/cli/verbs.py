@@ -60,6 +60,11 @@ def parser() -> argparse.ArgumentParser:
     password.set_defaults(verb=_password)
     live.add_verbs(verbs)
     sets.add_verb(verbs)
+    select = live.asking(verbs, "select", "have a group take a member; or show the groups")
+    select.add_argument("group", nargs="?", metavar="GROUP", help="which group (all are shown)")
+    select.add_argument("member", nargs="?", metavar="MEMBER", help="the member to take")
+    select.add_argument("--json", action="store_true", help="for programs")
+    select.set_defaults(verb=_select)
 
     why = live.asking(verbs, "why", "say which rule sends a flow which way, and why")
     _config_option(why)
@@ -125,6 +130,12 @@ def _why(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     return why(config, options)
+
+
+def _select(options: argparse.Namespace) -> int:
+    from byway.cli.select import select
+
+    return select(options)
 
 
 def _loaded(file: str | None, links: list[str]) -> Config:

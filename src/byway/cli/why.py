@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from byway.cli.tables import member_lines
 from byway.log import escaped
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def why(config: Config, options: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"byway: {escaped(str(error))}", file=sys.stderr)
         return 2
-    show(asyncio.run(_inquired(config, flow)), options.json)
+    show(asyncio.run(_inquired(config, flow, options.socket)), options.json)
     return 0
 
 
@@ -59,6 +60,14 @@ def lines(answer: View) -> Iterator[str]:
     hops = _views(answer["chain"])
     if hops:
         yield escaped("chain    " + " > ".join(_hop(hop, answer) for hop in hops))
+    for step in _views(answer["groups"]):
+        if step["failed"] and step["member"]:
+            yield escaped(f"group    {step['group']}: {step['member']} failed: {step['why']}")
+            continue
+        taken = step["member"] or "nobody"
+        yield escaped(f"group    {step['group']} takes {taken}: {step['why']}")
+        for line in member_lines(_views(step["members"]), str(step["member"]), ""):
+            yield f"         {line}"
     if answer["guarded"] and hops:
         yield "guarded  it came from beyond this host: this host's own addresses are closed to it"
     if answer["note"]:
@@ -129,15 +138,20 @@ def _split(text: str, port: int | None) -> tuple[str, int]:
     return target.host, port or target.port
 
 
-async def _inquired(config: Config, flow: Flow) -> View:
+async def _inquired(config: Config, flow: Flow, where: str | None) -> View:
     from byway.api.why import inquire
+    from byway.cli.select import choices_of
     from byway.config import judge_of
     from byway.dns import SystemResolver
     from byway.facts import Finder
 
     resolver = SystemResolver()
     try:
-        return await inquire(config, judge_of(config), Finder(resolver), flow)
+
+        def live() -> Mapping[str, dict[str, object]]:
+            return choices_of(where, flow)
+
+        return await inquire(config, judge_of(config), Finder(resolver), flow, live)
     finally:
         resolver.close()
 

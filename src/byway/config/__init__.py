@@ -7,7 +7,15 @@ problem and its exact place. On config time.
 from byway.config.changes import changes
 from byway.config.compile import judge_of
 from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry, UrlSet
+from byway.config.crosscheck import without_udp
 from byway.config.find import find, places
+from byway.config.groups import (
+    BalanceGroup,
+    FallbackGroup,
+    FastestGroup,
+    GroupConfig,
+    SelectGroup,
+)
 from byway.config.invite import invitations
 from byway.config.links import is_link, read_link, write_link
 from byway.config.load import default, from_links, load, load_text
@@ -34,19 +42,24 @@ from byway.config.model import (
     User,
 )
 from byway.config.pac import pac_file
+from byway.config.problems import nearest
 from byway.config.report import Report, check_report
 from byway.config.schema import schema, schema_text
 from byway.config.sets import OpenSets, open_sets
 from byway.config.values import UnixPath
 
 __all__ = [
+    "BalanceGroup",
     "ClientTls",
     "Conditions",
     "Config",
     "Control",
     "DirectOutbound",
+    "FallbackGroup",
+    "FastestGroup",
     "FileSet",
     "ForwardInbound",
+    "GroupConfig",
     "HttpInbound",
     "HttpOutbound",
     "InboundConfig",
@@ -58,6 +71,7 @@ __all__ = [
     "OutboundConfig",
     "Report",
     "RuleEntry",
+    "SelectGroup",
     "ServerTls",
     "ShadowsocksInbound",
     "ShadowsocksOutbound",
@@ -78,11 +92,13 @@ __all__ = [
     "judge_of",
     "load",
     "load_text",
+    "nearest",
     "open_sets",
     "pac_file",
     "places",
     "read_link",
     "schema",
     "schema_text",
+    "without_udp",
     "write_link",
 ]

@@ -27,6 +27,7 @@ def _all(old: Config, new: Config) -> Iterator[str]:
             yield f"~ geo.{key}: the file has changed"
     yield from _named("inbound", old.inbounds, new.inbounds)
     yield from _named("outbound", old.outbounds, new.outbounds)
+    yield from _named("group", old.groups, new.groups)
     yield from _named("set", old.sets, new.sets)
     yield from _rules(old, new)
 

@@ -15,6 +15,13 @@ from pydantic_core import ErrorDetails
 
 from byway.config import crosscheck
 from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry, SetConfig, UrlSet
+from byway.config.groups import (
+    BalanceGroup,
+    FallbackGroup,
+    FastestGroup,
+    GroupConfig,
+    SelectGroup,
+)
 from byway.config.links import is_link, read_link
 from byway.config.model import (
     RESERVED,
@@ -70,6 +77,12 @@ SETS: Mapping[str, type[SetConfig]] = {
     "url": UrlSet,
 }
 _TOLD_BY = {"items": "inline", "path": "file", "url": "url"}  # a set's key that tells its type
+GROUPS: Mapping[str, type[GroupConfig]] = {
+    "select": SelectGroup,
+    "fastest": FastestGroup,
+    "fallback": FallbackGroup,
+    "balance": BalanceGroup,
+}
 
 S = TypeVar("S", bound=Section)
 
@@ -116,6 +129,7 @@ class _Checker:
         self._read_links()
         outbounds = self._named("outbounds", "outbound", OUTBOUNDS)
         outbounds.setdefault("direct", DirectOutbound(type="direct"))
+        groups = self._named("groups", "group", GROUPS)
         sets = self._named("sets", "set", SETS)
         rules = self._rules()
         crosscheck.check(self._root, self._problems, self._links)
@@ -127,6 +141,7 @@ class _Checker:
             inbounds=inbounds,
             outbounds=outbounds,
             geo=geo or Geo(),
+            groups=groups,
             sets=sets,
             rules=rules,
         )
@@ -145,7 +160,7 @@ class _Checker:
         """The line of each named entry."""
         return {
             (section, name): entry.line
-            for section in ("inbounds", "outbounds", "sets")
+            for section in ("inbounds", "outbounds", "groups", "sets")
             if (node := self._root.get(section)) is not None and isinstance(node.content, dict)
             for name, entry in node.content.items()
         }
@@ -224,7 +239,7 @@ class _Checker:
         return kinds[kind]
 
     def _read_links(self) -> None:
-        """Put outbounds in place of links: in `outbounds`, in `via`, and in the rules."""
+        """Put outbounds in place of links: in `outbounds`, in `via`, in groups and in rules."""
         content = self._root.content
         if not isinstance(content, dict):
             return
@@ -243,6 +258,14 @@ class _Checker:
         sets = self._root.get("sets")
         for name, entry in sets.content.items() if sets and isinstance(sets.content, dict) else ():
             self._link_as_name(("sets", name, "via"), entry.value.get("via"), outbounds.content)
+        groups = self._root.get("groups")
+        if groups is not None and isinstance(groups.content, dict):
+            for name, entry in groups.content.items():
+                members, path = entry.value.get("members"), ("groups", name)
+                for at, item in enumerate(members.items() if members is not None else []):
+                    self._link_as_name((*path, "members", at), item, outbounds.content)
+                default = entry.value.get("default")
+                self._link_as_name((*path, "default"), default, outbounds.content)
         rules = self._root.get("rules")
         if rules is not None and isinstance(rules.content, list):
             for at, rule in enumerate(rules.content):

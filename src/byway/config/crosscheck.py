@@ -31,12 +31,13 @@ _CLOSED = ("shadowsocks", "trojan")  # nobody without a password passes, or has 
 
 def check(root: Node, problems: Problems, links: Set[str]) -> None:
     """Note every error between the parts. `links` are outbounds that nobody named."""
-    inbounds, outbounds, rules = (
+    inbounds, outbounds, groups, rules = (
         _entries(root, "inbounds"),
         _entries(root, "outbounds"),
+        _entries(root, "groups"),
         root.get("rules"),
     )
-    ways = dict.fromkeys(name for name in (*outbounds, "direct") if name not in links)
+    ways = dict.fromkeys(name for name in (*outbounds, *groups, "direct") if name not in links)
     ways_of_rules = ways | dict.fromkeys(VERDICTS)
     for name, node in inbounds.items():
         _users(("inbounds", name), node, problems)
@@ -47,9 +48,12 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
         _credentials(("outbounds", name), node, problems)
         encryption.check_outbound(("outbounds", name), node, problems)
         _way(("outbounds", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
-    _loops(outbounds, problems)
     for name, node in _entries(root, "sets").items():
         _way(("sets", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
+    others = {*outbounds, "direct"} - links
+    for name, node in groups.items():
+        _group(name, node, others, ways, links, problems)
+    _loops(outbounds, groups, problems)
     if rules is not None and isinstance(rules.content, list):
         users = dict.fromkeys(user for node in inbounds.values() for user in _user_names(node))
         known: dict[str, Collection[str]] = {
@@ -77,7 +81,7 @@ def warn(config: Config, problems: Problems) -> None:
         problems.warn(("rules", at), f"never reached: the rule in line {line} matches all of it")
     for at, rule in enumerate(config.rules):
         if rule.enabled and rule.network == (Network.UDP,) and rule.way not in VERDICTS:
-            for hop in _chain(config, rule.way):
+            for hop in without_udp(config, rule.way):
                 problems.warn(
                     ("rules", at, "to"),
                     f"this rule is about UDP, which {shown(hop)} cannot carry",
@@ -274,26 +278,69 @@ def _geo(path: Path, rule: Node, section: Node | None, problems: Problems) -> No
             problems.add((*path, key), f"there is no geo.{word}", hint, at_key=True)
 
 
-def _loops(outbounds: dict[str, Node], problems: Problems) -> None:
-    """`via` must lead out; each loop is told once, where it is closed."""
-    via = {}
+def _group(
+    name: str,
+    group: Node,
+    others: Collection[str],
+    ways: Collection[str],
+    links: Set[str],
+    problems: Problems,
+) -> None:
+    """A name of its own, and members that are there, each of them once."""
+    path: Path = ("groups", name)
+    if name in others:
+        line = problems.line(("outbounds", name))
+        where = f", in line {line}" if line else ""
+        hint = "groups and outbounds share their names"
+        problems.add(path, f"there is an outbound {shown(name)} already{where}", hint, at_key=True)
+    members, names = group.get("members"), list[str]()
+    for at, item in enumerate(members.items() if members is not None else []):
+        where_at = (*path, "members", at)
+        _way(where_at, item, ways, links, problems, VERDICTS)
+        if isinstance(item.content, str) and item.content in names:
+            problems.add(where_at, f"{shown(item.content)} is a member already")
+        names.append(str(item.content))
+    default = group.get("default")
+    if names and default is not None and str(default.content) not in names:
+        word = str(default.content)
+        hint = problems.suggestion(word, names)
+        problems.add((*path, "default"), f"{shown(word)} is no member", hint)
+
+
+def _loops(outbounds: dict[str, Node], groups: dict[str, Node], problems: Problems) -> None:
+    """`via` and `members` must lead out; each loop is told once, where it is closed."""
+    leads: dict[str, list[tuple[str, Path]]] = {}
     for name, node in outbounds.items():
         way = node.get("via")
         if way is not None and isinstance(way.content, str):
-            via[name] = way.content
+            leads[name] = [(way.content, ("outbounds", name, "via"))]
+    for name, node in groups.items():
+        members = node.get("members")
+        leads[name] = [
+            (str(item.content), ("groups", name, "members", at))
+            for at, item in enumerate(members.items() if members is not None else [])
+        ]
     done: set[str] = set()
-    for start in via:
-        seen: list[str] = []
-        name = start
-        while name in via and name not in done and name not in seen:
-            seen.append(name)
-            name = via[name]
-        if name in seen:
-            loop = [*seen[seen.index(name) :], name]
-            message = f"the chain never leaves: {' -> '.join(loop)}"
-            hint = "the last hop of a chain has no via"
-            problems.add(("outbounds", loop[-2], "via"), message, hint)
-        done.update(seen)
+    for start in leads:
+        if start in done:
+            continue
+        trail = {start: iter(leads[start])}  # in the order of the way from the start to here
+        while trail:
+            name = next(reversed(trail))
+            for further, path in trail[name]:
+                if further in trail:
+                    way_back = list(trail)
+                    loop = [*way_back[way_back.index(further) :], further]
+                    hint = "the last hop of a chain has no via"
+                    if path[0] == "groups":
+                        hint = "a group cannot be reached through itself"
+                    problems.add(path, f"the chain never leaves: {' -> '.join(loop)}", hint)
+                elif further in leads and further not in done:
+                    trail[further] = iter(leads[further])
+                    break
+            else:
+                done.add(name)
+                del trail[name]
 
 
 def _order(rules: Sequence[Node], problems: Problems) -> None:
@@ -322,10 +369,15 @@ def _order(rules: Sequence[Node], problems: Problems) -> None:
         problems.add(("rules", len(rules) - 1), "the last rule must be otherwise", hint)
 
 
-def _chain(config: Config, name: str) -> Iterator[str]:
+def without_udp(config: Config, name: str) -> Iterator[str]:
     """The hops of a way that carry no UDP."""
     way: str | None = name
     while way is not None:
+        if way in config.groups:
+            members = config.groups[way].members
+            if all(any(without_udp(config, member)) for member in members):
+                yield way
+            return
         outbound = config.outbounds[way]
         if isinstance(outbound, HttpOutbound | ShadowsocksOutbound | TrojanOutbound) or (
             isinstance(outbound, SocksOutbound) and outbound.version != "5"

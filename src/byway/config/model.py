@@ -12,6 +12,7 @@ from pydantic import Field, PrivateAttr
 
 from byway.config.conditions import RuleEntry, SetConfig
 from byway.config.control import ControlSocket, MetricsAddress
+from byway.config.groups import GroupConfig
 from byway.config.section import Section
 from byway.config.values import (
     Alpn,
@@ -329,6 +330,8 @@ class Config(Section):
     outbounds: dict[str, OutboundConfig] = Field(default={})
     """The ways out, by name; `direct` always exists. A link may stand in place of a mapping."""
     geo: Geo = Field(default_factory=Geo)
+    groups: dict[str, GroupConfig] = Field(default={})
+    """Outbounds that choose among others, by name; a group stands wherever an outbound may."""
     sets: dict[str, SetConfig] = Field(default={})
     """Lists that rules ask for, by name."""
     rules: tuple[RuleEntry, ...] = ()
@@ -351,7 +354,7 @@ class Config(Section):
         return self._world
 
     def line(self, section: str, name: str) -> int:
-        """The line of an entry of `inbounds`, `outbounds` or `sets`; 0 where it has none."""
+        """The line of an entry of `inbounds`, `outbounds`, `groups` or `sets`; 0: it has none."""
         return self._lines.get((section, name), 0)
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import cast
 
-from byway.config import conditions, model
+from byway.config import conditions, groups, model
 from byway.config.conditions import Conditions
 from byway.config.links import SCHEMES
 from byway.config.model import RESERVED, Config
@@ -35,7 +35,7 @@ def schema() -> Schema:
     _part(_part(definitions, "Log"), "properties")["file"] = _or_null(
         _part(_part(_part(definitions, "Log"), "properties"), "file")
     )
-    for section in ("inbounds", "outbounds", "sets"):
+    for section in ("inbounds", "outbounds", "groups", "sets"):
         _part(sections, section)["propertyNames"] = {
             "pattern": NAME_PATTERN,
             "not": {"enum": list(RESERVED)},
@@ -68,15 +68,22 @@ def schema_text() -> str:
 def _describe(made: Schema, definitions: Schema) -> None:
     """Give each key the text that stands below its field in the model."""
     texts: dict[str, dict[str, str]] = {}
-    for module in (model, conditions):
+    for module in (model, conditions, groups):
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, ast.ClassDef):
                 texts[node.name] = dict(_texts_below_fields(node))
     for name, part in [*definitions.items(), ("Config", made)]:
-        for owner in (getattr(model, name, None) or getattr(conditions, name)).__mro__:
+        for owner in _named(name).__mro__:
             for key, text in texts.get(owner.__name__, {}).items():
                 properties = _part(cast(Schema, part), "properties")
                 _part(properties, key.removesuffix("_"))["description"] = text
+
+
+def _named(name: str) -> type:
+    """A section by the name of its class."""
+    modules = (model, conditions, groups)
+    found = next(module for module in modules if hasattr(module, name))
+    return cast(type, getattr(found, name))
 
 
 def _texts_below_fields(owner: ast.ClassDef) -> Iterator[tuple[str, str]]:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TypeVar
 
 from byway.engine import DialOptions, Engine, ListenOptions
 from byway.errors import Reason, Refused, Unreachable, reason_of
-from byway.flow import Network, Target
-from byway.interfaces import Binding, Datagrams, Listener, Resolver, Stream
+from byway.flow import Flow, Network, Target
+from byway.interfaces import Binding, Datagrams, Listener, Outbound, Resolver, Stream
 from byway.outbounds import guard
+from byway.trail import Trail
 
 MOST_ADDRESSES = 16  # of one name are tried; no honest name needs more within a dial's time
+
+
+T = TypeVar("T")
 
 
 class Direct:
     """The way out that is this host. `guarded` closes it to the host's own addresses."""
 
     networks = frozenset(Network)
+    here = True
+    chooses = False
 
     def __init__(
         self,
@@ -40,6 +47,12 @@ class Direct:
     def guarded(self) -> Direct:
         """The same way, closed to loopback, link-local, metadata and this host's own addresses."""
         return self._guarded
+
+    def lead(
+        self, flow: Flow, dial: Callable[[Outbound], Coroutine[None, None, T]], trail: Trail
+    ) -> Coroutine[None, None, T]:
+        """Dial by this host."""
+        return dial(self)
 
     async def connect(self, target: Target) -> Stream:
         """A TCP connection to the target. Raises Refused (guard) or Unreachable."""

@@ -7,14 +7,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Protocol, TypeVar
 
 from byway.errors import PeerError, Reason, Refused, Unreachable
-from byway.flow import Network, Target
+from byway.flow import Flow, Network, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Resolver, Stream
 from byway.outbounds import guard
-from byway.outbounds.direct import Direct
+from byway.trail import Trail
 
 Layer = Callable[[Stream], Awaitable[Stream]]
 T = TypeVar("T")
@@ -41,6 +41,8 @@ class Dialect(Protocol):
 class Proxy:
     """The way out through one proxy server. Errors name the hop that failed."""
 
+    here = False
+
     def __init__(
         self,
         name: str,
@@ -53,7 +55,9 @@ class Proxy:
         closed: bool = False,
     ) -> None:
         self.name = name
-        self.chain = (name,) if isinstance(via, Direct) else (*via.chain, name)
+        only_here = via.here and not via.chain[1:]
+        self.chain = (name,) if only_here else (*via.chain, name)
+        self.chooses = via.chooses
         self.networks = dialect.networks & via.networks
         self._server = server
         self._via = via
@@ -62,6 +66,7 @@ class Proxy:
         self._layers = tuple(layers)
         self._own = own
         self._closed = closed
+        self._over: dict[Outbound, Proxy] = {}  # by the way that a group in `via` led to
         self._guarded = (
             self
             if closed
@@ -71,6 +76,31 @@ class Proxy:
     def guarded(self) -> Proxy:
         """The same way, closed to addresses of this host; names are the proxy's to resolve."""
         return self._guarded
+
+    def lead(
+        self, flow: Flow, dial: Callable[[Outbound], Coroutine[None, None, T]], trail: Trail
+    ) -> Coroutine[None, None, T]:
+        """Dial by this proxy, over the way by which its server is reached."""
+        if not self.chooses:
+            return dial(self)
+        return self._via.lead(flow.toward(self._server), lambda via: dial(self._by(via)), trail)
+
+    def _by(self, via: Outbound) -> Proxy:
+        """This proxy over one way. The same way gives the same object, so that what depends on it
+        (kept connections, associations) is found again."""
+        made = self._over.get(via)
+        if made is None:
+            made = self._over[via] = Proxy(
+                self.name,
+                self._server,
+                via,
+                self._dialect,
+                self._resolver,
+                self._layers,
+                self._own,
+                self._closed,
+            )
+        return made
 
     async def connect(self, target: Target) -> Stream:
         """A stream to the target. Raises Unreachable, Refused or PeerError."""
@@ -147,7 +177,7 @@ class Proxy:
 
     def _seen_as(self, stream: Stream) -> Target:
         """The server as it was really reached, where this host itself reached it."""
-        if isinstance(self._via, Direct):
+        if self._via.here:
             return stream.info.remote or self._server
         return self._server
 

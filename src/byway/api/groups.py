@@ -1,0 +1,139 @@
+"""Groups as plain data: what they know of their members, and which one a flow would take.
+
+For a running Byway its own choosers are asked; without one, choosers that have seen nothing yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from byway.api.message import Denied
+from byway.config import Config, nearest, without_udp
+from byway.flow import Flow, Network, Target
+from byway.outbounds.chooser import Chooser, Select, Standing
+from byway.outbounds.roster import Roster
+from byway.trail import Rank, State, Step
+from byway.ways import chooser_of
+
+View = dict[str, object]
+
+ANYONE = Flow(0, Network.TCP, "", None, Target("", 0))
+"""A flow that says nothing of itself, for whoever asks what a group would do."""
+
+
+def group_view(chooser: Chooser, flows: Mapping[str, int]) -> View:
+    """One group: its members with their scores, and the one that it would take now, and why."""
+    now = chooser.clock()
+    step = taken(chooser, ANYONE)
+    return {
+        "name": chooser.name,
+        "type": chooser.kind,
+        "taken": step.member or None,
+        "why": step.told,
+        "used": None if chooser.used is None else round(now - chooser.used, 3),
+        "flows": flows.get(chooser.name, 0),
+        "members": [rank_view(rank, now) for rank in chooser.ranking(Network.TCP)],
+    }
+
+
+def step_view(step: Step, now: float) -> View:
+    """What a group did, or would do, for a flow."""
+    return {
+        "group": step.group,
+        "member": step.member,
+        "why": step.told,
+        "failed": step.failed,
+        "members": [rank_view(rank, now) for rank in step.ranking],
+    }
+
+
+def rank_view(rank: Rank, now: float) -> View:
+    """A member with its score. Times are seconds; `back` from now on."""
+    delay = None if rank.dial is None else rank.dial + (rank.answer or 0.0)
+    return {
+        "name": rank.member,
+        "state": "new" if not rank.is_known else rank.state.name.lower(),
+        "delay": None if delay is None else round(delay, 4),
+        "dial": None if rank.dial is None else round(rank.dial, 4),
+        "failures": rank.failures,
+        "back": round(max(rank.back - now, 0.0), 1) if rank.state is State.OUT else 0.0,
+        "error": rank.why if rank.failures else "",
+    }
+
+
+def taken(chooser: Chooser, flow: Flow) -> Step:
+    """The step that a group would take for a flow; without a member where none can carry it."""
+    ranking = chooser.ranking(flow.network)
+    for member, told in chooser.turns(flow, peek=True):
+        return Step(chooser.name, member, told, ranking=ranking)
+    told = f"no member carries {flow.network.value.upper()}"
+    return Step(chooser.name, "", told, failed=True, ranking=ranking)
+
+
+def choices(choosers: Mapping[str, Chooser], flow: Flow) -> dict[str, View]:
+    """What each group would do for a flow."""
+    return {
+        name: step_view(taken(chooser, flow), chooser.clock()) for name, chooser in choosers.items()
+    }
+
+
+def asked_flow(question: object) -> Flow:
+    """The flow that a question describes. Raises Denied."""
+    asked = question if isinstance(question, dict) else {}
+    try:
+        network = Network(asked.get("network", "tcp"))
+        source = asked.get("source")
+        came = None if source in (None, "unix") else Target.parse(str(source))
+        return Flow(0, network, "", came, Target.parse(str(asked.get("target"))))
+    except ValueError as error:
+        raise Denied(400, f"not a flow: {error}", "target, network and source are asked") from error
+
+
+def asked_choice(choosers: Mapping[str, Chooser], question: object) -> tuple[str, str]:
+    """The group and the member that somebody chose. Raises Denied."""
+    asked = question if isinstance(question, dict) else {}
+    group, member = asked.get("group"), asked.get("member")
+    if not isinstance(group, str) or not isinstance(member, str):
+        raise Denied(400, "a group and a member are asked")
+    chooser = choosers.get(group)
+    if chooser is None:
+        raise Denied(404, f"there is no group {group!r}", nearest_hint(group, list(choosers)))
+    if not isinstance(chooser, Select):
+        selects = [name for name, one in choosers.items() if isinstance(one, Select)]
+        hint = f"of type select: {', '.join(selects)}" if selects else "only type: select asks you"
+        raise Denied(409, f"the group {group} is of type {chooser.kind}: it chooses itself", hint)
+    if member not in chooser.members:
+        hint = nearest_hint(member, chooser.members)
+        raise Denied(404, f"the group {group} has no member {member!r}", hint)
+    return group, member
+
+
+def nearest_hint(word: str, known: Sequence[str]) -> str:
+    """The known word that may have been meant, and the known ones."""
+    near = nearest(word, known)
+    listed = f"known here: {', '.join(known)}"
+    return f"did you mean {near}? {listed}" if near else listed
+
+
+def unseen(config: Config) -> Mapping[str, Chooser]:
+    """The groups of a config as they are before the first flow."""
+    roster = Roster()
+    for name in config.outbounds:
+        roster.health(name)
+    for name in config.groups:
+        _build(config, name, roster)
+    return roster.choosers
+
+
+def _build(config: Config, name: str, roster: Roster) -> Standing:
+    if name in config.outbounds:
+        return roster.healths[name]
+    if name not in roster.choosers:
+        section = config.groups[name]
+        members = [(member, _build(config, member, roster)) for member in section.members]
+        carries = {
+            Network.TCP: [one for _, one in members],
+            Network.UDP: [one for member, one in members if not any(without_udp(config, member))],
+        }
+        roster.add(chooser_of(name, section, carries, None))
+    return roster.choosers[name]

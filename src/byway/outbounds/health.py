@@ -1,0 +1,164 @@
+"""How an outbound does, by what its dials and probes show. Pure: time and chance are passed in.
+
+A `Score` is about one network of one outbound; a `Health` holds those of an outbound, for all the
+groups it is a member of.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from byway.flow import Network
+from byway.trail import Rank, State
+
+FIRST_OUT = 2.0
+"""Seconds that a member is out after its first failure; they double with each further one."""
+
+LONGEST_OUT = 300.0
+"""Seconds that it is out at most, before it is tried again."""
+
+SPREAD = 0.2
+"""By how much of itself that time is longer or shorter by chance, lest all come back at once."""
+
+DOUBTS = 3
+"""Dials in a row that came to nothing after the server was reached count as one failure: one such
+dial is more likely its target's fault."""
+
+QUICKLY, SLOWLY = 0.5, 0.125
+"""The weight of a dial that took less, or more, than usual. A dial may be slow by its target's
+fault and never fast, so the smoothed delay stays near the fast ones."""
+
+
+class Score:
+    """What is known of one outbound's dials for one network. `began`, `now` are one clock's."""
+
+    __slots__ = (
+        "answer", "delay", "doubts", "failed", "failures", "out", "reached", "seen", "went", "why",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.delay: float | None = None  # seconds a dial takes, smoothed
+        self.answer: float | None = None  # seconds from there to the answer of a probe, smoothed
+        self.failures = 0  # in a row
+        self.doubts = 0  # in a row
+        self.out = 0.0  # until when
+        self.why = ""  # of the last failure
+        self.seen: float | None = None  # when it last went or failed
+        self.reached: float | None = None  # when its server was last reached
+        self.went = 0  # dials in all, of them well
+        self.failed = 0
+
+    def succeed(self, took: float, now: float) -> bool:
+        """A dial went well after so many seconds. Whether that changed the state."""
+        changed = self.failures > 0
+        self.delay = smoothed(self.delay, took)
+        self.failures = self.doubts = 0
+        self.out, self.seen = 0.0, now
+        self.went += 1
+        return changed
+
+    def fail(self, why: str, began: float, now: float, chance: float) -> bool:
+        """A dial that began then failed; `chance` is of 0 to 1. Whether that changed the state.
+
+        Dials that began before the last failure tell nothing new: a hundred that fail at once are
+        one failure.
+        """
+        self.failed += 1
+        self.why = why
+        known = self.seen if self.failures else None
+        self.seen = now
+        if known is not None and began <= known:
+            return False
+        self.doubts = 0
+        self.failures += 1
+        pause = min(FIRST_OUT * 2.0 ** min(self.failures - 1, 30), LONGEST_OUT)
+        self.out = now + pause * (1.0 + SPREAD * (2.0 * chance - 1.0))
+        return True
+
+    def doubt(self, why: str, began: float, now: float, chance: float) -> bool:
+        """A dial came to nothing after the server was reached. Whether that changed the state."""
+        self.doubts += 1
+        if self.doubts < DOUBTS:
+            return False
+        self.doubts = 0
+        return self.fail(why, began, now, chance)
+
+    def state(self, now: float) -> State:
+        """What it is now."""
+        if not self.failures:
+            return State.WELL
+        return State.OUT if now < self.out else State.TRIAL
+
+
+class Health:
+    """The scores of one outbound. `changed` is called whenever its state did."""
+
+    __slots__ = ("_chance", "_scores", "changed", "clock", "name", "probed", "probing")
+
+    def __init__(
+        self,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = lambda: 0.5,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.clock = clock
+        self.changed = changed
+        self.probed: float | None = None  # when it was last probed
+        self.probing = False
+        self._chance = chance
+        self._scores = {Network.TCP: Score(), Network.UDP: Score()}
+
+    def score(self, network: Network) -> Score:
+        """What is known for a network."""
+        return self._scores[network]
+
+    def reached(self) -> None:
+        """Its server was reached: what fails from here on may be somebody else's fault."""
+        self._scores[Network.TCP].reached = self.clock()
+
+    def succeeded(self, network: Network, began: float) -> None:
+        """A dial that began then went well."""
+        now = self.clock()
+        if self._scores[network].succeed(now - began, now):
+            self.changed()
+
+    def failed(self, network: Network, began: float, why: str) -> None:
+        """A dial that began then failed, by this outbound's fault."""
+        if self._scores[network].fail(why, began, self.clock(), self._chance()):
+            self.changed()
+
+    def gave_up(self, network: Network, began: float, why: str) -> None:
+        """Nobody waited any longer for a dial that began then."""
+        now, score = self.clock(), self._scores[network]
+        reached = self._scores[Network.TCP].reached
+        if reached is not None and reached >= began:
+            changed = score.doubt(why, began, now, self._chance())
+        else:
+            changed = score.fail(why, began, now, self._chance())
+        if changed:
+            self.changed()
+
+    def answered(self, took: float) -> None:
+        """A probe had its answer so many seconds after its dial."""
+        score = self._scores[Network.TCP]
+        score.answer = smoothed(score.answer, took)
+
+    def rank(self, network: Network, now: float) -> Rank:
+        """What is known of it for a network: without its TCP there is no UDP."""
+        tcp = score = self._scores[Network.TCP]
+        if network is Network.UDP and self._scores[network].state(now) >= tcp.state(now):
+            score = self._scores[network]
+        delay = tcp.delay if score.delay is None else score.delay
+        return Rank(
+            self.name, score.state(now), delay, tcp.answer, score.failures, score.out, score.why
+        )
+
+
+def smoothed(before: float | None, took: float) -> float:
+    """The smoothed delay after one more dial."""
+    if before is None:
+        return took
+    return before + (took - before) * (QUICKLY if took < before else SLOWLY)
