@@ -77,6 +77,17 @@ class Ending:
     down: int
 
 
+class Bucket(Protocol):
+    """What several flows may use together: bytes per second each way, and bytes in all."""
+
+    @property
+    def spent(self) -> bool:
+        """Whether its quota is used up."""
+
+    def charge(self, rising: bool, count: int) -> None:
+        """Count what moved past the engine: `rising` from near to far."""
+
+
 class Relay(Protocol):
     """Two ends being joined. Counters can be read at any time, also after the end."""
 
@@ -236,8 +247,9 @@ class Arrival(Protocol[FarT]):
     @property
     def flow(self) -> Flow: ...
     async def dial(self, outbound: Outbound) -> FarT: ...
-    async def relay(self, far: FarT) -> Relay:
-        """Tell the near side yes and join it to `far`. Consumes both."""
+    async def relay(self, far: FarT, buckets: Sequence[Bucket]) -> Relay:
+        """Tell the near side yes and join it to `far`, which all `buckets` hold back. Consumes
+        both."""
 
     async def refuse(self, why: BaseException | None) -> None:
         """Tell the near side no, in its own protocol; None drops it without an answer.

@@ -50,7 +50,7 @@ class Router:
             if isinstance(verdict, Via):
                 with self._dialling:
                     far = await self._dialled(arrival, outbounds[verdict.outbound], passage)
-                passage.relay = relay = await arrival.relay(far)
+                passage.relay = relay = await arrival.relay(far, ())
                 del far  # the relay has it
                 passage.reason = (await relay.wait()).reason
             elif isinstance(verdict, Reject):

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 
+use crate::bucket::{Buckets, Direction, Spent, Throttle};
 use crate::failure::{Failure, Outcome};
 use crate::stream::{SCRATCH, Stream, Want};
 
@@ -41,6 +42,7 @@ pub struct BodyMove {
     step: Step,
     moved: u64,
     meter: Arc<AtomicU64>,
+    throttle: Option<Box<Throttle>>,
 }
 
 /// How many steps one poll may take, so that a fast body leaves its loop to others now and then.
@@ -60,7 +62,22 @@ impl BodyMove {
             step,
             moved: 0,
             meter,
+            throttle: None,
         }
+    }
+
+    /// Let it draw from these. It must then be polled on a thread with timers.
+    #[must_use]
+    pub fn drawing(mut self, buckets: &Buckets, direction: Direction) -> Self {
+        self.throttle = Throttle::new(buckets, direction);
+        self
+    }
+
+    /// Whether it waits for its turn.
+    pub fn waits(&self) -> bool {
+        self.throttle
+            .as_ref()
+            .is_some_and(|throttle| throttle.waits())
     }
 
     /// Go on. Ready with the payload bytes moved when the body is through and handed to the socket.
@@ -152,6 +169,10 @@ impl BodyMove {
         }
         let n =
             usize::try_from(left).map_or(source.unread.len(), |left| left.min(source.unread.len()));
+        let n = match &mut self.throttle {
+            None => n,
+            Some(throttle) => ready!(poll_booked(cx, throttle, n))?,
+        };
         // What could not be sent is kept by the sink, and sent before much more is read.
         let sent = sink.write_now(cx, &source.unread[..n]);
         source.unread.advance(n);
@@ -175,6 +196,20 @@ impl BodyMove {
             sink.start_write(data);
         }
     }
+}
+
+/// How much of so many bytes may go on its way.
+fn poll_booked(cx: &mut Context<'_>, throttle: &mut Throttle, n: usize) -> Poll<Outcome<usize>> {
+    if throttle.booked() == 0 {
+        match ready!(throttle.poll_room(cx, n)) {
+            Ok(room) => throttle.took(room),
+            Err(Spent) => return Poll::Ready(Err(Failure::Spent)),
+        }
+    }
+    ready!(throttle.poll_turn(cx));
+    let booked = throttle.booked();
+    throttle.gone();
+    Poll::Ready(Ok(booked))
 }
 
 /// One line without its CRLF. A bare LF or CR inside is an attack or a mistake; both end the flow.

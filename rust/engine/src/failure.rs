@@ -17,6 +17,8 @@ pub enum Failure {
     Peer(&'static str),
     /// A TLS handshake failed (`PeerError`); whether because the other side does not speak TLS at all.
     Tls(String, bool),
+    /// A quota is used up (`Refused`).
+    Spent,
     /// More bytes than the caller allows (`ValueError`).
     TooLong,
     /// The handle was used up, closed, or the engine is shut (`EngineError`).

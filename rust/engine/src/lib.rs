@@ -2,9 +2,10 @@
 //! no configuration and no names, and nothing of Python.
 //!
 //! Read in this order: `reactor` (the threads), `completion` (how results leave), `stream`, `listen`
-//! and `dial` (how streams come to be), `relay` (where they spend their lives), `body`, `datagrams`.
+//! and `dial` (how streams come to be), `relay` (where they spend their lives), `bucket` (how fast), `body`, `datagrams`.
 
 pub mod body;
+pub mod bucket;
 pub mod completion;
 pub mod datagrams;
 pub mod dial;

@@ -56,9 +56,9 @@ impl Pipe {
         self.held
     }
 
-    /// Move bytes from a socket into the pipe; 0 at the socket's end.
-    pub fn fill(&mut self, from: BorrowedFd<'_>) -> io::Result<usize> {
-        let moved = splice(from, None, &self.writer, None, CAPACITY, flags())?;
+    /// Move at most so many bytes from a socket into the pipe; 0 at the socket's end.
+    pub fn fill(&mut self, from: BorrowedFd<'_>, most: usize) -> io::Result<usize> {
+        let moved = splice(from, None, &self.writer, None, most, flags())?;
         self.held += moved;
         Ok(moved)
     }

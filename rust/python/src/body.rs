@@ -48,7 +48,7 @@ pub async fn move_body(
         let moving = poll_fn(|cx| poll_between(cx, &source, &sink, &mut body));
         match timeout(idle, moving).await {
             Ok(outcome) => return outcome,
-            Err(_) if meter.load(Ordering::Relaxed) != before => {}
+            Err(_) if meter.load(Ordering::Relaxed) != before || body.waits() => {}
             Err(_) => return Err(Failure::TimedOut),
         }
     }

@@ -8,6 +8,7 @@ use byway_engine::datagrams::{Ask as CoreAsk, Asks, FarHandle, PacketListener as
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
+use crate::bucket::{Bucket, drawn};
 use crate::failure::misuse;
 use crate::ops::{Arrived, Done, Hub, Slot, fail};
 use crate::relay::Relay;
@@ -129,6 +130,7 @@ impl PacketListener {
             ("full", stats.full),
             ("congested", stats.congested),
             ("unsendable", stats.unsendable),
+            ("limited", stats.limited),
             ("gro", stats.gro.into()),
             ("gso", stats.gso.into()),
         ]
@@ -188,6 +190,7 @@ impl Ask {
         far: &Bound<'_, Datagrams>,
         host: &str,
         port: u16,
+        buckets: Vec<Py<Bucket>>,
     ) -> PyResult<Relay> {
         self.hub.check(py)?;
         let far = far.get().share(py)?;
@@ -197,7 +200,7 @@ impl Ask {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let ask = ask.ok_or_else(|| misuse(py, "the ask was answered already"))?;
-        let (token, gauge) = Relay::place(&self.hub);
+        let (token, gauge) = Relay::place(&self.hub, drawn(&buckets));
         let relay = Relay::new(&self.hub, token, Arc::clone(&gauge));
         let completions = Arc::clone(&self.hub.completions);
         let done = move |end| completions.push(Event::Done(token, Done::Relayed(Ok(end))));

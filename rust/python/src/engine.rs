@@ -21,6 +21,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::body::{Meter, move_body};
+use crate::bucket::{Bucket, direction, drawn};
 use crate::datagrams::{Datagrams, PacketListener, place};
 use crate::failure::to_python;
 use crate::layers::{self, ChunkedArgs, TlsClient, TlsServer};
@@ -142,13 +143,14 @@ impl Engine {
         near: &Bound<'_, Stream>,
         far: &Bound<'_, Stream>,
         idle: f64,
+        buckets: Vec<Py<Bucket>>,
     ) -> PyResult<Relay> {
         self.hub.check(py)?;
         let far = far.get().consume(py)?;
         let near = near.get().consume(py)?;
         let home = near.home;
         let idle = seconds(idle);
-        let (token, gauge) = Relay::place(&self.hub);
+        let (token, gauge) = Relay::place(&self.hub, drawn(&buckets));
         let running = Arc::clone(&gauge);
         let completions = Arc::clone(&self.hub.completions);
         let relay = Run::new(*near, *far, home, idle, running);
@@ -285,6 +287,8 @@ impl Engine {
         dechunk: bool,
         idle: f64,
         meter: &Bound<'_, Meter>,
+        buckets: Vec<Py<Bucket>>,
+        rising: bool,
     ) -> PyResult<Dialling> {
         let cells = (Arc::clone(&source.get().cell), Arc::clone(&sink.get().cell));
         if Arc::ptr_eq(&cells.0, &cells.1) {
@@ -301,7 +305,8 @@ impl Engine {
             }
         };
         let meter = Arc::clone(&meter.get().count);
-        let body = BodyMove::new(framing, Arc::clone(&meter));
+        let body =
+            BodyMove::new(framing, Arc::clone(&meter)).drawing(&drawn(&buckets), direction(rising));
         let home = self.hub.home_of_last_read();
         let moving = move_body(cells.0, cells.1, body, seconds(idle), meter);
         let started = self.spawn(py, home, moving, Done::Moved)?;

@@ -1,6 +1,7 @@
 //! One match maps the engine's failures to Python's exceptions.
 
 use byway_engine::failure::Failure;
+use byway_engine::relay::QUOTA;
 use pyo3::exceptions::{PyEOFError, PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -25,6 +26,7 @@ pub fn to_python(py: Python<'_>, failure: Failure) -> PyErr {
         Failure::TimedOut => PyTimeoutError::new_err("timed out"),
         Failure::Peer(text) => ours(py, "PeerError", text.to_owned()),
         Failure::Tls(text, _) => ours(py, "PeerError", format!("TLS: {text}")),
+        Failure::Spent => ours(py, "Refused", QUOTA.to_owned()),
         Failure::TooLong => PyValueError::new_err("more bytes than allowed before the mark"),
         Failure::Misuse(text) => ours(py, "EngineError", text.to_owned()),
         Failure::Panicked(text) => ours(py, "EngineError", format!("the engine panicked: {text}")),
@@ -38,8 +40,13 @@ pub fn misuse(py: Python<'_>, text: &'static str) -> PyErr {
 
 fn ours(py: Python<'_>, class: &'static str, text: String) -> PyErr {
     static PEER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static REFUSED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     static ENGINE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    let cell = if class == "PeerError" { &PEER } else { &ENGINE };
+    let cell = match class {
+        "PeerError" => &PEER,
+        "Refused" => &REFUSED,
+        _ => &ENGINE,
+    };
     match cell.import(py, "byway.errors", class) {
         Ok(class) => PyErr::from_type(class.clone(), (text,)),
         Err(error) => error,

@@ -7,6 +7,7 @@
 )]
 
 mod body;
+mod bucket;
 mod datagrams;
 mod engine;
 mod failure;
@@ -28,6 +29,7 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<body::Meter>()?;
+    module.add_class::<bucket::Bucket>()?;
     module.add_class::<listener::Listener>()?;
     module.add_class::<relay::Relay>()?;
     module.add_class::<sets::SetLists>()?;

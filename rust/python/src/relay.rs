@@ -4,6 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use byway_engine::bucket::Buckets;
 use byway_engine::completion::Token;
 use byway_engine::failure::Outcome;
 use byway_engine::relay::{End, Gauge};
@@ -22,9 +23,9 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Reserve a place for a relay that is about to start.
-    pub fn place(hub: &Hub) -> (Token, Arc<Gauge>) {
-        (hub.slots.reserve(), Arc::new(Gauge::default()))
+    /// Reserve a place for a relay that is about to start, and draws from these.
+    pub fn place(hub: &Hub, buckets: Buckets) -> (Token, Arc<Gauge>) {
+        (hub.slots.reserve(), Arc::new(Gauge::limited(buckets)))
     }
 
     pub fn new(hub: &Arc<Hub>, token: Token, gauge: Arc<Gauge>) -> Self {

@@ -4,7 +4,7 @@ In come addresses, options and streams; out go streams, relays and counters. Not
 config, a name or a rule. Its clock is flow time: a few calls per flow, none per chunk or packet.
 """
 
-from byway._engine import Meter
+from byway._engine import Bucket, Meter
 from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketListener
 from byway.engine.engine import Engine
 from byway.engine.layers import (
@@ -23,6 +23,7 @@ from byway.engine.stream import EngineListener, EngineStream, TlsInfo
 
 __all__ = [
     "Body",
+    "Bucket",
     "DialOptions",
     "Engine",
     "EngineDatagrams",

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 
 from byway import _engine
-from byway.engine.relay import EngineRelay
+from byway.engine.relay import EngineRelay, raw_buckets
 from byway.errors import EngineError
 from byway.flow import Target
-from byway.interfaces import Datagrams
+from byway.interfaces import Bucket, Datagrams
 
 
 class EngineDatagrams:
@@ -49,10 +49,12 @@ class PacketAsk:
         host, port, packed = raw.target
         self.target = Target(host, port) if packed is None else Target.from_packed(packed, port)
 
-    def relay(self, far: Datagrams, target: Target) -> EngineRelay:
-        """Let it go by `far` to `target`, as located. Packets that waited go first. `far` is shared
-        by the session's targets, not consumed. Raises EngineError when answered before."""
-        return EngineRelay(self._raw.relay(raw_datagrams(far), target.host, target.port))
+    def relay(self, far: Datagrams, target: Target, buckets: Sequence[Bucket] = ()) -> EngineRelay:
+        """Let it go by `far` to `target`, as located. Packets that waited go first; those faster
+        than the buckets allow are dropped. `far` is shared by the session's targets, not consumed.
+        Raises EngineError when answered before."""
+        raw = self._raw.relay(raw_datagrams(far), target.host, target.port, raw_buckets(buckets))
+        return EngineRelay(raw)
 
     def waiting(self) -> Sequence[bytes]:
         """The packets that wait for the answer, as they came; none once it was answered."""

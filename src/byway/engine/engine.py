@@ -7,12 +7,12 @@ import os
 from collections.abc import Sequence
 from typing import Literal
 
-from byway import _engine
+from byway import _engine, interfaces
 from byway._engine import Meter
 from byway.engine.datagrams import EngineDatagrams, PacketListener, raw_datagrams
 from byway.engine.layers import EngineFramings, NotTls, TlsClient, TlsServer
 from byway.engine.options import Body, DialOptions, ListenOptions, PacketOptions
-from byway.engine.relay import EngineRelay
+from byway.engine.relay import EngineRelay, raw_buckets
 from byway.engine.stream import EngineListener, EngineStream
 from byway.flow import Target
 from byway.interfaces import Datagrams, Stream
@@ -69,10 +69,17 @@ class Engine:
         one, other = self._raw.pair()
         return EngineStream(one), EngineStream(other)
 
-    def relay(self, near: Stream, far: Stream, idle: float = 300.0) -> EngineRelay:
+    def relay(
+        self,
+        near: Stream,
+        far: Stream,
+        idle: float = 300.0,
+        buckets: Sequence[interfaces.Bucket] = (),
+    ) -> EngineRelay:
         """Join two of the engine's streams, at once, in Rust. Consumes both; what was unread, held
-        or unfinished goes first. It ends when nothing has moved for `idle` seconds."""
-        return EngineRelay(self._raw.relay(_raw(near), _raw(far), idle))
+        or unfinished goes first. It ends when nothing has moved for `idle` seconds, and with the
+        reason "quota" when one of its buckets has nothing left."""
+        return EngineRelay(self._raw.relay(_raw(near), _raw(far), idle, raw_buckets(buckets)))
 
     @property
     def framings(self) -> EngineFramings:
@@ -129,16 +136,28 @@ class Engine:
         body: Body,
         idle: float = 300.0,
         meter: Meter | None = None,
+        buckets: Sequence[interfaces.Bucket] = (),
+        rising: bool = False,
     ) -> int:
         """Move one HTTP body; neither stream is consumed. Returns its payload bytes.
 
-        `meter` counts them as they go; the sink may be read meanwhile. Raises PeerError on bad
-        framing, EOFError on a short body, TimeoutError when nothing has moved for `idle` seconds,
-        OSError. After a cancel, or any of these, both streams are only good for closing.
+        `meter` counts them as they go; the sink may be read meanwhile. What it draws from its
+        buckets is `rising` or not. Raises PeerError on bad framing, EOFError on a short body,
+        TimeoutError when nothing has moved for `idle` seconds, Refused when one of its buckets has
+        nothing left, OSError. After a cancel, or any of these, both streams are only good for
+        closing.
         """
         meter = meter or Meter()
         token, future = self._raw.send_body(
-            _raw(source), _raw(sink), body.length, body.chunked, body.dechunk, idle, meter
+            _raw(source),
+            _raw(sink),
+            body.length,
+            body.chunked,
+            body.dechunk,
+            idle,
+            meter,
+            raw_buckets(buckets),
+            rising,
         )
         try:
             return await future

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from byway import _engine
 from byway.errors import EngineError
-from byway.interfaces import Ending
+from byway.interfaces import Bucket, Ending
 
 
 class EngineRelay:
@@ -45,3 +46,14 @@ class EngineRelay:
     def cut(self, reason: str) -> None:
         """End it now; `wait` returns with this reason."""
         self._raw.cut(reason)
+
+
+def raw_buckets(buckets: Sequence[Bucket]) -> Sequence[_engine.Bucket]:
+    """The extension's handles. Raises TypeError for buckets that are not the engine's."""
+    return [_raw_bucket(bucket) for bucket in buckets] if buckets else ()
+
+
+def _raw_bucket(bucket: Bucket) -> _engine.Bucket:
+    if not isinstance(bucket, _engine.Bucket):
+        raise TypeError(f"not a bucket of the engine: {bucket!r}")
+    return bucket

@@ -12,7 +12,7 @@ from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry, Means
 from byway.inbounds.listener import Address, StreamInbound
 from byway.inbounds.packets import PacketDoor
-from byway.interfaces import Carry, Outbound, Relay, Stream
+from byway.interfaces import Bucket, Carry, Outbound, Relay, Stream
 
 
 class Forward:
@@ -96,8 +96,8 @@ class _Forwarded:
     async def dial(self, outbound: Outbound) -> Stream:
         return await outbound.connect(self.flow.target)
 
-    async def relay(self, far: Stream) -> Relay:
-        return self._means.engine.relay(self._stream, far, self._means.idle)
+    async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
+        return self._means.engine.relay(self._stream, far, self._means.idle, buckets)
 
     async def refuse(self, why: BaseException | None) -> None:
         if isinstance(why, (BywayError, OSError)):

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from byway.engine import Body, Engine, EngineStream, Meter
-from byway.errors import EngineError, PeerError, reason_of
+from byway.errors import EngineError, PeerError, Reason, Refused, reason_of
 from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry, Visit
 from byway.inbounds.farewell import farewell
-from byway.interfaces import Arrival, Carry, Ending, Outbound, Relay, Stream
+from byway.interfaces import Arrival, Bucket, Carry, Ending, Outbound, Relay, Stream
 from byway.protocols import http, http_forward
 
 KEEP = 75.0  # seconds a client may think between two requests; browsers close after about that
@@ -88,9 +88,9 @@ class Exchange:
     """One request and its response: an arrival, and then the relay of itself."""
 
     __slots__ = (
-        "_answered", "_cut", "_engine", "_entry", "_far", "_far_key", "_heads_down", "_heads_up",
-        "_near", "_outgoing", "_received", "_request", "_reused", "_sent", "_talk", "_tunnel",
-        "flow", "keep",
+        "_answered", "_buckets", "_cut", "_engine", "_entry", "_far", "_far_key", "_heads_down",
+        "_heads_up", "_near", "_outgoing", "_received", "_request", "_reused", "_sent", "_talk",
+        "_tunnel", "flow", "keep",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +104,7 @@ class Exchange:
         self.flow = flow
         self.keep = False
         self._heads_up = self._heads_down = 0
+        self._buckets: Sequence[Bucket] = ()
         self._sent, self._received = Meter(), Meter()
         self._talk = talk
         self._entry = entry
@@ -131,8 +132,9 @@ class Exchange:
             far.close()
         return await outbound.connect(self.flow.target)
 
-    async def relay(self, far: Stream) -> Relay:
+    async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
         self._far = far
+        self._buckets = buckets
         return self
 
     async def refuse(self, why: BaseException | None) -> None:
@@ -168,6 +170,14 @@ class Exchange:
             if not self._cut:
                 raise
             reason = self._cut
+        except Refused as error:
+            if not any(bucket.spent for bucket in self._buckets):
+                raise
+            reason = str(error)
+            if not self._answered:
+                raise Refused(reason, Reason.LIMIT) from error
+            self._near.abort()  # half a response must not look whole
+            self._near.close()
         finally:
             if not kept and self._far is not None:
                 self._far.close()
@@ -181,6 +191,14 @@ class Exchange:
         elif self._far is not None:
             self._far.close()
             self._near.close()
+
+    def _count_head(self, head: bytes, rising: bool) -> None:
+        if rising:
+            self._heads_up += len(head)
+        else:
+            self._heads_down += len(head)
+        for bucket in self._buckets:
+            bucket.charge(rising, len(head))
 
     async def _tried(self) -> tuple[str, bool]:
         """The exchange; a kept connection that turns out dead is replaced once, where it may be."""
@@ -208,7 +226,7 @@ class Exchange:
         """The request and its response: how it ended, and whether far was kept."""
         assert self._far is not None
         await self._far.write(self._outgoing.head)
-        self._heads_up += len(self._outgoing.head)
+        self._count_head(self._outgoing.head, rising=True)
         if self._outgoing.framing.is_empty:
             incoming = await self._response(None)
             return await self._finish(incoming, None)
@@ -225,7 +243,13 @@ class Exchange:
         body = _body(self._outgoing.framing)
         try:
             await self._engine.send_body(
-                self._near, self._far, body, self._entry.means.idle, self._sent
+                self._near,
+                self._far,
+                body,
+                self._entry.means.idle,
+                self._sent,
+                self._buckets,
+                rising=True,
             )
         except PeerError as error:
             raise http.HeadError(400, f"the client sent a broken body: {error}") from error
@@ -238,7 +262,7 @@ class Exchange:
             self._answered = self._answered or bool(incoming.head)
             if incoming.head:
                 await self._near.write(incoming.head)
-                self._heads_down += len(incoming.head)
+                self._count_head(incoming.head, rising=False)
             if not incoming.is_interim:
                 return incoming
         raise http.HeadError(502, f"the server sent over {MOST_INTERIM} interim responses")
@@ -273,7 +297,12 @@ class Exchange:
         if not incoming.framing.is_empty:
             body = _body(incoming.framing)
             await self._engine.send_body(
-                self._far, self._near, body, self._entry.means.idle, self._received
+                self._far,
+                self._near,
+                body,
+                self._entry.means.idle,
+                self._received,
+                self._buckets,
             )
         if sending is not None:
             await asyncio.wait((sending,), timeout=GRACE)
@@ -291,7 +320,8 @@ class Exchange:
     async def _switched(self) -> str:
         """The protocol was switched (101): from here on it is a tunnel."""
         assert self._far is not None
-        tunnel = self._engine.relay(self._near, self._far, self._entry.means.idle)
+        idle = self._entry.means.idle
+        tunnel = self._engine.relay(self._near, self._far, idle, self._buckets)
         self._tunnel = tunnel
         ending = await tunnel.wait()
         return ending.reason

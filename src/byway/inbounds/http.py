@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 
 from byway.deadline import Deadline
@@ -12,7 +13,7 @@ from byway.flow import Flow, Network
 from byway.inbounds.entry import Entry, Means, Met, Visit
 from byway.inbounds.farewell import farewell
 from byway.inbounds.forwarding import Conversation
-from byway.interfaces import Arrival, Carry, Outbound, Relay, Stream
+from byway.interfaces import Arrival, Bucket, Carry, Outbound, Relay, Stream
 from byway.protocols import http
 
 PAC = "/proxy.pac"
@@ -98,9 +99,9 @@ class _Tunnel:
     async def dial(self, outbound: Outbound) -> Stream:
         return await outbound.connect(self.flow.target)
 
-    async def relay(self, far: Stream) -> Relay:
+    async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
         await http.grant(self._stream, self._request)
-        return self._means.engine.relay(self._stream, far, self._means.idle)
+        return self._means.engine.relay(self._stream, far, self._means.idle, buckets)
 
     async def refuse(self, why: BaseException | None) -> None:
         if why is not None:

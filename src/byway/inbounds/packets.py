@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from byway.errors import BywayError, EngineError, Unreachable
 from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry
-from byway.interfaces import Carry, Datagrams, Ending, Outbound, Relay
+from byway.interfaces import Bucket, Carry, Datagrams, Ending, Outbound, Relay
 
 if TYPE_CHECKING:
     from byway.engine import PacketAsk, PacketListener
@@ -152,14 +152,13 @@ class PacketArrival:
             raise
         return far
 
-    async def relay(self, far: Datagrams) -> Relay:
+    async def relay(self, far: Datagrams, buckets: Sequence[Bucket]) -> Relay:
         way = self._way
         assert way is not None
         if self._door.closed:
             raise BywayError(ENDED)
-        relay = _PacketRelay(
-            self._ask.relay(way.ready.result().bare, self._located), self._door, way
-        )
+        inner = self._ask.relay(way.ready.result().bare, self._located, buckets)
+        relay = _PacketRelay(inner, self._door, way)
         self._way = None  # the relay's now
         return relay
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from byway.deadline import Deadline
@@ -10,7 +11,7 @@ from byway.errors import BywayError
 from byway.flow import Flow, Network
 from byway.inbounds.entry import Entry, Means, Met, Visit
 from byway.inbounds.silence import greeted
-from byway.interfaces import Carry, Outbound, Relay, Stream
+from byway.interfaces import Bucket, Carry, Outbound, Relay, Stream
 from byway.protocols.shadowsocks import Request
 
 
@@ -62,8 +63,8 @@ class Asked:
     async def dial(self, outbound: Outbound) -> Stream:
         return await outbound.connect(self.flow.target)
 
-    async def relay(self, far: Stream) -> Relay:
-        return self._means.engine.relay(self._stream, far, self._means.idle)
+    async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
+        return self._means.engine.relay(self._stream, far, self._means.idle, buckets)
 
     async def refuse(self, why: BaseException | None) -> None:
         if isinstance(why, (BywayError, OSError)) and isinstance(self._stream, EngineStream):

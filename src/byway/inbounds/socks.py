@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 
 from byway.engine import EngineStream
 from byway.errors import EngineError, PeerError, Reason, Refused, reason_of
 from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry, Means, Met, Visit
 from byway.inbounds.packets import PacketDoor
-from byway.interfaces import Binding, Carry, Outbound, Relay, Stream
+from byway.interfaces import Binding, Bucket, Carry, Outbound, Relay, Stream
 from byway.protocols import socks
 
 PEER_WAIT = 120.0  # seconds a lent port waits for its peer; FTP servers connect within moments
@@ -63,10 +64,10 @@ class _Connect(_Answered):
     async def dial(self, outbound: Outbound) -> Stream:
         return await outbound.connect(self.flow.target)
 
-    async def relay(self, far: Stream) -> Relay:
+    async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
         means = self._means
         await socks.grant(self._stream, self._request)
-        return means.engine.relay(self._stream, far, means.idle)
+        return means.engine.relay(self._stream, far, means.idle, buckets)
 
 
 class _Bind(_Answered, Visit):
@@ -80,7 +81,7 @@ class _Bind(_Answered, Visit):
     async def dial(self, outbound: Outbound) -> Binding:
         return await outbound.bind(self.flow.target)
 
-    async def relay(self, far: Binding) -> Relay:
+    async def relay(self, far: Binding, buckets: Sequence[Bucket]) -> Relay:
         try:
             await socks.grant(self._stream, self._request, self._reachable(far.address))
             stream, peer = await self._peer(far)
@@ -88,7 +89,7 @@ class _Bind(_Answered, Visit):
             far.close()
             raise
         await socks.grant(self._stream, self._request, peer)
-        return self._means.engine.relay(self._stream, stream, self._means.idle)
+        return self._means.engine.relay(self._stream, stream, self._means.idle, buckets)
 
     def _reachable(self, address: Target) -> Target:
         """The lent address, with the one the client reached us by in place of all zero."""

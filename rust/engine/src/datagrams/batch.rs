@@ -89,6 +89,11 @@ impl Span {
         Self { at, len }
     }
 
+    /// How many bytes.
+    pub fn len(self) -> usize {
+        self.len
+    }
+
     fn of(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.at..self.at + self.len).unwrap_or_default()
     }

@@ -22,6 +22,7 @@ use super::session::{Carried, Done, FlowId, SessionId, State};
 use super::table::Table;
 use super::wheel::TICKS;
 use super::{Codec, PacketOptions, Stats};
+use crate::bucket::Turns;
 use crate::relay::{End, Gauge};
 
 /// Batches taken from one socket before others of the thread have their turn.
@@ -40,6 +41,7 @@ pub struct Tally {
     pub full: AtomicU64,
     pub congested: AtomicU64,
     pub unsendable: AtomicU64,
+    pub limited: AtomicU64,
 }
 
 impl Tally {
@@ -56,6 +58,7 @@ impl Tally {
             full: self.full.load(Relaxed),
             congested: self.congested.load(Relaxed),
             unsendable: self.unsendable.load(Relaxed),
+            limited: self.limited.load(Relaxed),
             gro: near.gro(),
             gso: near.gso(),
         }
@@ -358,6 +361,7 @@ impl Hub {
             to,
             head,
             gauge: Arc::clone(&gauge),
+            turns: Turns::new(&gauge.buckets),
             done: Some(done),
         };
         let waited = table.carry(flow, carried);
@@ -366,7 +370,8 @@ impl Hub {
         with_boxes(|boxes| {
             boxes.outbox.clear();
             for packet in waited {
-                send_up(table, &mut boxes.outbox, flow.index, &Body::Own(&packet));
+                let body = Body::Own(&packet);
+                send_up(table, &mut boxes.outbox, &self.tally, flow.index, &body);
             }
             self.flush(&mut boxes.outbox, &[], table, true);
         });

@@ -103,6 +103,8 @@ pub struct Stats {
     pub congested: u64,
     /// Dropped: the kernel would not send it (too long, no route, not permitted).
     pub unsendable: u64,
+    /// Dropped: faster than a limit of their flow allows, or past its quota.
+    pub limited: u64,
     /// Whether the kernel joins packets on receive (`UDP_GRO`).
     pub gro: bool,
     /// Whether joined packets are sent for the kernel to cut (`UDP_SEGMENT`).

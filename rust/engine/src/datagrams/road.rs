@@ -8,11 +8,12 @@ use super::Codec;
 use super::batch::{Address, Outbox, Span};
 use super::codec::{self, NAME, Place, Spot};
 use super::far::FarHandle;
-use super::hub::Hub;
+use super::hub::{Hub, Tally};
 use super::mmsg::Message;
 use super::near::Ask;
 use super::session::{SessionId, State};
 use super::table::{Found, Table};
+use crate::bucket::Direction;
 use crate::relay::End;
 
 /// What becomes of packets on their way up.
@@ -108,6 +109,7 @@ impl Up<'_> {
                 send_up(
                     self.table,
                     self.outbox,
+                    &self.hub.tally,
                     flow,
                     &Body::Inbox(Span::new(at, len)),
                 );
@@ -122,12 +124,25 @@ pub enum Body<'a> {
     Own(&'a [u8]),
 }
 
+impl Body<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Self::Inbox(span) => span.len(),
+            Self::Own(payload) => payload.len(),
+        }
+    }
+}
+
 /// Add a packet to what goes up on a flow, if it passes.
-pub fn send_up(table: &mut Table, outbox: &mut Outbox, flow: u32, body: &Body<'_>) {
+pub fn send_up(table: &mut Table, outbox: &mut Outbox, tally: &Tally, flow: u32, body: &Body<'_>) {
     let entry = &mut table.flows[flow as usize];
-    let State::Carried(carried) = &entry.state else {
+    let State::Carried(carried) = &mut entry.state else {
         return;
     };
+    if carried.turns.is_some() && !carried.admits(Direction::Up, body.len()) {
+        tally.limited.fetch_add(1, Relaxed);
+        return;
+    }
     let address = Address {
         line: &carried.line,
         to: carried.to,
@@ -202,7 +217,15 @@ impl Down<'_> {
             from: self.from,
             flow,
         };
-        let marker = &mut self.table.flows[flow as usize].markers[1];
+        let entry = &mut self.table.flows[flow as usize];
+        if let State::Carried(carried) = &mut entry.state
+            && carried.turns.is_some()
+            && !carried.admits(Direction::Down, len)
+        {
+            self.hub.tally.limited.fetch_add(1, Relaxed);
+            return;
+        }
+        let marker = &mut entry.markers[1];
         self.outbox
             .add(marker, &address, head, 0, Span::new(at, len));
     }

@@ -9,7 +9,8 @@ use super::batch::{Line, Marker};
 use super::codec::Place;
 use super::far::FarHandle;
 use super::order::{Linked, Links, Order};
-use crate::relay::{End, Gauge};
+use crate::bucket::{Direction, Pass, Turns, clock};
+use crate::relay::{End, Gauge, QUOTA};
 
 /// What is called at a flow's end.
 pub type Done = Box<dyn FnOnce(End) + Send>;
@@ -99,7 +100,25 @@ pub struct Carried {
     /// What goes before each payload.
     pub head: Box<[u8]>,
     pub gauge: Arc<Gauge>,
+    pub turns: Option<Box<Turns>>,
     pub done: Option<Done>,
+}
+
+impl Carried {
+    /// Whether a packet may pass now, as far as limits go. One that no quota has room for ends the flow.
+    pub fn admits(&mut self, direction: Direction, len: usize) -> bool {
+        let Some(turns) = &mut self.turns else {
+            return true;
+        };
+        match turns.packet(direction, len, clock()) {
+            Pass::Yes => true,
+            Pass::Early => false,
+            Pass::Spent => {
+                self.gauge.cut(QUOTA);
+                false
+            }
+        }
+    }
 }
 
 impl Flow {

@@ -91,6 +91,7 @@ impl Model {
             to: address(0),
             head: Box::default(),
             gauge: Arc::new(Gauge::default()),
+            turns: None,
             done: Some(Box::new(move |_| _ = told.fetch_add(1, Relaxed))),
         };
         self.begun += 1;
