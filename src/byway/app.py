@@ -123,9 +123,10 @@ class App:
         except BaseException:
             await self._closed()
             raise
+        self._finder = Finder(resolver, framings=self.engine.framings, patience=limits.sniff)
         self.router = Router(
             judge_of(config, sets.sets),
-            Finder(resolver),
+            self._finder,
             self.outbounds,
             self.ledger,
             self.log,
@@ -282,6 +283,7 @@ class App:
         self.config, self.outbounds = config, outbounds
         self._adopt(ways.roster)
         self.router.turn(judge, outbounds, config.limits.dial)
+        self._finder.patience = config.limits.sniff
         self.ledger.total = _most_flows(config)
         self.ledger.per_source = config.limits.flows_per_source
         self.log.turn(writer.write, config.log.level, config.log.format, config.log.flows)

@@ -238,6 +238,10 @@ class Framings(Protocol):
         """
 
 
+Enough = Callable[[Sequence[bytes]], bool]
+"""Takes the first bytes so far (a stream's in one piece, each packet's), says whether to stop."""
+
+
 class Arrival(Protocol[FarT]):
     """A flow that knocks, still unanswered. The router dials, then relays or refuses.
 
@@ -246,6 +250,13 @@ class Arrival(Protocol[FarT]):
 
     @property
     def flow(self) -> Flow: ...
+    async def hear(self, enough: Enough, within: float) -> None:
+        """Show the near side's first bytes, until they are enough or the time is over.
+
+        A near side that waits for its answer is told yes before; what fails later is a close then.
+        All of the bytes are relayed afterwards. Nothing to hear is no error. Raises OSError.
+        """
+
     async def dial(self, outbound: Outbound) -> FarT: ...
     async def relay(self, far: FarT, buckets: Sequence[Bucket]) -> Relay:
         """Tell the near side yes and join it to `far`, which all `buckets` hold back. Consumes

@@ -11,7 +11,6 @@ from collections.abc import Coroutine, Mapping
 from byway.deadline import Deadline
 from byway.errors import BywayError, Reason, Refused
 from byway.facts import Finder
-from byway.flow import Flow
 from byway.interfaces import Arrival, FarT, Outbound
 from byway.ledger import Ledger, Passage
 from byway.log import Log
@@ -46,7 +45,7 @@ class Router:
         try:
             self._ledger.enter(passage)
             outbounds = self._outbounds
-            passage.verdict = verdict = await self._judged(arrival.flow, passage)
+            passage.verdict = verdict = await self._judged(arrival, passage)
             if isinstance(verdict, Via):
                 with self._dialling:
                     far = await self._dialled(arrival, outbounds[verdict.outbound], passage)
@@ -68,12 +67,14 @@ class Router:
             self._ledger.leave(passage)
             self._log.flow(passage)
 
-    async def _judged(self, flow: Flow, passage: Passage) -> Verdict:
-        facts, judge = NO_FACTS, self.judge
+    async def _judged(self, arrival: Arrival[FarT], passage: Passage) -> Verdict:
+        flow, facts, judge = arrival.flow, NO_FACTS, self.judge
         passage.judge = judge
         while isinstance(verdict := judge.decide(flow, facts), Lacks):
             with self._dialling:
-                passage.facts = facts = await self._finder.find(verdict.fact, flow, facts)
+                passage.facts = facts = await self._finder.find(
+                    verdict.fact, flow, facts, arrival.hear
+                )
         return verdict
 
     def _dialled(

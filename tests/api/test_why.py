@@ -20,8 +20,9 @@ from byway.app import App
 from byway.config import Config, judge_of, load_text
 from byway.errors import Reason, Unreachable
 from byway.facts import Finder
-from byway.flow import Flow, Network, Target
+from byway.flow import Flow, Network, Process, Sniffed, Target
 from byway.log import way_of
+from byway.rules import Facts
 from tests.api.test_control import fits
 
 NAMES = ["a.example", "www.a.example", "b.example", "none.example"]
@@ -138,6 +139,30 @@ async def test_a_fact_is_told_with_its_source() -> None:
     ]
     assert why["verdict"] == "reject"
     assert hops(why) == []
+
+
+async def test_facts_of_the_question_are_not_fetched() -> None:
+    config = load_text(
+        "rules: [{process: curl, sniffed: {domain_suffix: a.example}, to: reject},"
+        " {otherwise: direct}]",
+        "x.yaml",
+    )
+    flow = Flow(0, Network.TCP, "mixed", None, Target.of("127.0.0.1", 443))
+    given = Facts(process=Process("curl", "/usr/bin/curl"), sniffed=Sniffed("tls", "www.a.example"))
+
+    why = await inquire(config, judge_of(config), Finder(Names()), flow, given=given)
+
+    fits(why, "Why")
+    assert why["facts"] == [
+        {"fact": "process", "found": "/usr/bin/curl", "from": "the question"},
+        {"fact": "sniffed", "found": "tls www.a.example", "from": "the question"},
+    ]
+    assert why["verdict"] == "reject"
+    assert why["note"] == ""
+    partly = Facts(process=given.process)
+    why = await inquire(config, judge_of(config), Finder(Names()), flow, given=partly)
+    assert why["verdict"] == "direct"
+    assert "--sniffed-name" in str(why["note"])
 
 
 async def test_a_chain_is_told_with_places() -> None:

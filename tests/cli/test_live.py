@@ -185,6 +185,34 @@ def test_why_needs_nobody_running(tmp_path: Path) -> None:
         assert "c.yaml:3 " in done.stdout
 
 
+def test_why_takes_facts_from_the_question(tmp_path: Path) -> None:
+    rules = (
+        "rules: [{process_path: /opt/, sniffed: {domain: a.example}, to: reject},"
+        " {process: %s, to: drop}, {otherwise: direct}]"
+    )
+    (tmp_path / "c.yaml").write_text(rules % Path(os.readlink("/proc/self/exe")).name)
+
+    def why(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*COMMAND, "why", "192.0.2.1", "-c", "c.yaml", *words],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    told = why("--process", "/opt/x", "--sniffed-name", "a.example").stdout
+    assert "verdict  reject" in told
+    assert "fact     process: /opt/x (from the question)" in told
+    assert "verdict  drop" in why("--process", str(os.getpid())).stdout
+    assert "verdict  direct" in why("--process", "curl").stdout
+    for wrong in ("a/b", "999999999999"):
+        assert why("--process", wrong).returncode == 2
+    assert why("--sniffed-protocol", "tsl").returncode == 2
+    assert why("--sniffed-name", "192.0.2.1").returncode == 2
+
+
 def test_why_tells_of_a_flow(running: Running) -> None:
     with running.flow():
         why = json.loads(running.said("why", "--flow", "1", "--json"))

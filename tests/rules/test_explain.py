@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byway.config import judge_of, load_text
-from byway.flow import Flow, Network, Process, Target
+from byway.flow import Flow, Network, Process, Sniffed, Target
 from byway.rules import NO_FACTS, Check, Fact, Facts, Judge, Lacks, Outcome, Via
 
 HEAD = """\
@@ -44,6 +44,9 @@ leaves = st.one_of(
             "process_path: /usr/bin/",
             "uid: [0, 1000]",
             "cgroup: /user.slice",
+            "sniffed: {protocol: tls}",
+            "sniffed: {domain_suffix: a.example, protocol: [quic, tls]}",
+            "sniffed: {set: ads, domain_keyword: a}",
         ]
     ),
 )
@@ -80,6 +83,7 @@ known = st.builds(
     st.sampled_from([None, (), (b"\n\0\0\1",), (bytes(16), bytes([192, 0, 2, 1]))]),
     st.sampled_from([None, datetime(2026, 11, 23, 12), datetime(2026, 11, 22, 12)]),
     st.sampled_from([None, Process(), Process("curl", "/usr/bin/curl", 0, "/user.slice/x")]),
+    st.sampled_from([None, Sniffed(), Sniffed("tls"), Sniffed("quic", "b.a.example")]),
 )
 
 

@@ -126,6 +126,7 @@ def status_view(app: App, version: str) -> View:
             "udp_targets": limits.udp_targets,
             "handshake": limits.handshake,
             "dial": limits.dial,
+            "sniff": limits.sniff,
             "idle": limits.idle,
             "udp_idle": limits.udp_idle,
             "head": limits.head,

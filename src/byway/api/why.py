@@ -23,7 +23,9 @@ SOURCES: Mapping[Fact, str] = {
     Fact.ADDRESS: "this host's resolver",
     Fact.MOMENT: "this host's clock",
     Fact.PROCESS: "sock_diag and /proc",
+    Fact.SNIFFED: "its first bytes",
 }
+UNSAID = "a rule asks for the first bytes; --sniffed-protocol and --sniffed-name tell what they say"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,16 @@ Choices = Callable[[], Mapping[str, View]]
 
 
 async def inquire(
-    config: Config, judge: Judge, finder: Finder, flow: Flow, live: Choices = dict
+    config: Config,
+    judge: Judge,
+    finder: Finder,
+    flow: Flow,
+    live: Choices = dict,
+    given: Facts = NO_FACTS,
 ) -> View:
-    """What would become of a flow. Facts are fetched as the road would fetch them; `live` is asked
-    where the flow would leave by a group."""
-    facts = NO_FACTS
+    """What would become of a flow. Facts that are not given are fetched as the road would fetch
+    them; `live` is asked where the flow would leave by a group."""
+    facts = given
     while isinstance(judge.explain(flow, facts).answer, Lacks):
         lacking = judge.explain(flow, facts).answer
         assert isinstance(lacking, Lacks)
@@ -55,14 +62,15 @@ async def inquire(
     assert not isinstance(answer, Lacks)
     chosen, note = _choices(config, answer, flow, live)
     way = [] if not isinstance(answer, Via) else way_of_names(config, answer.outbound, chosen)
+    unsaid = UNSAID if facts.sniffed is not None and given.sniffed is None else ""
     return {
         **_asked(flow),
-        **_explained(explanation, flow, facts),
+        **_explained(explanation, facts, given),
         **_decided(answer),
         "chain": [_hop_view(hop) for hop in _hops(config, way)],
         "groups": [chosen[name] for name in way if name in chosen],
         "file": config.file,
-        "note": note,
+        "note": "; ".join(filter(None, (unsaid, note))),
     }
 
 
@@ -74,7 +82,7 @@ def recall(config: Config, passage: Passage, judge: Judge) -> View:
     explained: View = {"rules": [], "facts": []}
     if passage.judge is not None and verdict is not None:
         explanation = passage.judge.explain(flow, passage.facts)
-        explained = _explained(explanation, flow, passage.facts)
+        explained = _explained(explanation, passage.facts)
     else:
         note = f"it was not judged: {passage.reason}" if passage.reason else "it waits for a fact"
     return {
@@ -151,7 +159,8 @@ def _asked(flow: Flow) -> View:
     }
 
 
-def _explained(explanation: Explanation, flow: Flow, facts: Facts) -> View:
+def _explained(explanation: Explanation, facts: Facts, given: Facts = NO_FACTS) -> View:
+    told = {fact for fact, _ in _facts(given)}
     return {
         "rules": [
             {
@@ -163,7 +172,11 @@ def _explained(explanation: Explanation, flow: Flow, facts: Facts) -> View:
             for tried in explanation.tried
         ],
         "facts": [
-            {"fact": fact.value, "found": found, "from": SOURCES[fact]}
+            {
+                "fact": fact.value,
+                "found": found,
+                "from": "the question" if fact in told else SOURCES[fact],
+            }
             for fact, found in _facts(facts)
         ],
     }
@@ -177,7 +190,11 @@ def _facts(facts: Facts) -> Sequence[tuple[Fact, str]]:
     if facts.moment is not None:
         found.append((Fact.MOMENT, f"{facts.moment:%a %H:%M}".lower()))
     if facts.process is not None:
-        found.append((Fact.PROCESS, facts.process.path or "none that can be seen"))
+        known = facts.process.path or facts.process.name
+        found.append((Fact.PROCESS, known or "none that can be seen"))
+    if facts.sniffed is not None:
+        heard = f"{facts.sniffed.protocol} {facts.sniffed.name}".strip()
+        found.append((Fact.SNIFFED, heard or "nothing that is understood"))
     return found
 
 

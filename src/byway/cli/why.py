@@ -15,7 +15,8 @@ from byway.log import escaped
 
 if TYPE_CHECKING:
     from byway.config import Config
-    from byway.flow import Flow
+    from byway.flow import Flow, Process
+    from byway.rules import Facts
 
 View = Mapping[str, object]
 
@@ -26,11 +27,11 @@ DEFAULT_PORT = 443
 def why(config: Config, options: argparse.Namespace) -> int:
     """Explain a flow that has not happened, from a config alone."""
     try:
-        flow = _flow(config, options)
+        flow, given = _flow(config, options), _given(options)
     except ValueError as error:
         print(f"byway: {escaped(str(error))}", file=sys.stderr)
         return 2
-    show(asyncio.run(_inquired(config, flow, options.socket)), options.json)
+    show(asyncio.run(_inquired(config, flow, given, options.socket)), options.json)
     return 0
 
 
@@ -138,7 +139,41 @@ def _split(text: str, port: int | None) -> tuple[str, int]:
     return target.host, port or target.port
 
 
-async def _inquired(config: Config, flow: Flow, where: str | None) -> View:
+def _given(options: argparse.Namespace) -> Facts:
+    """The facts that the question itself gives. Raises ValueError."""
+    from byway.flow import PROTOCOLS, Sniffed, Target
+    from byway.rules import Facts
+
+    protocol, name = options.sniffed_protocol or "", options.sniffed_name or ""
+    if protocol and protocol not in PROTOCOLS:
+        raise ValueError(f"no protocol {protocol!r} is known; known: {', '.join(PROTOCOLS)}")
+    if name and not (target := Target.of(name, 0)).is_name:
+        raise ValueError(f"a sniffed name is a name, not the address {target.host}")
+    sniffed = None
+    if protocol or name:
+        sniffed = Sniffed(protocol, Target.of(name, 0).host if name else "")
+    return Facts(process=_process(options.process), sniffed=sniffed)
+
+
+def _process(text: str | None) -> Process | None:
+    """A program by its path or the name of its file, or a running process by its number."""
+    from byway.flow import Process
+    from byway.system.processes import process_of
+
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        try:
+            return process_of(int(text[:12]))
+        except LookupError as error:
+            raise ValueError(str(error)) from None
+    name = text.rpartition("/")[2]
+    if not name or ("/" in text and not text.startswith("/")):
+        raise ValueError(f"{text!r} is not the path of a program from the root")
+    return Process(name, text if "/" in text else "")
+
+
+async def _inquired(config: Config, flow: Flow, given: Facts, where: str | None) -> View:
     from byway.api.why import inquire
     from byway.cli.select import choices_of
     from byway.config import judge_of
@@ -151,7 +186,7 @@ async def _inquired(config: Config, flow: Flow, where: str | None) -> View:
         def live() -> Mapping[str, dict[str, object]]:
             return choices_of(where, flow)
 
-        return await inquire(config, judge_of(config), Finder(resolver), flow, live)
+        return await inquire(config, judge_of(config), Finder(resolver), flow, live, given)
     finally:
         resolver.close()
 

@@ -14,7 +14,15 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from byway.config import crosscheck
-from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry, SetConfig, UrlSet
+from byway.config.conditions import (
+    Conditions,
+    FileSet,
+    InlineSet,
+    RuleEntry,
+    SetConfig,
+    SniffedConditions,
+    UrlSet,
+)
 from byway.config.groups import (
     BalanceGroup,
     FallbackGroup,
@@ -428,7 +436,7 @@ def _placed(value: object, at: Node) -> Node:
 def _model_at(model: type[Section], loc: Sequence[str | int]) -> type[Section]:
     """The model that a path inside another leads to."""
     if loc and issubclass(model, Conditions):
-        return Conditions
+        return SniffedConditions if loc[-1] == "sniffed" else Conditions
     match loc:
         case ("users", *_):
             return User

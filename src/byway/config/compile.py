@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from byway.config.conditions import Conditions, RuleEntry
+from byway.config.conditions import Conditions, RuleEntry, SniffedConditions
 from byway.config.model import Config
 from byway.config.sets import open_sets
 from byway.rules import Drop, Judge, Reject, Rule, Verdict, Via
@@ -15,6 +15,7 @@ from byway.rules.moments import During
 from byway.rules.names import Keyword, Regex, Wildcard
 from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
 from byway.rules.sets import InSet, RuleSet
+from byway.rules.sniffed import SniffedName, SniffedProtocol
 
 
 def judge_of(config: Config, sets: Mapping[str, RuleSet] | None = None) -> Judge:
@@ -75,10 +76,12 @@ def _condition(asked: Conditions, known: Known) -> m.Matcher:
         found.append(During(asked.time))
     found += _about_processes(asked)
     found += _about_addresses(asked, known.world)
+    if asked.sniffed is not None:
+        found += _about_first_bytes(asked.sniffed, known.sets)
     return found[0] if len(found) == 1 else m.All(tuple(found))
 
 
-def _about_names(asked: Conditions) -> Iterator[m.Matcher]:
+def _about_names(asked: Conditions | SniffedConditions) -> Iterator[m.Matcher]:
     if asked.domain is not None:
         yield m.Domain(frozenset(asked.domain))
     if asked.domain_suffix is not None:
@@ -89,6 +92,17 @@ def _about_names(asked: Conditions) -> Iterator[m.Matcher]:
         yield Wildcard(asked.domain_wildcard)
     if asked.domain_regex is not None:
         yield Regex(asked.domain_regex)
+
+
+def _about_first_bytes(
+    asked: SniffedConditions, sets: Mapping[str, RuleSet]
+) -> Iterator[m.Matcher]:
+    if asked.protocol is not None:
+        yield SniffedProtocol(frozenset(asked.protocol))
+    for names in _about_names(asked):
+        yield SniffedName(names)
+    if asked.set is not None:
+        yield SniffedName(InSet(tuple(sets[name] for name in asked.set)))
 
 
 def _about_processes(asked: Conditions) -> Iterator[m.Matcher]:

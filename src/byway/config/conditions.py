@@ -19,6 +19,7 @@ from byway.config.terms import (
     ProgramPath,
     SetItem,
     SetName,
+    SniffedProtocolName,
     SystemNumber,
     UserNumber,
     WebPlace,
@@ -39,6 +40,25 @@ from byway.config.values import (
     size,
 )
 from byway.rules import RuleRef
+
+
+class SniffedConditions(Section):
+    """What is asked of a flow's first bytes; all of it must hold."""
+
+    protocol: Annotated[tuple[SniffedProtocolName, ...], Many] | None = None
+    """The first bytes are of this protocol: tls, http, quic, ssh, dns, stun, dtls, bittorrent."""
+    domain: Annotated[tuple[Domain, ...], Many] | None = None
+    """The name asked for inside is just this."""
+    domain_suffix: Annotated[tuple[Suffix, ...], Many] | None = None
+    """The name asked for inside is this or below it."""
+    domain_keyword: Annotated[tuple[DomainKeyword, ...], Many] | None = None
+    """The name asked for inside has this text in it."""
+    domain_wildcard: Annotated[tuple[DomainWildcard, ...], Many] | None = None
+    """The name asked for inside is like this."""
+    domain_regex: Annotated[tuple[DomainRegex, ...], Many] | None = None
+    """This regex (RE2) finds something in the name asked for inside."""
+    set: Annotated[tuple[SetName, ...], Many] | None = None
+    """The name asked for inside is in this set."""
 
 
 class Conditions(Section):
@@ -92,6 +112,8 @@ class Conditions(Section):
     """The process that it came from is in this control group, or below."""
     set: Annotated[tuple[SetName, ...], Many] | None = None
     """It is in this set (see `sets`)."""
+    sniffed: SniffedConditions | None = None
+    """Its first bytes say this; it is told yes before, where it waits for that."""
     and_: Annotated[tuple[Conditions, ...], Many] | None = Field(default=None, alias="and")
     """All of these hold."""
     or_: Annotated[tuple[Conditions, ...], Many] | None = Field(default=None, alias="or")

@@ -65,6 +65,11 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
             for path, conditions in _nested(("rules", at), rule):
                 for word, names in known.items():
                     _refers((*path, word), conditions, word, names, problems)
+                heard = conditions.get("sniffed")
+                if heard is not None:
+                    _refers((*path, "sniffed", "set"), heard, "set", known["set"], problems)
+                    if heard.content == {}:
+                        problems.add((*path, "sniffed"), "there is no condition in it")
                 _geo(path, conditions, root.get("geo"), problems)
                 if len(path) > 2 and conditions.content == {}:
                     problems.add(path, "there is no condition in it")

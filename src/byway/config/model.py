@@ -67,6 +67,8 @@ class Limits(Section):
     """How long a client may take to say what it wants."""
     dial: Annotated[float, duration("100ms", "10m")] = Field(default="10s", validate_default=True)
     """How long reaching the target may take, the chain's handshakes included."""
+    sniff: Annotated[float, duration("10ms", "10s")] = Field(default="300ms", validate_default=True)
+    """How long a client may take to say something, where a rule asks what it says."""
     idle: Annotated[float, duration("1s", "30d")] = Field(default="5m", validate_default=True)
     """How long a connection may move nothing before it is cut."""
     udp_idle: Annotated[float, duration("1s", "1d")] = Field(default="1m", validate_default=True)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from byway.config.values import JsonSchema, Reads, shown_value, text_of
 from byway.config.wrong import Wrong, shown
+from byway.flow import PROTOCOLS
 from byway.protocols.web_address import WebAddress
 from byway.rules.gathering import Bad, Gathering
 from byway.rules.lists import read_line
@@ -71,6 +72,13 @@ def _system(value: object) -> int:
     if isinstance(value, str) and (found := re.fullmatch("(?:AS|as)([1-9][0-9]{0,9})", value)):
         return _system(int(found[1]))
     raise Wrong(f"expected the number of a network, got {shown_value(value)}", "for example 13335")
+
+
+def _protocol(value: object) -> str:
+    text = text_of(value).lower()
+    if text not in PROTOCOLS:
+        raise Wrong(f"{shown(text)} is no protocol that is known", choices=PROTOCOLS)
+    return text
 
 
 def _span(value: object) -> Span:
@@ -153,6 +161,7 @@ ProgramPath = Annotated[str, Reads(_absolute, _text("/usr/bin/curl"))]
 GroupPath = Annotated[str, Reads(_absolute, _text("/system.slice/backup.service"))]
 CountryCode = Annotated[str, Reads(_country, _text("DE", pattern="^[A-Za-z]{2}$"))]
 SystemNumber = Annotated[int, Reads(_system, _SYSTEM_SCHEMA)]
+SniffedProtocolName = Annotated[str, Reads(_protocol, {"enum": list(PROTOCOLS)})]
 UserNumber = Annotated[int, Reads(_uid, {"type": "integer", "minimum": 0})]
 WeekSpan = Annotated[Span, Reads(_span, _text("mon-fri 09:00-17:30"))]
 SetName = Annotated[str, Reads(_set_name, _text("ads"))]

@@ -3,39 +3,76 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from byway.errors import Unreachable
-from byway.flow import Flow, Network, Process, Target
-from byway.interfaces import Resolver
+from byway.flow import UNHEARD, Flow, Network, Process, Sniffed, Target
+from byway.interfaces import Enough, Framings, Resolver
 from byway.rules import Fact, Facts
 from byway.system.processes import NOBODY, owner_of
 
 PROCESS_KEPT = 3.0  # seconds
 MOST_PROCESSES = 4096
+SNIFFING = 0.3  # seconds; a server that talks first costs its client so much
+
+Hear = Callable[[Enough, float], Awaitable[None]]
+"""`Arrival.hear` of the flow in question."""
 
 
 class Finder:
-    """Asks the resolver for addresses, the clock for the time, the kernel for processes."""
+    """Asks the resolver for addresses, the clock for the time, the kernel for processes, the near
+    side for its first bytes, for at most `patience` seconds."""
 
     def __init__(
-        self, resolver: Resolver, now: Callable[[], datetime] = lambda: datetime.now().astimezone()
+        self,
+        resolver: Resolver,
+        now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
+        framings: Framings | None = None,
+        patience: float = SNIFFING,
     ) -> None:
+        self.patience = patience
+        self._framings = framings
         self._resolver = resolver
         self._now = now
         self._processes: dict[tuple[Network, Target], tuple[float, Process]] = {}
 
-    async def find(self, fact: Fact, flow: Flow, known: Facts) -> Facts:
-        """`known` and this fact. What cannot be found out is empty, so that the judge goes on."""
+    async def find(self, fact: Fact, flow: Flow, known: Facts, hear: Hear | None = None) -> Facts:
+        """`known` and this fact. What cannot be found out is empty, so that the judge goes on.
+
+        `hear` is how the flow's first bytes are had; None for a flow that has none.
+        """
         if fact is Fact.ADDRESS:
             return replace(known, addresses=await self._addresses(flow))
         if fact is Fact.MOMENT:
             return replace(known, moment=self._now())
         if fact is Fact.PROCESS:
             return replace(known, process=await self._process(flow))
+        if fact is Fact.SNIFFED:
+            return replace(known, sniffed=await self._sniffed(flow, hear))
         raise ValueError(f"nobody knows how to find {fact}")
+
+    async def _sniffed(self, flow: Flow, hear: Hear | None) -> Sniffed:
+        """What the first bytes tell, once they are enough or `patience` is over."""
+        if hear is None:
+            return UNHEARD
+        from byway.facts.sniffing import sniff_packets, sniff_stream  # of use where rules ask
+
+        found = UNHEARD
+
+        def enough(pieces: Sequence[bytes]) -> bool:
+            nonlocal found
+            if flow.network is Network.TCP:
+                found, done = sniff_stream(pieces[0])
+            elif self._framings is None:
+                return True
+            else:
+                found, done = sniff_packets(pieces, self._framings)
+            return done
+
+        await hear(enough, self.patience)
+        return found
 
     async def _process(self, flow: Flow) -> Process:
         """The process behind a source, remembered for a few seconds: ports are used again later."""

@@ -10,9 +10,10 @@ from byway.engine import EngineStream, ListenOptions
 from byway.errors import BywayError
 from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry, Means
+from byway.inbounds.hearing import overhear
 from byway.inbounds.listener import Address, StreamInbound
 from byway.inbounds.packets import PacketDoor
-from byway.interfaces import Bucket, Carry, Outbound, Relay, Stream
+from byway.interfaces import Bucket, Carry, Enough, Outbound, Relay, Stream
 
 
 class Forward:
@@ -92,6 +93,9 @@ class _Forwarded:
         self.flow = flow
         self._stream = stream
         self._means = means
+
+    async def hear(self, enough: Enough, within: float) -> None:
+        await overhear(self._stream, enough, within)
 
     async def dial(self, outbound: Outbound) -> Stream:
         return await outbound.connect(self.flow.target)

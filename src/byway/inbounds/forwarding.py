@@ -15,7 +15,7 @@ from byway.errors import EngineError, PeerError, Reason, Refused, reason_of
 from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry, Visit
 from byway.inbounds.farewell import farewell
-from byway.interfaces import Arrival, Bucket, Carry, Ending, Outbound, Relay, Stream
+from byway.interfaces import Arrival, Bucket, Carry, Ending, Enough, Outbound, Relay, Stream
 from byway.protocols import http, http_forward
 
 KEEP = 75.0  # seconds a client may think between two requests; browsers close after about that
@@ -120,6 +120,10 @@ class Exchange:
         self._cut = ""
 
     # The arrival.
+
+    async def hear(self, enough: Enough, within: float) -> None:
+        """The head is there already."""
+        enough((self._outgoing.head,))
 
     async def dial(self, outbound: Outbound) -> Stream:
         """A kept connection where there is a live one, else a new one."""

@@ -13,7 +13,8 @@ from byway.flow import Flow, Network
 from byway.inbounds.entry import Entry, Means, Met, Visit
 from byway.inbounds.farewell import farewell
 from byway.inbounds.forwarding import Conversation
-from byway.interfaces import Arrival, Bucket, Carry, Outbound, Relay, Stream
+from byway.inbounds.hearing import overhear
+from byway.interfaces import Arrival, Bucket, Carry, Enough, Outbound, Relay, Stream
 from byway.protocols import http
 
 PAC = "/proxy.pac"
@@ -84,9 +85,9 @@ class _Served(Visit):
 
 
 class _Tunnel:
-    """CONNECT: granted once the far side is reached (RFC 9110 section 9.3.6)."""
+    """CONNECT: granted once the far side is reached (RFC 9110 section 9.3.6), or to be heard."""
 
-    __slots__ = ("_means", "_request", "_stream", "flow")
+    __slots__ = ("_granted", "_means", "_request", "_stream", "flow")
 
     def __init__(
         self, stream: EngineStream, request: http.Request, flow: Flow, means: Means
@@ -95,17 +96,31 @@ class _Tunnel:
         self._stream = stream
         self._request = request
         self._means = means
+        self._granted = False
+
+    async def hear(self, enough: Enough, within: float) -> None:
+        await self._grant()
+        await overhear(self._stream, enough, within)
 
     async def dial(self, outbound: Outbound) -> Stream:
         return await outbound.connect(self.flow.target)
 
     async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
-        await http.grant(self._stream, self._request)
+        await self._grant()
         return self._means.engine.relay(self._stream, far, self._means.idle, buckets)
 
     async def refuse(self, why: BaseException | None) -> None:
-        if why is not None:
+        if self._granted:
+            if why is not None:
+                self._stream.abort()
+        elif why is not None:
             with contextlib.suppress(OSError, EOFError, EngineError):
                 await http.deny(self._stream, self._request, reason_of(why))
             await farewell(self._stream)
         self._stream.close()
+
+    async def _grant(self) -> None:
+        """Once."""
+        if not self._granted:
+            self._granted = True
+            await http.grant(self._stream, self._request)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Literal
 from byway.errors import BywayError, EngineError, Unreachable
 from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry
-from byway.interfaces import Bucket, Carry, Datagrams, Ending, Outbound, Relay
+from byway.interfaces import Bucket, Carry, Datagrams, Ending, Enough, Outbound, Relay
 
 if TYPE_CHECKING:
     from byway.engine import PacketAsk, PacketListener
 
 ENDED = "the client ended its association"
+FIRST_LOOK = 0.001  # seconds between two looks for further packets; each wait is twice the last
+LAST_LOOK = 0.02
 
 
 class PacketDoor:
@@ -141,6 +143,20 @@ class PacketArrival:
         self._door = door
         self._way: _Way | None = None
         self._located = flow.target
+
+    async def hear(self, enough: Enough, within: float) -> None:
+        """Packets come to the engine, which does not tell of each: it is looked at now and then."""
+        clock = asyncio.get_running_loop().time
+        over, pause, seen = clock() + within, FIRST_LOOK, 0
+        while True:
+            waiting = self._ask.waiting()
+            if len(waiting) > seen and enough(waiting):
+                return
+            seen, left = len(waiting), over - clock()
+            if left <= 0 or self._door.closed:
+                return
+            await asyncio.sleep(min(pause, left))
+            pause = min(pause * 2, LAST_LOOK)
 
     async def dial(self, outbound: Outbound) -> Datagrams:
         way = self._way = await self._door.associated(self._ask.session, outbound)

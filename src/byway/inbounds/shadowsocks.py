@@ -10,8 +10,9 @@ from byway.engine import EngineStream
 from byway.errors import BywayError
 from byway.flow import Flow, Network
 from byway.inbounds.entry import Entry, Means, Met, Visit
+from byway.inbounds.hearing import overhear
 from byway.inbounds.silence import greeted
-from byway.interfaces import Bucket, Carry, Outbound, Relay, Stream
+from byway.interfaces import Bucket, Carry, Enough, Outbound, Relay, Stream
 from byway.protocols.shadowsocks import Request
 
 
@@ -59,6 +60,9 @@ class Asked:
         self.flow = flow
         self._stream = stream
         self._means = means
+
+    async def hear(self, enough: Enough, within: float) -> None:
+        await overhear(self._stream, enough, within)
 
     async def dial(self, outbound: Outbound) -> Stream:
         return await outbound.connect(self.flow.target)

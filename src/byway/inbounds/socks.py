@@ -10,8 +10,9 @@ from byway.engine import EngineStream
 from byway.errors import EngineError, PeerError, Reason, Refused, reason_of
 from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry, Means, Met, Visit
+from byway.inbounds.hearing import overhear
 from byway.inbounds.packets import PacketDoor
-from byway.interfaces import Binding, Bucket, Carry, Outbound, Relay, Stream
+from byway.interfaces import Binding, Bucket, Carry, Enough, Outbound, Relay, Stream
 from byway.protocols import socks
 
 PEER_WAIT = 120.0  # seconds a lent port waits for its peer; FTP servers connect within moments
@@ -39,7 +40,7 @@ class Socks:
 class _Answered:
     """A SOCKS request that waits for its answer."""
 
-    __slots__ = ("_means", "_request", "_stream", "flow")
+    __slots__ = ("_granted", "_means", "_request", "_stream", "flow")
 
     def __init__(
         self, stream: EngineStream, request: socks.Request, flow: Flow, means: Means
@@ -48,26 +49,40 @@ class _Answered:
         self._stream = stream
         self._request = request
         self._means = means
+        self._granted = False
 
     async def refuse(self, why: BaseException | None) -> None:
-        if why is not None:
+        if self._granted:
+            if why is not None:
+                self._stream.abort()  # told yes already; a reset says more than an empty answer
+        elif why is not None:
             with contextlib.suppress(OSError, EOFError, EngineError):
                 await socks.deny(self._stream, self._request, reason_of(why))
         self._stream.close()
 
 
 class _Connect(_Answered):
-    """CONNECT: granted once the far side is reached."""
+    """CONNECT: granted once the far side is reached, or to be heard."""
 
     __slots__ = ()
+
+    async def hear(self, enough: Enough, within: float) -> None:
+        await self._grant()
+        await overhear(self._stream, enough, within)
 
     async def dial(self, outbound: Outbound) -> Stream:
         return await outbound.connect(self.flow.target)
 
     async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
         means = self._means
-        await socks.grant(self._stream, self._request)
+        await self._grant()
         return means.engine.relay(self._stream, far, means.idle, buckets)
+
+    async def _grant(self) -> None:
+        """Once."""
+        if not self._granted:
+            self._granted = True
+            await socks.grant(self._stream, self._request)
 
 
 class _Bind(_Answered, Visit):
@@ -77,6 +92,9 @@ class _Bind(_Answered, Visit):
 
     async def stay(self, carry: Carry) -> None:
         await carry(self)
+
+    async def hear(self, enough: Enough, within: float) -> None:
+        """Nothing: who lends a port is not spoken to before the peer comes."""
 
     async def dial(self, outbound: Outbound) -> Binding:
         return await outbound.bind(self.flow.target)

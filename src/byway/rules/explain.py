@@ -6,7 +6,7 @@ Nothing here decides: answers are the matchers' own, and the order is the judge'
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from byway.flow import Flow, Target
@@ -16,6 +16,7 @@ from byway.rules.moments import During
 from byway.rules.names import Keyword, Regex, Wildcard
 from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
 from byway.rules.sets import InSet, RuleSet
+from byway.rules.sniffed import SniffedName, SniffedProtocol, as_target
 from byway.rules.verdicts import Fact, Facts, Lacks, RuleRef, Verdict
 
 
@@ -84,9 +85,21 @@ def check(matcher: m.Matcher, flow: Flow, facts: Facts) -> Check:
             return Check("and" if isinstance(matcher, m.All) else "or", "", "", answer, "", parts)
         case m.Not(of):
             return Check("not", "", "", answer, "", (check(of, flow, facts),))
+        case SniffedName(of):
+            return _named(of, flow, facts, answer)
     condition, asked, wanted = _told(matcher, flow, facts)
     found = _found(matcher, flow, facts) if answer is True else ""
     return Check(condition, asked, wanted, answer, found)
+
+
+def _named(of: m.Matcher, flow: Flow, facts: Facts, answer: m.Answer) -> Check:
+    """A condition on the name that was sniffed: it is told as one on the target's would be."""
+    seen, rest = as_target(flow, facts)
+    inner = check(of, seen, rest)
+    asked = _heard(facts, "name") if not isinstance(of, InSet) or not seen.target.host else ""
+    return replace(
+        inner, condition=f"sniffed {inner.condition}", answer=answer, asked=asked or inner.asked
+    )
 
 
 def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
@@ -149,6 +162,8 @@ def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
             return "cgroup", _seen(facts, "cgroup"), _listed(groups)
         case InSet(sets):
             return "set", str(flow.target), _listed([one.name for one in sets])
+        case SniffedProtocol(names):
+            return "sniffed protocol", _heard(facts, "protocol"), _listed(sorted(names))
     return type(matcher).__name__, str(flow.target), ""
 
 
@@ -182,6 +197,12 @@ def _entry(one: RuleSet, flow: Flow, facts: Facts) -> str:
         return ""
     line = f":{place.line}" if place.line else ""
     return f"{one.name}, {one.source}{line}: {place.text}"
+
+
+def _heard(facts: Facts, what: str) -> str:
+    if facts.sniffed is None:
+        return "what the first bytes say"
+    return getattr(facts.sniffed, what) or f"no {what} that is understood"
 
 
 def _seen(facts: Facts, what: str) -> str:

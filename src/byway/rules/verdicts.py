@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from byway.flow import Process
+from byway.flow import Process, Sniffed
 
 
 class Fact(Enum):
@@ -19,6 +19,7 @@ class Fact(Enum):
     ADDRESS = "address"
     MOMENT = "moment"
     PROCESS = "process"
+    SNIFFED = "sniffed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,14 @@ class Facts:
 
     `addresses` are the packed addresses of the target's name, empty when the name has none: a rule
     that needs them does not match then. Several addresses match when any of them does. `moment` is
-    when the flow is judged, in local time; `process` is empty when it cannot be seen.
+    when the flow is judged, in local time; `process` is empty when it cannot be seen, and `sniffed`
+    when nothing was understood.
     """
 
     addresses: tuple[bytes, ...] | None = None
     moment: datetime | None = None
     process: Process | None = None
+    sniffed: Sniffed | None = None
 
 
 @dataclass(frozen=True, slots=True)

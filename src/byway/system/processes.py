@@ -43,6 +43,15 @@ def owner_of(source: Target, network: Network) -> Process:
     return Process(uid=uid) if process is None else _described(process, uid)
 
 
+def process_of(number: int) -> Process:
+    """A running process by its number. Raises LookupError when there is none."""
+    try:
+        uid = os.stat(f"/proc/{number}").st_uid
+    except OSError:
+        raise LookupError(f"there is no process {number}") from None
+    return _described(str(number), uid)
+
+
 def _socket(source: Target, network: Network) -> tuple[int, int] | None:
     """The user and the inode of the socket with this local address."""
     packed = source.packed

@@ -1,0 +1,27 @@
+"""Hearing a client's first words before it is decided where they go."""
+
+from __future__ import annotations
+
+import asyncio
+
+from byway.facts.sniffing import MOST_BYTES
+from byway.interfaces import Enough, Stream
+
+
+async def overhear(stream: Stream, enough: Enough, within: float) -> None:
+    """Show what a stream says, until it is `enough`, ends, is too much, or the time is over.
+
+    All of it is still to be read afterwards. Raises OSError.
+    """
+    came = b""
+    try:
+        async with asyncio.timeout(within):
+            while len(came) < MOST_BYTES:
+                came += await stream.read(MOST_BYTES - len(came))
+                if enough((came,)):
+                    return
+    except (TimeoutError, EOFError):
+        return
+    finally:
+        if came:
+            stream.unread(came)
