@@ -23,6 +23,7 @@ __all__ = [
     "aes_block",
     "blake3",
     "blake3_derive",
+    "hkdf_sha1",
     "open_packet",
     "open_piece",
     "seal_piece",
@@ -206,6 +207,9 @@ def blake3(data: bytes, length: int = 32) -> bytes:
 
 def blake3_derive(context: str, material: bytes, length: int) -> bytes:
     """BLAKE3 in its key derivation mode."""
+
+def hkdf_sha1(master: bytes, salt: bytes, info: bytes, length: int) -> bytes:
+    """HKDF with SHA-1 (RFC 5869). Raises ValueError past 5100 bytes."""
 
 def aes_block(key: bytes, block: bytes, *, decrypt: bool = False) -> bytes:
     """One block of AES. Raises ValueError for a key of neither 16 nor 32 bytes."""

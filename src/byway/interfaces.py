@@ -224,6 +224,9 @@ class Framings(Protocol):
     def blake3_key(self, context: str, material: bytes, size: int) -> bytes:
         """BLAKE3's key derivation, cut to `size` bytes (16 or 32)."""
 
+    def hkdf_sha1(self, master: bytes, salt: bytes, info: bytes, size: int) -> bytes:
+        """HKDF with SHA-1 (RFC 5869), `size` bytes of it."""
+
     def chunked(
         self,
         stream: Stream,

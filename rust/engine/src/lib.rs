@@ -18,6 +18,7 @@ pub mod pipe;
 pub mod reactor;
 pub mod relay;
 pub mod sets;
+pub mod start;
 pub mod stream;
 
 use std::future::Future;

@@ -5,12 +5,11 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
-use rustix::process::Pid;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Notify, watch};
 
@@ -44,6 +43,16 @@ impl Mailbox {
     }
 }
 
+/// A loop's mailbox, in the hands of who outlives the call that got it.
+pub struct Post(Arc<Mailbox>);
+
+impl Post {
+    /// Run a task on the loop, from any thread.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.put(Box::new(move || drop(tokio::spawn(task))));
+    }
+}
+
 /// The event loops and their threads.
 pub struct Reactors {
     handles: Vec<Handle>,
@@ -51,12 +60,14 @@ pub struct Reactors {
     threads: Mutex<Vec<JoinHandle<()>>>,
     stop: watch::Sender<bool>,
     next: AtomicUsize,
-    owner: Pid,
+    /// How many forks led to the process that started the threads.
+    forks: usize,
 }
 
 impl Reactors {
     /// Start `count` threads. They block every signal, so that the program's own thread gets them.
     pub fn start(count: usize) -> io::Result<Self> {
+        let forks = forks();
         let (stop, _) = watch::channel(false);
         let mut handles = Vec::with_capacity(count);
         let mut mailboxes = Vec::with_capacity(count);
@@ -90,14 +101,13 @@ impl Reactors {
             let _ = is_deaf.recv();
             threads.push(thread);
         }
-        let owner = rustix::process::getpid();
         Ok(Self {
             handles,
             mailboxes,
             threads: Mutex::new(threads),
             stop,
             next: AtomicUsize::new(0),
-            owner,
+            forks,
         })
     }
 
@@ -108,7 +118,7 @@ impl Reactors {
 
     /// Whether this process is a fork of the one that started the threads, which it has not.
     pub fn forked(&self) -> bool {
-        rustix::process::getpid() != self.owner
+        FORKS.load(Ordering::Relaxed) != self.forks
     }
 
     /// A loop for the next flow, in turn.
@@ -123,8 +133,12 @@ impl Reactors {
 
     /// Run a task on a loop, from any thread.
     pub fn spawn(&self, home: usize, task: impl Future<Output = ()> + Send + 'static) {
-        let mailbox = &self.mailboxes[home % self.mailboxes.len()];
-        mailbox.put(Box::new(move || drop(tokio::spawn(task))));
+        self.post(home).spawn(task);
+    }
+
+    /// The mailbox of a loop.
+    pub fn post(&self, home: usize) -> Post {
+        Post(Arc::clone(&self.mailboxes[home % self.mailboxes.len()]))
     }
 
     /// How many loops there are.
@@ -155,6 +169,29 @@ impl Reactors {
 impl Drop for Reactors {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Counted in the child of each fork: asking for the process id costs a system call each time.
+static FORKS: AtomicUsize = AtomicUsize::new(0);
+
+/// The forks so far, counted from the first call on.
+fn forks() -> usize {
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(watch_forks);
+    FORKS.load(Ordering::Relaxed)
+}
+
+extern "C" fn forked() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+#[expect(unsafe_code, reason = "pthread_atfork has no safe form")]
+fn watch_forks() {
+    // SAFETY: `forked` only adds to an atomic, which a child may do in any state; it is never unloaded,
+    // since Python unloads no extensions.
+    unsafe {
+        libc::pthread_atfork(None, None, Some(forked));
     }
 }
 

@@ -15,6 +15,7 @@ use byway_engine::layers::tls;
 use byway_engine::listen::{self, Arrivals, ListenOptions};
 use byway_engine::reactor::Reactors;
 use byway_engine::relay::Run;
+use byway_engine::start::start;
 use byway_engine::stream::Stream as CoreStream;
 use byway_engine::{UnixStream, abortable, catching};
 use pyo3::exceptions::PyValueError;
@@ -27,7 +28,7 @@ use crate::failure::to_python;
 use crate::layers::{self, ChunkedArgs, TlsClient, TlsServer};
 use crate::listener::Listener;
 use crate::ops::{AbortOnDrop, Done, Hub, Slot, fail};
-use crate::relay::Relay;
+use crate::relay::{Relay, Reported};
 use crate::stream::Stream;
 
 /// (timeout, stagger, bind, interface, mark)
@@ -151,13 +152,16 @@ impl Engine {
         let home = near.home;
         let idle = seconds(idle);
         let (token, gauge) = Relay::place(&self.hub, drawn(&buckets));
-        let running = Arc::clone(&gauge);
+        let run = Run::new(*near, *far, home, idle, Arc::clone(&gauge));
+        let relay = Relay::new(&self.hub, token, gauge);
         let completions = Arc::clone(&self.hub.completions);
-        let relay = Run::new(*near, *far, home, idle, running);
-        self.hub.reactors.spawn(home, async move {
-            completions.push(Event::Done(token, Done::Relayed(relay.await)));
-        });
-        Ok(Relay::new(&self.hub, token, gauge))
+        let reported = Reported {
+            run,
+            token,
+            completions,
+        };
+        start(&self.hub.reactors, home, reported);
+        Ok(relay)
     }
 
     /// Put sealed chunks over a stream.

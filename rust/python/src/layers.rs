@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aes::cipher::{BlockDecrypt, BlockEncrypt, KeyInit, generic_array::GenericArray};
-use byway_engine::layers::chunks::{Chunks, Clock, Opening, Sealing};
+use byway_engine::layers::chunks::{self, Chunks, Clock, Opening, Sealing};
 use byway_engine::layers::cipher::{Counting, Key, NONCE, Suite, TAG};
 use byway_engine::layers::framed::Framed;
 use byway_engine::layers::replay::SaltFilter as CoreFilter;
@@ -174,6 +174,21 @@ pub fn blake3_derive<'py>(
     PyBytes::new_with(py, length, |out| {
         hash.fill(out);
         Ok(())
+    })
+}
+
+/// HKDF with SHA-1 (RFC 5869).
+#[pyfunction]
+pub fn hkdf_sha1<'py>(
+    py: Python<'py>,
+    master: &[u8],
+    salt: &[u8],
+    info: &[u8],
+    length: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    PyBytes::new_with(py, length, |out| {
+        chunks::hkdf_sha1(master, salt, info, out)
+            .ok_or_else(|| PyValueError::new_err("too long for this hash"))
     })
 }
 

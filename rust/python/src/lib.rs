@@ -45,5 +45,6 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(layers::blake3, module)?)?;
     module.add_function(wrap_pyfunction!(layers::blake3_derive, module)?)?;
     module.add_function(wrap_pyfunction!(layers::aes_block, module)?)?;
+    module.add_function(wrap_pyfunction!(layers::hkdf_sha1, module)?)?;
     Ok(())
 }

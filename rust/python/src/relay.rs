@@ -1,17 +1,37 @@
 //! Relays in Python's hands: counters to read, a reason to learn.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use byway_engine::bucket::Buckets;
-use byway_engine::completion::Token;
+use byway_engine::completion::{Completions, Event, Token};
 use byway_engine::failure::Outcome;
-use byway_engine::relay::{End, Gauge};
+use byway_engine::relay::{End, Gauge, Run};
 use pyo3::prelude::*;
 
 use crate::failure::to_python;
-use crate::ops::{Hub, Slot};
+use crate::ops::{Done, Hub, Slot};
+
+/// A relay that reports its own end.
+pub struct Reported {
+    pub run: Run,
+    pub token: Token,
+    pub completions: Arc<Completions<Done>>,
+}
+
+impl Future for Reported {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let outcome = ready!(Pin::new(&mut self.run).poll(cx));
+        let done = Event::Done(self.token, Done::Relayed(outcome));
+        self.completions.push(done);
+        Poll::Ready(())
+    }
+}
 
 /// A running or ended relay.
 #[pyclass(frozen, module = "byway._engine")]

@@ -57,6 +57,10 @@ class EngineFramings:
         """BLAKE3's key derivation, cut to `size` bytes."""
         return _engine.blake3_derive(context, material, size)
 
+    def hkdf_sha1(self, master: bytes, salt: bytes, info: bytes, size: int) -> bytes:
+        """HKDF with SHA-1 (RFC 5869). Raises ValueError past 5100 bytes."""
+        return _engine.hkdf_sha1(master, salt, info, size)
+
     def chunked(
         self,
         stream: Stream,

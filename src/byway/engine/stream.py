@@ -32,10 +32,11 @@ class TlsInfo:
 class EngineStream:
     """A stream of the engine (TCP, unix, or a layer). See `interfaces.Stream` for the contract."""
 
-    __slots__ = ("_flush", "raw")
+    __slots__ = ("_flush", "_source", "raw")
 
     def __init__(self, raw: _engine.Stream) -> None:
         self.raw = raw
+        self._source: Target | None = None
         self._flush: asyncio.TimerHandle | None = None
 
     @property
@@ -49,9 +50,10 @@ class EngineStream:
 
     @property
     def source(self) -> Target | None:
-        """The other side's address: the remote half of `info`, for the price of one call."""
-        remote = self.raw.remote
-        return Target.from_packed(*remote) if remote else None
+        """The other side's address: the remote half of `info`, made once and remembered."""
+        if self._source is None and (remote := self.raw.remote):
+            self._source = Target.from_packed(*remote)
+        return self._source
 
     @property
     def tls(self) -> TlsInfo | None:

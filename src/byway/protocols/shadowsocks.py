@@ -11,7 +11,6 @@ says nothing until it has something to relay, so a failed request must not be an
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -119,13 +118,9 @@ def key_of(method: Method, password: str) -> bytes:
     return made[: method.size]
 
 
-def session_key(key: bytes, salt: bytes) -> bytes:
+def session_key(framings: Framings, key: bytes, salt: bytes) -> bytes:
     """The key of one direction of one connection: HKDF-SHA1 (RFC 5869), as long as `key`."""
-    pseudo = hmac.digest(salt, key, "sha1")
-    first = hmac.digest(pseudo, b"ss-subkey\x01", "sha1")
-    if len(key) <= len(first):
-        return first[: len(key)]
-    return (first + hmac.digest(pseudo, first + b"ss-subkey\x02", "sha1"))[: len(key)]
+    return framings.hkdf_sha1(key, salt, b"ss-subkey", len(key))
 
 
 async def connect(stream: Stream, target: Target, options: ShadowsocksOptions, kit: Kit) -> Stream:
@@ -136,9 +131,8 @@ async def connect(stream: Stream, target: Target, options: ShadowsocksOptions, k
     """
     method, key = options.method, options.keys[-1]
     salt = kit.entropy(method.size)
-    framed = kit.framings.chunked(
-        stream, method.cipher, Sealing(session_key(key, salt), salt), Awaited(key), LONGEST_CHUNK
-    )
+    sealing = Sealing(session_key(kit.framings, key, salt), salt)
+    framed = kit.framings.chunked(stream, method.cipher, sealing, Awaited(key), LONGEST_CHUNK)
     framed.hold(address.pack(target))
     return framed
 
@@ -162,7 +156,7 @@ class Server:
         method, framings = self._method, self._kit.framings
         head = await stream.read_exactly(method.size + 2 + TAG)
         salt = head[: method.size]
-        key = session_key(self._key, salt)
+        key = session_key(framings, self._key, salt)
         length = int.from_bytes(opened(framings, method, key, 0, head[method.size :]))
         if not 0 < length <= LONGEST_CHUNK:
             raise PeerError(f"the client sent a first chunk of {length} bytes")
@@ -175,7 +169,7 @@ class Server:
         framed = framings.chunked(
             stream,
             method.cipher,
-            Sealing(session_key(self._key, own), own),
+            Sealing(session_key(framings, self._key, own), own),
             Opening(key, 2),
             LONGEST_CHUNK,
         )

@@ -67,6 +67,10 @@ class PureFramings:
         key = struct.unpack("<8I", _blake3(context.encode(), _IV, _DERIVE_CONTEXT))
         return _blake3(material, key, _DERIVE_MATERIAL)[:size]
 
+    def hkdf_sha1(self, master: bytes, salt: bytes, info: bytes, size: int) -> bytes:
+        """HKDF with SHA-1 (RFC 5869)."""
+        return hkdf_sha1(master, salt, info, size)
+
     def chunked(
         self,
         stream: Stream,

@@ -88,13 +88,18 @@ pub enum Opening {
 pub fn hkdf_key(suite: Suite, master: &[u8], salt: &[u8]) -> Option<Key> {
     let mut key = [0; 32];
     let key = key.get_mut(..suite.key_len())?;
+    hkdf_sha1(master, salt, b"ss-subkey", key)?;
+    Key::new(suite, key)
+}
+
+/// HKDF-SHA1 (RFC 5869) into `key`; None when that is longer than it can be.
+pub fn hkdf_sha1(master: &[u8], salt: &[u8], info: &[u8], key: &mut [u8]) -> Option<()> {
     let salt = hkdf::Salt::new(hkdf::HKDF_SHA1_FOR_LEGACY_USE_ONLY, salt);
     salt.extract(master)
-        .expand(&[b"ss-subkey"], Length(key.len()))
+        .expand(&[info], Length(key.len()))
         .ok()?
         .fill(key)
-        .ok()?;
-    Key::new(suite, key)
+        .ok()
 }
 
 /// SIP022's.

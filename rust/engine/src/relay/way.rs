@@ -12,6 +12,9 @@ use crate::io::Io;
 use crate::pipe::{CAPACITY, Pipe};
 use crate::stream::{SCRATCH, with_scratch};
 
+/// Chunks that one direction moves before others have a turn.
+const TURN: usize = 16;
+
 /// A splice that moves less than this is dearer than a copy.
 const WORTH_SPLICING: usize = 16 * 1024;
 
@@ -150,6 +153,7 @@ impl Way {
         if self.over {
             return Poll::Ready(Ok(()));
         }
+        let mut chunks = 0;
         loop {
             if let Some(throttle) = &mut self.throttle {
                 ready!(throttle.poll_turn(cx));
@@ -185,6 +189,11 @@ impl Way {
                 self.over = true;
                 return Poll::Ready(Ok(()));
             }
+            if chunks == TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            chunks += 1;
             if self.throttle.is_some() && ready!(self.poll_said(cx))? {
                 continue;
             }
