@@ -34,6 +34,7 @@ __version__: Final[str]
 _Packed = tuple[bytes, int]
 _Dial = tuple[float, float, str | None, str | None, int | None]
 _Packets = tuple[float, int, int, int, str | None]
+_Codec = tuple[str, int] | tuple[str, bytes, list[tuple[bytes, tuple[str, int] | None]]]
 _Listen = tuple[int, float, int, int]
 _Facts = tuple[str, str | None, str | None, str, bool]
 _Chunked = tuple[
@@ -63,8 +64,11 @@ class Engine:
     def wrap_socks5(
         self, inner: Datagrams, relay: tuple[str, int], control: Stream
     ) -> Datagrams: ...
+    def wrap_sealed(
+        self, inner: Datagrams, server: tuple[str, int], method: str, keys: list[bytes]
+    ) -> Datagrams: ...
     def listen_packets(
-        self, address: tuple[str, int], fixed: tuple[str, int] | None, options: _Packets
+        self, address: tuple[str, int], codec: _Codec | None, options: _Packets
     ) -> PacketListener: ...
     def send_body(
         self,
@@ -176,6 +180,7 @@ class Ask:
     session: Final[int]
     source: Final[_Packed]
     target: Final[tuple[str, int, bytes | None]]
+    user: Final[int | None]
     def relay(self, far: Datagrams, host: str, port: int, buckets: Sequence[Bucket]) -> Relay: ...
     def waiting(self) -> list[bytes]: ...
     def refuse(self) -> None: ...

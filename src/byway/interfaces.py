@@ -201,6 +201,13 @@ class Awaited:
     request: bytes | None = None
 
 
+class Salts(Protocol):
+    """Salts of accepted requests, kept so that a replayed one shows itself. Exact, and bounded."""
+
+    def fresh(self, salt: bytes, now: float) -> bool:
+        """Note a salt whose request was authentic. False when it is not to be accepted."""
+
+
 class Framings(Protocol):
     """Ciphers and framings, lent to the protocols by the engine (or by a pure double in tests)."""
 
@@ -226,6 +233,10 @@ class Framings(Protocol):
 
     def hkdf_sha1(self, master: bytes, salt: bytes, info: bytes, size: int) -> bytes:
         """HKDF with SHA-1 (RFC 5869), `size` bytes of it."""
+
+    def salts(self, capacity: int, window: float | None = None) -> Salts:
+        """A filter that knows the last `capacity` salts at least; with a window (seconds) all of
+        that long, and it accepts no more than `capacity` in it: rather none than a replay."""
 
     def chunked(
         self,

@@ -34,15 +34,25 @@ from byway.config import (
     TrojanOutbound,
     UnixPath,
 )
-from byway.engine import DialOptions, Engine, ListenOptions, TlsClient, TlsClientOptions
+from byway.engine import (
+    DialOptions,
+    Engine,
+    ListenOptions,
+    SealedPackets,
+    SealedUser,
+    TlsClient,
+    TlsClientOptions,
+)
 from byway.flow import Network, Target
+from byway.inbounds.both import Both
 from byway.inbounds.entry import Entry, Greet, Means
 from byway.inbounds.forward import Forward
 from byway.inbounds.http import Http
 from byway.inbounds.listener import Address, StreamInbound
 from byway.inbounds.mixed import Mixed
+from byway.inbounds.packets import PacketDoor
 from byway.inbounds.plugged import Plugged
-from byway.inbounds.shadowsocks import Shadowsocks
+from byway.inbounds.shadowsocks import Server, Shadowsocks
 from byway.inbounds.socks import Socks
 from byway.inbounds.tls import Certificate, TlsDoor, inside
 from byway.inbounds.trojan import Trojan
@@ -184,7 +194,9 @@ class Ways:
                 else:
                     keys = (shadowsocks.key_of(method, password),)
                 options = shadowsocks.ShadowsocksOptions(method, keys)
-                return dialects.Shadowsocks(options, self._kit)
+                return dialects.Shadowsocks(
+                    options, self._kit, self._engine, section.server, section.networks
+                )
             case TrojanOutbound():
                 return dialects.Trojan(section.password.get_secret_value())
             case DirectOutbound():
@@ -228,21 +240,35 @@ class Ways:
         options: ListenOptions,
     ) -> Inbound:
         entry = Entry(name, means, guarded=section.guarded)
+        # Where relayed users go was chosen here and not by a client.
+        relayed = Entry(name, means, guarded=section.allow_local is False)
         method = shadowsocks.METHODS[section.method]
-        password = section.password.get_secret_value()
+        key, users = _server_keys(method, section)
+        server: Server
         if method.is_2022:
-            users = {
-                user.name: shadowsocks2022.keys_of(method, user.password.get_secret_value())[0]
-                for user in section.users
-            }
-            (key,) = shadowsocks2022.keys_of(method, password)
-            greet = Shadowsocks(entry, shadowsocks2022.Server(method, key, self._kit, users)).greet
+            server = shadowsocks2022.Server(method, key, self._kit, users)
         else:
-            server = shadowsocks.Server(method, shadowsocks.key_of(method, password), self._kit)
-            greet = Shadowsocks(entry, server).greet
-        if section.plugin is None:
-            return StreamInbound(entry, listen, greet, options)
+            server = shadowsocks.Server(method, key, self._kit)
+        greet = Shadowsocks(entry, server, relayed).greet
+        streams: Inbound | None = None
+        if Network.TCP in section.networks and section.plugin is None:
+            streams = StreamInbound(entry, listen, greet, options)
+        elif Network.TCP in section.networks:
+            streams = self._plugged(section, entry, greet, options)
+        if streams is not None and Network.UDP not in section.networks:
+            return streams
+        packets = [place for place in listen if isinstance(place, Target)]
+        whose = [(user.name, entry if user.relay is None else relayed) for user in users]
+        codec = SealedPackets(
+            method.name, key, tuple(SealedUser(user.key, user.relay) for user in users)
+        )
+        return Both(name, streams, packets, lambda: PacketDoor(entry, users=whose), codec)
+
+    def _plugged(
+        self, section: ShadowsocksInbound, entry: Entry, greet: Greet, options: ListenOptions
+    ) -> Plugged:
         public, inner = section.listen[0], loopback_port()
+        assert section.plugin is not None
         assert isinstance(public, Target)
         told = section.plugin_opts or ""
         plugin = Plugin(section.plugin, told, public, inner, True, self._log.info)
@@ -309,6 +335,21 @@ def _noting(health: Health) -> Layer:
         return stream
 
     return noted
+
+
+def _server_keys(
+    method: shadowsocks.Method, section: ShadowsocksInbound
+) -> tuple[bytes, list[shadowsocks2022.User]]:
+    """A server's key, and those of its users."""
+    password = section.password.get_secret_value()
+    if not method.is_2022:
+        return shadowsocks.key_of(method, password), []
+    users = []
+    for user in section.users:
+        (key,) = shadowsocks2022.keys_of(method, user.password.get_secret_value())
+        users.append(shadowsocks2022.User(user.name, key, user.relay))
+    (key,) = shadowsocks2022.keys_of(method, password)
+    return key, users
 
 
 def _door(entry: Entry, tls: ServerTls) -> TlsDoor:

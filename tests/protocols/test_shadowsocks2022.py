@@ -17,6 +17,7 @@ from byway.protocols.shadowsocks import METHODS, Kit, Method, ShadowsocksOptions
 from byway.protocols.shadowsocks2022 import (
     MOST_PADDING,
     Server,
+    User,
     connect,
     identity_key,
     keys_of,
@@ -58,7 +59,8 @@ def server(
     method: Method, lent: Kit | None = None, users: Mapping[str, bytes] | None = None
 ) -> Server:
     """A server of the vectors' key."""
-    return Server(method, psk(method), lent or kit(), users)
+    listed = [User(name, key) for name, key in (users or {}).items()]
+    return Server(method, psk(method), lent or kit(), listed)
 
 
 def recorded(

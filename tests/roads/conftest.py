@@ -108,11 +108,20 @@ class _Echo(asyncio.DatagramProtocol):
         self.transport.sendto(data, addr)
 
 
+@asynccontextmanager
+async def echoing(host: str) -> AsyncIterator[Target]:
+    """A UDP echo."""
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(_Echo, (host, 0))
+    name = transport.get_extra_info("sockname")
+    try:
+        yield Target.of(name[0], name[1])
+    finally:
+        transport.close()
+
+
 @pytest.fixture
 async def udp_echo() -> AsyncIterator[Target]:
     """A UDP echo on 127.0.0.1."""
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.create_datagram_endpoint(_Echo, ("127.0.0.1", 0))
-    name = transport.get_extra_info("sockname")
-    yield Target.of(name[0], name[1])
-    transport.close()
+    async with echoing("127.0.0.1") as target:
+        yield target

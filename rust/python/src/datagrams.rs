@@ -126,6 +126,8 @@ impl PacketListener {
             ("packets_down", stats.packets_down),
             ("malformed", stats.malformed),
             ("stranger", stats.stranger),
+            ("forged", stats.forged),
+            ("replayed", stats.replayed),
             ("refused", stats.refused),
             ("full", stats.full),
             ("congested", stats.congested),
@@ -166,17 +168,21 @@ pub struct Ask {
     source: Packed,
     #[pyo3(get)]
     target: PlaceParts,
+    #[pyo3(get)]
+    user: Option<u32>,
 }
 
 impl Ask {
     fn new(core: CoreAsk, hub: &Arc<Hub>) -> Self {
         let (session, source, target) = (core.session, packed(core.source), parts(&core.target));
+        let user = core.user;
         Self {
             core: Mutex::new(Some(core)),
             hub: Arc::clone(hub),
             session,
             source,
             target,
+            user,
         }
     }
 }

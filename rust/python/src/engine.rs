@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use byway_engine::body::{BodyMove, Framing};
 use byway_engine::completion::{Event, Token};
-use byway_engine::datagrams::{Asks, Codec, Far, PacketListener as CorePackets, PacketOptions};
+use byway_engine::datagrams::{Asks, Far, PacketListener as CorePackets, PacketOptions};
 use byway_engine::dial::{self, DialOptions};
 use byway_engine::failure::{Failure, Outcome};
 use byway_engine::io::Io;
@@ -29,6 +29,7 @@ use crate::layers::{self, ChunkedArgs, TlsClient, TlsServer};
 use crate::listener::Listener;
 use crate::ops::{AbortOnDrop, Done, Hub, Slot, fail};
 use crate::relay::{Relay, Reported};
+use crate::sealed::{self, CodecArgs};
 use crate::stream::Stream;
 
 /// (timeout, stagger, bind, interface, mark)
@@ -228,19 +229,33 @@ impl Engine {
         )))
     }
 
-    /// Listen for packets; `fixed` is the target of all of them, else each has a SOCKS5 header.
+    /// A way through the shadowsocks server at `server`, over `inner`.
+    fn wrap_sealed(
+        &self,
+        py: Python<'_>,
+        inner: &Bound<'_, Datagrams>,
+        server: (String, u16),
+        method: &str,
+        keys: Vec<Vec<u8>>,
+    ) -> PyResult<Datagrams> {
+        self.hub.check(py)?;
+        let server = place(&server.0, server.1);
+        let client = sealed::client(method, &keys)?;
+        let inner = inner.get().consume(py)?;
+        Ok(Datagrams::new(Far::wrap_sealed(&inner, server, client)))
+    }
+
+    /// Listen for packets, each of which tells its target as `codec` says.
     fn listen_packets(
         &self,
         py: Python<'_>,
         address: (String, u16),
-        fixed: Option<(String, u16)>,
+        codec: Option<CodecArgs>,
         options: PacketArgs,
     ) -> PyResult<PacketListener> {
         self.hub.check(py)?;
         let address = socket_address(&address)?;
-        let codec = fixed.map_or(Codec::Socks5, |(host, port)| {
-            Codec::Fixed(place(&host, port))
-        });
+        let codec = sealed::codec(codec)?;
         let (idle, sessions, targets, waiting, only) = options;
         let only = only
             .map(|host| socket_address(&(host, 0)).map(|address| address.ip()))

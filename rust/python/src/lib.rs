@@ -15,6 +15,7 @@ mod layers;
 mod listener;
 mod ops;
 mod relay;
+mod sealed;
 mod sets;
 mod slots;
 mod stream;

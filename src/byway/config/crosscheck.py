@@ -210,9 +210,12 @@ def _listeners(inbounds: dict[str, Node], problems: Problems) -> None:
 
 def _networks(inbound: Node) -> list[str]:
     network, kind = inbound.get("network"), inbound.get("type")
-    if network is None or kind is None or kind.content != "forward":
+    if kind is None or kind.content not in ("forward", "shadowsocks"):
         return ["tcp"]
-    return [str(item.content) for item in network.items()]
+    if network is not None:
+        return [str(item.content) for item in network.items()]
+    both = kind.content == "shadowsocks" and inbound.get("plugin") is None
+    return ["tcp", "udp"] if both else ["tcp"]
 
 
 def _collide(one: Target | str, other: Target | str) -> bool:
@@ -384,8 +387,10 @@ def without_udp(config: Config, name: str) -> Iterator[str]:
                 yield way
             return
         outbound = config.outbounds[way]
-        if isinstance(outbound, HttpOutbound | ShadowsocksOutbound | TrojanOutbound) or (
-            isinstance(outbound, SocksOutbound) and outbound.version != "5"
+        if (
+            isinstance(outbound, HttpOutbound | TrojanOutbound)
+            or (isinstance(outbound, SocksOutbound) and outbound.version != "5")
+            or (isinstance(outbound, ShadowsocksOutbound) and Network.UDP not in outbound.networks)
         ):
             yield way
         way = None if outbound.type == "direct" else outbound.via

@@ -39,7 +39,7 @@ from byway.config.values import (
     size,
 )
 from byway.errors import Problem
-from byway.flow import Target
+from byway.flow import Network, Target
 from byway.rules.geo import NOWHERE, World
 
 RESERVED = ("reject", "drop", "otherwise")
@@ -213,6 +213,13 @@ class ForwardInbound(_Listening):
         return self.allow_local is False
 
 
+class ShadowsocksUser(User):
+    """One of several users of a shadowsocks server."""
+
+    relay: HostPort | None = None
+    """The next server: it gets what they send, as it is. Their password is then its own key."""
+
+
 class ShadowsocksInbound(Placed):
     """A shadowsocks server."""
 
@@ -221,12 +228,25 @@ class ShadowsocksInbound(Placed):
     """The cipher. Prefer one of the 2022 edition: `2022-blake3-aes-128-gcm`."""
     password: Password
     """A password; with a 2022 method a key, as `byway password METHOD` makes them."""
-    users: Annotated[tuple[User, ...], OneOrMany(empty=True)] = ()
+    users: Annotated[tuple[ShadowsocksUser, ...], OneOrMany(empty=True)] = ()
     """Several users of one port, each with a key of their own (2022 methods with AES)."""
+    network: Annotated[tuple[NetworkName, ...], Many] | None = None
+    """tcp, udp or both; left out: both, and with a plugin, which UDP would go past, tcp."""
     plugin: PluginProgram | None = None
     """A SIP003 plugin, which listens in Byway's place."""
     plugin_opts: PluginOptions | None = None
     """What the plugin is told."""
+
+    @property
+    def networks(self) -> frozenset[Network]:
+        """What it takes (`network` decided)."""
+        return _sealed_networks(self.network, self.plugin)
+
+
+def _sealed_networks(network: tuple[Network, ...] | None, plugin: str | None) -> frozenset[Network]:
+    if network is not None:
+        return frozenset(network)
+    return frozenset(Network) if plugin is None else frozenset({Network.TCP})
 
 
 class TrojanInbound(Placed):
@@ -299,10 +319,17 @@ class ShadowsocksOutbound(_Proxied):
     """The cipher, as the server has it."""
     password: Password
     """Its password; with a 2022 method its key, or `server's:user's` keys."""
+    network: Annotated[tuple[NetworkName, ...], Many] | None = None
+    """tcp, udp or both; left out: both, and with a plugin, which UDP would go past, tcp."""
     plugin: PluginProgram | None = None
     """A SIP003 plugin, which dials the server in Byway's place."""
     plugin_opts: PluginOptions | None = None
     """What the plugin is told."""
+
+    @property
+    def networks(self) -> frozenset[Network]:
+        """What it carries (`network` decided)."""
+        return _sealed_networks(self.network, self.plugin)
 
 
 class TrojanOutbound(_Proxied):

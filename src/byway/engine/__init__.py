@@ -16,7 +16,15 @@ from byway.engine.layers import (
     TlsServer,
     TlsServerOptions,
 )
-from byway.engine.options import Body, DialOptions, ListenOptions, PacketOptions
+from byway.engine.options import (
+    Body,
+    Codec,
+    DialOptions,
+    ListenOptions,
+    PacketOptions,
+    SealedPackets,
+    SealedUser,
+)
 from byway.engine.relay import EngineRelay
 from byway.engine.sets import EngineLists
 from byway.engine.stream import EngineListener, EngineStream, TlsInfo
@@ -24,6 +32,7 @@ from byway.engine.stream import EngineListener, EngineStream, TlsInfo
 __all__ = [
     "Body",
     "Bucket",
+    "Codec",
     "DialOptions",
     "Engine",
     "EngineDatagrams",
@@ -39,6 +48,8 @@ __all__ = [
     "PacketListener",
     "PacketOptions",
     "SaltFilter",
+    "SealedPackets",
+    "SealedUser",
     "TlsClient",
     "TlsClientOptions",
     "TlsInfo",

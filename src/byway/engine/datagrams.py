@@ -40,12 +40,13 @@ class EngineDatagrams:
 class PacketAsk:
     """A new (session, target) pair. Answer it once; dropped unanswered it is refused."""
 
-    __slots__ = ("_raw", "session", "source", "target")
+    __slots__ = ("_raw", "session", "source", "target", "user")
 
     def __init__(self, raw: _engine.Ask) -> None:
         self._raw = raw
         self.session = raw.session
         self.source = Target.from_packed(*raw.source)
+        self.user = raw.user  # which of several users of the listener, by place
         host, port, packed = raw.target
         self.target = Target(host, port) if packed is None else Target.from_packed(packed, port)
 
@@ -93,7 +94,8 @@ class PacketListener:
         return [PacketAsk(raw) for raw in got]
 
     def stats(self) -> dict[str, int]:
-        """Sessions, flows, packets, what was dropped and why, and which offloads are on."""
+        """Sessions, flows, packets, what was dropped and why (`forged`: not sealed with a key of
+        ours; `replayed`: seen before, or of another time), and which offloads are on."""
         return dict(self._raw.stats())
 
     def close(self) -> None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from typing import Literal
 
 from byway import _engine, interfaces
 from byway._engine import Meter
 from byway.engine.datagrams import EngineDatagrams, PacketListener, raw_datagrams
 from byway.engine.layers import EngineFramings, NotTls, TlsClient, TlsServer
-from byway.engine.options import Body, DialOptions, ListenOptions, PacketOptions
+from byway.engine.options import (
+    Body,
+    Codec,
+    DialOptions,
+    ListenOptions,
+    PacketOptions,
+    SealedPackets,
+)
 from byway.engine.relay import EngineRelay, raw_buckets
 from byway.engine.stream import EngineListener, EngineStream
 from byway.flow import Target
@@ -117,17 +123,28 @@ class Engine:
         )
         return EngineDatagrams(wrapped, names=True)
 
+    def wrap_sealed(
+        self, inner: Datagrams, server: Target, method: str, keys: Sequence[bytes]
+    ) -> EngineDatagrams:
+        """A way through the shadowsocks server at `server`, over `inner`, which it consumes. The
+        keys are the server's, before it those of servers on the way (SIP023). It carries names.
+        Raises ValueError for keys that cannot be."""
+        wrapped = self._raw.wrap_sealed(
+            raw_datagrams(inner), (server.host, server.port), method, list(keys)
+        )
+        return EngineDatagrams(wrapped, names=True)
+
     def listen_packets(
         self,
         address: Target,
-        codec: Literal["socks5"] | Target,
+        codec: Codec,
         options: PacketOptions | None = None,
     ) -> PacketListener:
-        """Listen for packets: with SOCKS5 headers, or all for one fixed target. Raises OSError."""
-        fixed = None if isinstance(codec, str) else (codec.host, codec.port)
+        """Listen for packets. Raises OSError, and ValueError for keys that cannot be."""
         options = options or PacketOptions()
         limits = (options.idle, options.sessions, options.targets, options.waiting, options.only)
-        return PacketListener(self._raw.listen_packets((address.host, address.port), fixed, limits))
+        place = (address.host, address.port)
+        return PacketListener(self._raw.listen_packets(place, _codec(codec), limits))
 
     async def send_body(
         self,
@@ -187,6 +204,20 @@ def _raw(stream: Stream) -> _engine.Stream:
     if not isinstance(stream, EngineStream):
         raise TypeError(f"not a stream of the engine: {stream!r}")
     return stream.raw
+
+
+def _codec(
+    codec: Codec,
+) -> tuple[str, int] | tuple[str, bytes, list[tuple[bytes, tuple[str, int] | None]]] | None:
+    if isinstance(codec, str):
+        return None
+    if isinstance(codec, SealedPackets):
+        users = [
+            (user.key, None if user.relay is None else (user.relay.host, user.relay.port))
+            for user in codec.users
+        ]
+        return (codec.method, codec.key, users)
+    return (codec.host, codec.port)
 
 
 def _dial(

@@ -61,6 +61,11 @@ class EngineFramings:
         """HKDF with SHA-1 (RFC 5869). Raises ValueError past 5100 bytes."""
         return _engine.hkdf_sha1(master, salt, info, size)
 
+    def salts(self, capacity: int, window: float | None = None) -> SaltFilter:
+        """A filter that knows the last `capacity` salts, or those of a window of seconds. It takes
+        80 bytes for each at the most."""
+        return SaltFilter(capacity, window)
+
     def chunked(
         self,
         stream: Stream,

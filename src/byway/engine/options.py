@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
+
+from byway.flow import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,28 @@ class PacketOptions:
     targets: int = 1024  # per session
     waiting: int = 32  # packets that may wait for one verdict
     only: str | None = None  # accept from this source alone, and lock to its first port
+
+
+@dataclass(frozen=True, slots=True)
+class SealedUser:
+    """One of several users of a shadowsocks port: their key (2022 methods with AES). With `relay`
+    it is the key of the server there, which gets their packets as they are."""
+
+    key: bytes = field(repr=False)
+    relay: Target | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPackets:
+    """Packets of shadowsocks clients, by the name that the method has there."""
+
+    method: str
+    key: bytes = field(repr=False)
+    users: tuple[SealedUser, ...] = ()  # none: whoever has the key
+
+
+Codec = Literal["socks5"] | Target | SealedPackets
+"""How packets say where they want to go: SOCKS5 headers, all to one target, or sealed."""
 
 
 @dataclass(frozen=True, slots=True)

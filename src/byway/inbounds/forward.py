@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
 from byway.engine import EngineStream, ListenOptions
 from byway.errors import BywayError
 from byway.flow import Flow, Network, Target
+from byway.inbounds.both import Both
 from byway.inbounds.entry import Entry, Means
 from byway.inbounds.hearing import overhear
 from byway.inbounds.listener import Address, StreamInbound
 from byway.inbounds.packets import PacketDoor
-from byway.interfaces import Bucket, Carry, Enough, Outbound, Relay, Stream
+from byway.interfaces import Bucket, Enough, Outbound, Relay, Stream
 
 
-class Forward:
+class Forward(Both):
     """Listens for TCP, UDP or both; all of it goes to the target."""
 
     def __init__(
@@ -27,56 +27,16 @@ class Forward:
         networks: frozenset[Network],
         options: ListenOptions | None = None,
     ) -> None:
-        self.name = entry.name
         self._entry = entry
         self._target = target
-        self._streams: StreamInbound | None = None
-        self._packet_addresses: Sequence[Target] = ()
-        self._doors: list[PacketDoor] = []
-        self._bound: list[str] = []
+        streams, packets = None, []
         if Network.TCP in networks:
             # first=0: servers that talk first must be able to
-            self._streams = StreamInbound(
-                entry, listen, self._greet, replace(options or ListenOptions(), first=0)
-            )
+            options = replace(options or ListenOptions(), first=0)
+            streams = StreamInbound(entry, listen, self._greet, options)
         if Network.UDP in networks:
-            self._packet_addresses = [place for place in listen if isinstance(place, Target)]
-
-    @property
-    def addresses(self) -> Sequence[str]:
-        """Where it listens; packets' addresses are marked."""
-        streams = [] if self._streams is None else list(self._streams.addresses)
-        return [*streams, *self._bound]
-
-    async def open(self) -> None:
-        """Bind every address, or none. Raises OSError with the address in it."""
-        if self._streams is not None:
-            await self._streams.open()
-        for address in self._packet_addresses:
-            door = PacketDoor(self._entry)
-            try:
-                bound = door.open(address, self._target)
-            except OSError as error:
-                self.close()
-                why = error.strerror or str(error)
-                raise OSError(error.errno, f"cannot take packets on {address}: {why}") from error
-            self._doors.append(door)
-            self._bound.append(f"{bound}/udp")
-
-    async def serve(self, carry: Carry) -> None:
-        """Accept until closed or cancelled. After a close, returns when the last flow has ended."""
-        async with asyncio.TaskGroup() as both:
-            if self._streams is not None:
-                both.create_task(self._streams.serve(carry))
-            for door in self._doors:
-                both.create_task(door.serve(carry))
-
-    def close(self) -> None:
-        """Accept no more. Packet sessions end with their port."""
-        if self._streams is not None:
-            self._streams.close()
-        for door in self._doors:
-            door.close()
+            packets = [place for place in listen if isinstance(place, Target)]
+        super().__init__(entry.name, streams, packets, lambda: PacketDoor(entry), target)
 
     async def _greet(self, stream: EngineStream) -> _Forwarded:
         entry = self._entry

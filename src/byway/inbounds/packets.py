@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from byway.errors import BywayError, EngineError, Unreachable
 from byway.flow import Flow, Network, Target
@@ -13,7 +13,7 @@ from byway.inbounds.entry import Entry
 from byway.interfaces import Bucket, Carry, Datagrams, Ending, Enough, Outbound, Relay
 
 if TYPE_CHECKING:
-    from byway.engine import PacketAsk, PacketListener
+    from byway.engine import Codec, PacketAsk, PacketListener
 
 ENDED = "the client ended its association"
 FIRST_LOOK = 0.001  # seconds between two looks for further packets; each wait is twice the last
@@ -21,19 +21,24 @@ LAST_LOOK = 0.02
 
 
 class PacketDoor:
-    """Takes packets at one address; each new target of a session is judged like a connection."""
+    """Takes packets at one address; each new target of a session is judged like a connection.
 
-    def __init__(self, entry: Entry, user: str | None = None) -> None:
+    `user` is whose all of them are; where packets themselves tell, `users` are those who may come:
+    the name of each, and what their flows have in common.
+    """
+
+    def __init__(
+        self, entry: Entry, user: str | None = None, users: Sequence[tuple[str, Entry]] = ()
+    ) -> None:
         self._entry = entry
         self._user = user
+        self._users = users
         self._listener: PacketListener | None = None
         self._ways: dict[tuple[int, Outbound], _Way] = {}
         self._relays: set[Relay] = set()
         self.closed = False
 
-    def open(
-        self, address: Target, codec: Literal["socks5"] | Target, only: str | None = None
-    ) -> Target:
+    def open(self, address: Target, codec: Codec, only: str | None = None) -> Target:
         """Bind; the address with its real port. Raises OSError."""
         means = self._entry.means
         options = replace(means.packets, only=only)
@@ -78,7 +83,10 @@ class PacketDoor:
                     entry.means.log.error("cannot take packets", inbound=entry.name, error=error)
                 return
             for ask in asks:
-                flow = entry.flow(Network.UDP, ask.source, ask.target, self._user)
+                whose, user = entry, self._user
+                if ask.user is not None:
+                    user, whose = self._users[ask.user]
+                flow = whose.flow(Network.UDP, ask.source, ask.target, user)
                 flows.create_task(carry(PacketArrival(flow, ask, self)))
 
     async def associated(self, session: int, outbound: Outbound) -> _Way:

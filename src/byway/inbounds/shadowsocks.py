@@ -23,10 +23,11 @@ class Server(Protocol):
 
 
 class Shadowsocks:
-    """Greets shadowsocks clients."""
+    """Greets shadowsocks clients. `relayed` is for flows of those whom the next server serves."""
 
-    def __init__(self, entry: Entry, server: Server) -> None:
+    def __init__(self, entry: Entry, server: Server, relayed: Entry | None = None) -> None:
         self.entry = entry
+        self.relayed = relayed or entry
         self.server = server
         self.patience = Deadline(entry.means.handshake, "the client said too little for too long")
 
@@ -47,8 +48,9 @@ class _Knock(Visit):
     async def stay(self, carry: Carry) -> None:
         door, source = self._door, self._stream.source
         request = await greeted(self._stream, door.server.accept(self._stream), door.patience)
-        flow = door.entry.flow(Network.TCP, source, request.target, request.user)
-        await carry(Asked(request.stream, flow, door.entry.means))
+        entry = door.relayed if request.relayed else door.entry
+        flow = entry.flow(Network.TCP, source, request.target, request.user)
+        await carry(Asked(request.stream, flow, entry.means))
 
 
 class Asked:

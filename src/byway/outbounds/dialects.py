@@ -17,6 +17,7 @@ class Socks:
 
     options: socks.SocksOptions
     engine: Engine
+    controlled: bool = True
 
     @property
     def networks(self) -> frozenset[Network]:
@@ -32,15 +33,11 @@ class Socks:
         """Ask for a connection (RFC 1928 section 4)."""
         return await socks.connect(stream, target, self.options)
 
-    async def associate(self, control: Stream, server: Target, via: Outbound) -> Datagrams:
+    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
         """Ask for a relay (RFC 1928 section 7), and open the way to it."""
+        assert control is not None
         relay = await socks.associate(control, self.options, server)
-        inner = await via.associate()
-        try:
-            located = await inner.locate(relay)
-        except BaseException:
-            inner.close()
-            raise
+        inner, located = await _toward(relay, via)
         return self.engine.wrap_socks5(inner.bare, located, control)
 
     async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
@@ -56,12 +53,13 @@ class Http:
     options: http.HttpOptions
     networks: frozenset[Network] = frozenset({Network.TCP})
     names: bool = True
+    controlled: bool = True
 
     async def connect(self, stream: Stream, target: Target) -> Stream:
         """Ask for a tunnel (RFC 9110 section 9.3.6)."""
         return await http.connect(stream, target, self.options)
 
-    async def associate(self, control: Stream, server: Target, via: Outbound) -> Datagrams:
+    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
         """Refused: HTTP proxies carry no packets."""
         raise Refused("an HTTP proxy carries no UDP", Reason.NOT_SUPPORTED)
 
@@ -75,7 +73,7 @@ class _WithoutPorts:
 
     __slots__ = ()
 
-    async def associate(self, control: Stream, server: Target, via: Outbound) -> Datagrams:
+    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
         """Refused: not carried yet."""
         raise Refused("this outbound carries no UDP", Reason.NOT_SUPPORTED)
 
@@ -86,12 +84,21 @@ class _WithoutPorts:
 
 @dataclass(frozen=True, slots=True)
 class Shadowsocks(_WithoutPorts):
-    """Shadowsocks, of either edition."""
+    """Shadowsocks, of either edition. Packets go to `server`, also where a plugin takes streams."""
 
     options: shadowsocks.ShadowsocksOptions
     kit: shadowsocks.Kit
-    networks: frozenset[Network] = frozenset({Network.TCP})
+    engine: Engine
+    server: Target
+    networks: frozenset[Network]
     names: bool = True
+    controlled: bool = False
+
+    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+        """A session of packets, which asks for nothing: each is sealed and tells its target."""
+        inner, located = await _toward(self.server, via)
+        options = self.options
+        return self.engine.wrap_sealed(inner.bare, located, options.method.name, options.keys)
 
     async def connect(self, stream: Stream, target: Target) -> Stream:
         """Ask for a connection; nothing is answered."""
@@ -107,6 +114,7 @@ class Trojan(_WithoutPorts):
     password: str = field(repr=False)
     networks: frozenset[Network] = frozenset({Network.TCP})
     names: bool = True
+    controlled: bool = True
 
     async def connect(self, stream: Stream, target: Target) -> Stream:
         """Ask for a connection; nothing is answered."""
@@ -124,6 +132,16 @@ class _SocksBinding:
 
     def close(self) -> None:
         self.stream.close()
+
+
+async def _toward(server: Target, via: Outbound) -> tuple[Datagrams, Target]:
+    """A way for packets by `via`, and where the server is on it."""
+    inner = await via.associate()
+    try:
+        return inner, await inner.locate(server)
+    except BaseException:
+        inner.close()
+        raise
 
 
 _TCP = frozenset({Network.TCP})

@@ -31,9 +31,14 @@ class Dialect(Protocol):
     def names(self) -> bool:
         """Whether it can ask for names; if not, they are resolved here, to IPv4."""
 
+    @property
+    def controlled(self) -> bool:
+        """Whether its way for packets lives as long as a stream to the server."""
+
     async def connect(self, stream: Stream, target: Target) -> Stream: ...
-    async def associate(self, control: Stream, server: Target, via: Outbound) -> Datagrams:
-        """A way for packets to `server`'s relay, by way of `via`; it lives as long as `control`."""
+    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+        """A way for packets to `server`'s relay, by way of `via`; it lives as long as `control`,
+        which is there if it is `controlled`."""
 
     async def bind(self, stream: Stream, target: Target, server: Target) -> Binding: ...
 
@@ -112,6 +117,9 @@ class Proxy:
         """A way for packets through the proxy. Raises as `connect` does."""
         if Network.UDP not in self.networks:
             raise Refused(f"outbound {self.name} carries no UDP", Reason.NOT_SUPPORTED)
+        if not self._dialect.controlled:
+            way = await self._dialect.associate(None, self._server, self._via)
+            return _Checked(way, self._asked)
         control = await self._reached()
         speech = self._dialect.associate(control, self._seen_as(control), self._via)
         return _Checked(await self._spoken(control, speech), self._asked)

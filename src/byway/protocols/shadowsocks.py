@@ -18,11 +18,13 @@ from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target
 from byway.interfaces import Awaited, Cipher, Framings, Opening, Sealing, Stream
 from byway.protocols import address
-from byway.protocols.replay import ReplayFilter
 
 TAG = 16
 LONGEST_CHUNK = 0x3FFF
 """Bytes in a chunk (SIP004; its two top bits are reserved)."""
+
+REMEMBERED = 1 << 17
+"""Requests whose salts are known at the least, which takes 10 MB at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Request:
     stream: Stream
     target: Target
     user: str | None = None
+    relayed: bool = False
+    """Whether the target is the next server, and the stream what that is to get."""
 
 
 def method_named(name: str) -> Method:
@@ -145,7 +149,7 @@ class Server:
         self._key = key
         self._kit = kit
         self._user = user
-        self._seen = ReplayFilter(kit.now)
+        self._seen = kit.framings.salts(REMEMBERED)
 
     async def accept(self, stream: Stream) -> Request:
         """Read a client's request. What it sent beyond its address stays readable.
@@ -163,7 +167,7 @@ class Server:
         sealed = await stream.read_exactly(length + TAG)
         plain = opened(framings, method, key, 1, sealed)
         parsed = address.unpack(plain)
-        if not self._seen.add(salt):
+        if not self._seen.fresh(salt, self._kit.now()):
             raise replayed()
         own = self._kit.entropy(method.size)
         framed = framings.chunked(

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target
 from byway.interfaces import Awaited, Framings, Opening, Sealing, Stream
 from byway.protocols import address
-from byway.protocols.replay import KEPT_A_WHILE, ReplayFilter
 from byway.protocols.shadowsocks import (
     TAG,
     Kit,
@@ -39,6 +39,10 @@ WINDOW = 30.0
 
 KEEP = 60.0
 """Seconds for which a salt must not come again: as long as its time stays valid at the least."""
+
+KEPT = 1 << 20
+"""Salts that may come within that time, which is 17,000 connections a second; then no more are
+accepted until it is over. They take 80 MB at the most, and at 1,000 a second 10 MB."""
 
 IDENTITY = 16  # bytes of an identity header
 
@@ -94,20 +98,25 @@ async def connect(stream: Stream, target: Target, options: ShadowsocksOptions, k
     return framed
 
 
+@dataclass(frozen=True, slots=True)
+class User:
+    """One of several users of a port. With `relay` the key is that of the server there, and what
+    they send is passed on to it."""
+
+    name: str
+    key: bytes = field(repr=False)
+    relay: Target | None = None
+
+
 class Server:
     """The server's end: one key, or the server's own and one of each user (SIP023)."""
 
-    def __init__(
-        self, method: Method, key: bytes, kit: Kit, users: Mapping[str, bytes] | None = None
-    ) -> None:
+    def __init__(self, method: Method, key: bytes, kit: Kit, users: Sequence[User] = ()) -> None:
         self._method = method
         self._key = key
         self._kit = kit
-        self._users = {
-            kit.framings.blake3(theirs)[:IDENTITY]: (name, theirs)
-            for name, theirs in (users or {}).items()
-        }
-        self._seen = ReplayFilter(kit.now, KEPT_A_WHILE, KEEP)
+        self._users = {kit.framings.blake3(user.key)[:IDENTITY]: user for user in users}
+        self._seen = kit.framings.salts(KEPT, KEEP)
 
     async def accept(self, stream: Stream) -> Request:
         """Read a client's request. What it sent beyond its headers stays readable.
@@ -119,24 +128,40 @@ class Server:
         size = method.size + (IDENTITY if self._users else 0)
         head = await stream.read_exactly(size + 1 + 8 + 2 + TAG)
         salt = head[: method.size]
-        user, theirs = self._identified(salt, head[method.size : size])
+        user = self._identified(salt, head[method.size : size])
+        if user is not None and user.relay is not None:
+            return await self._passed_on(stream, salt, head[size:], user, user.relay)
+        theirs = self._key if user is None else user.key
         key = session_key(framings, theirs, salt)
         length = self._checked(opened(framings, method, key, 0, head[size:]))
         sealed = await stream.read_exactly(length + TAG)
         target, payload = _asked(opened(framings, method, key, 1, sealed))
-        if not self._seen.add(salt):
+        if not self._seen.fresh(salt, self._kit.now()):
             raise replayed()
         own = self._kit.entropy(method.size)
         sealing = Sealing(session_key(framings, theirs, own), own, b"\x01" + bytes(8) + salt)
         framed = framings.chunked(stream, method.cipher, sealing, Opening(key, 2), LONGEST_CHUNK)
         if payload:
             framed.unread(payload)
-        return Request(framed, target, user)
+        return Request(framed, target, None if user is None else user.name)
 
-    def _identified(self, salt: bytes, block: bytes) -> tuple[str | None, bytes]:
-        """Who it is, and the key of theirs."""
+    async def _passed_on(
+        self, stream: Stream, salt: bytes, head: bytes, user: User, server: Target
+    ) -> Request:
+        """The request as the next server gets it: without the identity that was ours. Whether it is
+        authentic is that server's to see; who made the identity had our key."""
+        more = (
+            await stream.read()
+        )  # one write onward: the next server wants its headers in one read
+        if not self._seen.fresh(salt, self._kit.now()):
+            raise replayed()
+        stream.unread(salt + head + more)
+        return Request(stream, server, user.name, relayed=True)
+
+    def _identified(self, salt: bytes, block: bytes) -> User | None:
+        """Who it is; None where there is one user."""
         if not self._users:
-            return None, self._key
+            return None
         framings = self._kit.framings
         found = self._users.get(
             framings.aes_decrypt(identity_key(framings, self._key, salt), block)

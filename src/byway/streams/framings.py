@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
 from cryptography.hazmat.primitives.ciphers import algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
+from byway.engine import SaltFilter
 from byway.errors import PeerError
 from byway.interfaces import Awaited, Cipher, Opening, Sealing, Stream, StreamInfo
 
@@ -57,6 +58,10 @@ class PureFramings:
     def aes_decrypt(self, key: bytes, block: bytes) -> bytes:
         """One block."""
         return BlockCipher(algorithms.AES(key), modes.ECB()).decryptor().update(block)  # noqa: S305
+
+    def salts(self, capacity: int, window: float | None = None) -> SaltFilter:
+        """The engine's own: there is one."""
+        return SaltFilter(capacity, window)
 
     def blake3(self, data: bytes) -> bytes:
         """The hash of at most 1024 bytes."""

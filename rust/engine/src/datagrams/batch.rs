@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -89,13 +90,19 @@ impl Span {
         Self { at, len }
     }
 
+    /// Where they are.
+    pub fn range(self) -> Range<usize> {
+        self.at..self.at + self.len
+    }
+
     /// How many bytes.
     pub fn len(self) -> usize {
         self.len
     }
 
-    fn of(self, bytes: &[u8]) -> &[u8] {
-        bytes.get(self.at..self.at + self.len).unwrap_or_default()
+    /// Those of `bytes`.
+    pub fn of(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.range()).unwrap_or_default()
     }
 }
 

@@ -1,4 +1,5 @@
-//! The SOCKS5 UDP header (RFC 1928, section 7): RSV RSV FRAG ATYP ADDR PORT, then the payload.
+//! The SOCKS5 UDP header (RFC 1928, section 7): RSV RSV FRAG ATYP ADDR PORT, then the payload. What
+//! begins at ATYP is the address form (section 5), which other protocols share.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -80,16 +81,20 @@ pub type Scratch = [u8; NAME];
 /// is a fragment, or names no possible host. Port 0 passes: some relays fill senders with zeros.
 pub fn decode<'a>(packet: &[u8], scratch: &'a mut Scratch) -> Option<(Spot<'a>, usize)> {
     // RSV is sent as zero; what a receiver makes of other values is not said, so they are malformed.
-    let [0, 0, 0, kind, rest @ ..] = packet else {
-        return None;
-    };
+    let (spot, n) = decode_place(packet.strip_prefix(&[0, 0, 0])?, scratch)?;
+    Some((spot, n + 3))
+}
+
+/// Read the address form that `bytes` begin with: the place in it and its length. None as `decode`.
+pub fn decode_place<'a>(bytes: &[u8], scratch: &'a mut Scratch) -> Option<(Spot<'a>, usize)> {
+    let (kind, rest) = bytes.split_first()?;
     match kind {
         1 => {
             let (address, rest) = rest.split_first_chunk::<4>()?;
             let port = rest.first_chunk::<2>()?;
             Some((
                 Spot::Address((*address, u16::from_be_bytes(*port)).into()),
-                10,
+                7,
             ))
         }
         4 => {
@@ -98,7 +103,7 @@ pub fn decode<'a>(packet: &[u8], scratch: &'a mut Scratch) -> Option<(Spot<'a>, 
             let address = Ipv6Addr::from(*address).to_canonical();
             Some((
                 Spot::Address((address, u16::from_be_bytes(*port)).into()),
-                22,
+                19,
             ))
         }
         3 => {
@@ -106,7 +111,7 @@ pub fn decode<'a>(packet: &[u8], scratch: &'a mut Scratch) -> Option<(Spot<'a>, 
             let length = usize::from(*length);
             let (name, rest) = rest.split_at_checked(length)?;
             let port = u16::from_be_bytes(*rest.first_chunk::<2>()?);
-            Some((host(name, port, scratch)?, 7 + length))
+            Some((host(name, port, scratch)?, 4 + length))
         }
         _ => None,
     }
@@ -145,6 +150,11 @@ fn host<'a>(name: &[u8], port: u16, scratch: &'a mut Scratch) -> Option<Spot<'a>
 /// anything; `decode` and the binding let none pass.
 pub fn encode(spot: Spot<'_>, into: &mut Vec<u8>) {
     into.extend_from_slice(&[0, 0, 0]);
+    encode_place(spot, into);
+}
+
+/// Append the address form of `spot`.
+pub fn encode_place(spot: Spot<'_>, into: &mut Vec<u8>) {
     match spot {
         Spot::Address(SocketAddr::V4(address)) => {
             into.push(1);

@@ -1,7 +1,9 @@
-//! The ways out: a direct one, and layers over it that put each packet in a header for a relay.
+//! The ways out: a direct one, and layers over it that put each packet in a header for a relay, or
+//! seal it for a server.
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
@@ -11,7 +13,8 @@ use tokio::task::AbortHandle;
 
 use super::batch::Line;
 use super::codec::{self, Place, Spot};
-use super::hub::Hub;
+use super::hub::{Hub, lock};
+use super::sealed::{Bad, Client, TAIL};
 use super::session::SessionId;
 use crate::dial::DialOptions;
 use crate::failure::Failure;
@@ -26,12 +29,107 @@ pub type FarHandle = Arc<Far>;
 /// packet needs it, so that all targets see one mapping.
 pub struct Far {
     options: DialOptions,
-    /// The relays on the way, the nearest first.
-    relays: Vec<Place>,
+    /// The relays and servers on the way, the nearest first.
+    hops: Vec<Arc<Hop>>,
     inner: Option<FarHandle>,
     outer: OnceLock<Weak<Self>>,
     watcher: OnceLock<AbortHandle>,
     state: Mutex<State>,
+}
+
+/// A station on the way, and how packets are made for it: SOCKS5, or sealed.
+struct Hop {
+    place: Place,
+    client: Option<Mutex<Client>>,
+}
+
+impl Hop {
+    fn new(place: Place, client: Option<Client>) -> Arc<Self> {
+        let place = match place {
+            Place::Address(address) => address.into(),
+            name @ Place::Name(..) => name,
+        };
+        let client = client.map(Mutex::new);
+        Arc::new(Self { place, client })
+    }
+}
+
+impl Hop {
+    /// Open what is left of a packet; its sender, and the length of its header. `left` is narrowed to
+    /// what was in it.
+    fn sender<'a>(
+        &self,
+        packet: &mut [u8],
+        left: &mut Range<usize>,
+        scratch: &'a mut codec::Scratch,
+    ) -> Result<(Spot<'a>, usize), Bad> {
+        let part = packet.get_mut(left.clone()).ok_or(Bad::Malformed)?;
+        let Some(client) = &self.client else {
+            return codec::decode(part, scratch).ok_or(Bad::Malformed);
+        };
+        let body = lock(client).open(part)?;
+        *left = left.start + body.start..left.start + body.end;
+        let plain = part.get(body).ok_or(Bad::Malformed)?;
+        codec::decode_place(plain, scratch).ok_or(Bad::Malformed)
+    }
+}
+
+/// What goes around each payload of a flow.
+pub enum Envelope {
+    /// These bytes before it.
+    Plain(Box<[u8]>),
+    /// Layers, the outermost first.
+    Sealed(Box<[Fold]>),
+}
+
+impl Default for Envelope {
+    fn default() -> Self {
+        Self::Plain(Box::default())
+    }
+}
+
+/// One layer of an envelope: the next station's address, sealed with all behind it or not.
+pub struct Fold {
+    hop: Arc<Hop>,
+    head: Box<[u8]>,
+    port: u16,
+}
+
+impl Fold {
+    fn new(hop: &Arc<Hop>, next: Spot<'_>) -> Self {
+        let mut head = Vec::new();
+        match hop.client {
+            Some(_) => codec::encode_place(next, &mut head),
+            None => codec::encode(next, &mut head),
+        }
+        Self {
+            hop: Arc::clone(hop),
+            head: head.into_boxed_slice(),
+            port: next.port(),
+        }
+    }
+}
+
+/// Append the packet that these layers make of a payload. False when it cannot be sealed.
+pub fn wrap(folds: &[Fold], payload: &[u8], arena: &mut Vec<u8>) -> bool {
+    let Some((fold, rest)) = folds.split_first() else {
+        arena.extend_from_slice(payload);
+        return true;
+    };
+    let Some(client) = &fold.hop.client else {
+        arena.extend_from_slice(&fold.head);
+        return wrap(rest, payload, arena);
+    };
+    let mut client = lock(client);
+    let padding = client.padding(fold.port, payload.len());
+    let begin = arena.len();
+    arena.resize(begin + client.prefix(padding), 0);
+    arena.extend_from_slice(&fold.head);
+    if !wrap(rest, payload, arena) {
+        return false;
+    }
+    arena.resize(arena.len() + TAIL, 0);
+    client.seal(&mut arena[begin..], padding)
 }
 
 #[derive(Default)]
@@ -55,16 +153,7 @@ impl Far {
         control: Stream,
         reactors: &Reactors,
     ) -> FarHandle {
-        let mut relays = inner.relays.clone();
-        relays.push(match relay {
-            Place::Address(address) => address.into(),
-            name @ Place::Name(..) => name,
-        });
-        let far = Self::with(inner.options.clone(), relays, Some(Arc::clone(inner)));
-        let _ = inner.outer.set(Arc::downgrade(&far));
-        if let Some(end) = inner.dead() {
-            far.kill(end);
-        }
+        let far = Self::over(inner, Hop::new(relay, None));
         let watcher = reactors
             .home(control.home)
             .spawn(watch(control, Arc::downgrade(&far)));
@@ -72,10 +161,26 @@ impl Far {
         far
     }
 
-    fn with(options: DialOptions, relays: Vec<Place>, inner: Option<FarHandle>) -> FarHandle {
+    /// A way through `inner` to a shadowsocks server, one session of its own there. It carries names.
+    /// `inner` must not be given to a session itself.
+    pub fn wrap_sealed(inner: &FarHandle, server: Place, client: Client) -> FarHandle {
+        Self::over(inner, Hop::new(server, Some(client)))
+    }
+
+    fn over(inner: &FarHandle, hop: Arc<Hop>) -> FarHandle {
+        let hops = inner.hops.iter().cloned().chain([hop]).collect();
+        let far = Self::with(inner.options.clone(), hops, Some(Arc::clone(inner)));
+        let _ = inner.outer.set(Arc::downgrade(&far));
+        if let Some(end) = inner.dead() {
+            far.kill(end);
+        }
+        far
+    }
+
+    fn with(options: DialOptions, hops: Vec<Arc<Hop>>, inner: Option<FarHandle>) -> FarHandle {
         Arc::new(Self {
             options,
-            relays,
+            hops,
             inner,
             outer: OnceLock::new(),
             watcher: OnceLock::new(),
@@ -143,49 +248,47 @@ impl Far {
         Ok(())
     }
 
-    /// How packets for `target` leave: the address they are sent to, and the headers before them.
-    pub(super) fn route(&self, target: &Place) -> Result<(SocketAddr, Box<[u8]>), End> {
-        let mut hops = self.relays.iter().chain([target]);
-        let Some(Place::Address(first)) = hops.next() else {
+    /// How packets for `target` leave: the address they are sent to, and what goes around them.
+    pub(super) fn route(&self, target: &Place) -> Result<(SocketAddr, Envelope), End> {
+        let mut stations = self.hops.iter().map(|hop| &hop.place).chain([target]);
+        let Some(Place::Address(first)) = stations.next() else {
             return Err(End::Far(io::ErrorKind::InvalidInput));
         };
-        let mut head = Vec::new();
-        for hop in hops {
-            codec::encode(hop.spot(), &mut head);
-        }
-        Ok((*first, head.into_boxed_slice()))
+        let folds = self.hops.iter().zip(stations);
+        let folds = folds.map(|(hop, next)| Fold::new(hop, next.spot()));
+        let envelope = if self.hops.iter().any(|hop| hop.client.is_some()) {
+            Envelope::Sealed(folds.collect())
+        } else {
+            Envelope::Plain(folds.flat_map(|fold| fold.head).collect())
+        };
+        Ok((*first, envelope))
     }
 
-    /// The real sender of a packet that came from `from`, and the length of the headers before its
-    /// payload. None when it did not come by the relays of this way.
+    /// The real sender of a packet that came from `from`, and where its payload is when it has been
+    /// opened in place.
     pub(super) fn unwrap<'a>(
         &self,
         from: SocketAddr,
-        packet: &[u8],
+        packet: &mut [u8],
         scratch: &'a mut codec::Scratch,
-    ) -> Option<(Spot<'a>, usize)> {
-        let Some((nearest, beyond)) = self.relays.split_first() else {
-            return Some((Spot::Address(from), 0));
+    ) -> Result<(Spot<'a>, Range<usize>), Bad> {
+        let Some((last, before)) = self.hops.split_last() else {
+            return Ok((Spot::Address(from), 0..packet.len()));
         };
-        if *nearest != Place::Address(from) {
-            return None;
+        if self.hops[0].place != Place::Address(from) {
+            return Err(Bad::Stranger);
         }
-        let mut at = 0;
-        for relay in beyond {
-            let (sender, n) = codec::decode(packet.get(at..)?, scratch)?;
+        let mut left = 0..packet.len();
+        for (hop, next) in before.iter().zip(&self.hops[1..]) {
+            let (sender, n) = hop.sender(packet, &mut left, scratch)?;
             // A relay known by name answers from an address that only the relay before it knows.
-            if matches!(relay, Place::Address(_)) && sender != relay.spot() {
-                return None;
+            if matches!(next.place, Place::Address(_)) && sender != next.place.spot() {
+                return Err(Bad::Stranger);
             }
-            at += n;
+            left.start += n;
         }
-        let (sender, n) = codec::decode(packet.get(at..)?, scratch)?;
-        Some((sender, at + n))
-    }
-
-    /// Whether packets may be for targets known by name alone.
-    pub(super) fn carries_names(&self) -> bool {
-        !self.relays.is_empty()
+        let (sender, n) = last.sender(packet, &mut left, scratch)?;
+        Ok((sender, left.start + n..left.end))
     }
 
     /// Open a socket of the family that `to` needs.

@@ -15,9 +15,10 @@ use tokio::time::Instant;
 
 use super::batch::{Boxes, Line, Outbox, with_boxes};
 use super::codec::Place;
-use super::far::FarHandle;
+use super::far::{Envelope, FarHandle};
 use super::near::Asks;
 use super::road::{Body, Down, Up, send_up};
+use super::sealed::{Bad, BadKeys, Door};
 use super::session::{Carried, Done, FlowId, SessionId, State};
 use super::table::Table;
 use super::wheel::TICKS;
@@ -28,6 +29,10 @@ use crate::relay::{End, Gauge};
 /// Batches taken from one socket before others of the thread have their turn.
 const ROUNDS: usize = 4;
 
+/// Clients' own sessions that a sealed port remembers, for each that it may have: a client's next one
+/// begins before the last is forgotten.
+const REMEMBERED: usize = 4;
+
 /// What is counted; any thread may read it.
 #[derive(Default)]
 pub struct Tally {
@@ -37,6 +42,8 @@ pub struct Tally {
     pub packets_down: AtomicU64,
     pub malformed: AtomicU64,
     pub stranger: AtomicU64,
+    pub forged: AtomicU64,
+    pub replayed: AtomicU64,
     pub refused: AtomicU64,
     pub full: AtomicU64,
     pub congested: AtomicU64,
@@ -54,6 +61,8 @@ impl Tally {
             packets_down: self.packets_down.load(Relaxed),
             malformed: self.malformed.load(Relaxed),
             stranger: self.stranger.load(Relaxed),
+            forged: self.forged.load(Relaxed),
+            replayed: self.replayed.load(Relaxed),
             refused: self.refused.load(Relaxed),
             full: self.full.load(Relaxed),
             congested: self.congested.load(Relaxed),
@@ -62,6 +71,18 @@ impl Tally {
             gro: near.gro(),
             gso: near.gso(),
         }
+    }
+
+    /// A packet was dropped.
+    pub fn dropped(&self, bad: Bad) {
+        let counter = match bad {
+            Bad::Malformed => &self.malformed,
+            Bad::Stranger => &self.stranger,
+            Bad::Forged => &self.forged,
+            Bad::Replayed => &self.replayed,
+            Bad::Full => &self.full,
+        };
+        counter.fetch_add(1, Relaxed);
     }
 
     /// The kernel did not send so many packets.
@@ -104,13 +125,15 @@ pub struct Relay {
     pub done: Done,
 }
 
-/// The number of the way, its socket, the address to send to, and what goes before each payload.
-type WayOut = (usize, Arc<Line>, SocketAddr, Box<[u8]>);
+/// The number of the way, its socket, the address to send to, and what goes around each payload.
+type WayOut = (usize, Arc<Line>, SocketAddr, Envelope);
 
 /// What the tasks of a listener share.
 pub struct Hub {
     pub line: Arc<Line>,
     pub codec: Codec,
+    /// Of a codec that seals; locked with the table, and after it.
+    pub door: Option<Mutex<Door>>,
     pub only: Option<IpAddr>,
     pub table: Mutex<Table>,
     pub mail: Mutex<Vec<Mail>>,
@@ -124,15 +147,27 @@ pub struct Hub {
 
 impl Hub {
     /// Of a near socket, with an empty table.
-    pub fn new(line: Arc<Line>, codec: Codec, options: &PacketOptions, asks: Arc<Asks>) -> Self {
+    pub fn new(
+        line: Arc<Line>,
+        codec: Codec,
+        options: &PacketOptions,
+        asks: Arc<Asks>,
+    ) -> Result<Self, BadKeys> {
         let sessions = if options.only.is_some() {
             1
         } else {
             options.sessions
         };
-        Self {
+        let door = match &codec {
+            Codec::Sealed(keys) => {
+                Some(Door::new(keys, sessions.saturating_mul(REMEMBERED)).map(Mutex::new)?)
+            }
+            Codec::Socks5 | Codec::Fixed(_) => None,
+        };
+        Ok(Self {
             line,
             codec,
+            door,
             only: options.only.map(|ip| ip.to_canonical()),
             table: Mutex::new(Table::new(sessions, options.targets, options.waiting)),
             mail: Mutex::default(),
@@ -142,7 +177,7 @@ impl Hub {
             tally: Tally::default(),
             begun: Instant::now(),
             tick: (options.idle / TICKS as u32).max(Duration::from_millis(1)),
-        }
+        })
     }
 
     /// The tick it is.
@@ -191,16 +226,19 @@ impl Hub {
         let now = self.now();
         self.with_table(|table| {
             boxes.outbox.clear();
+            let (inbox, data) = boxes.inbox.split();
+            let mut door = self.door.as_ref().map(lock);
             let mut up = Up {
                 hub: self,
                 table,
+                door: door.as_deref_mut(),
                 outbox: &mut boxes.outbox,
-                data: boxes.inbox.data(),
+                data,
                 now,
                 known: None,
             };
             let mut packets = 0;
-            for message in (0..messages).filter_map(|at| boxes.inbox.message(at)) {
+            for message in (0..messages).filter_map(|at| inbox.message(at)) {
                 let count = message.len.div_ceil(message.segment).max(1) as u64;
                 packets += count;
                 if self.admits(message.from, *port) {
@@ -250,8 +288,9 @@ impl Hub {
         let now = self.now();
         Ok(self.with_table(|table| {
             boxes.outbox.clear();
-            let Some((to, from, far)) = table.alive(session).and_then(|session| {
+            let Some((origin, to, from, far)) = table.alive(session).and_then(|session| {
                 Some((
+                    session.origin,
                     session.source,
                     session.local,
                     Arc::clone(&session.ways.get(way)?.far),
@@ -259,19 +298,23 @@ impl Hub {
             }) else {
                 return false;
             };
+            let (inbox, data) = boxes.inbox.split();
+            let mut door = self.door.as_ref().map(lock);
             let mut down = Down {
                 hub: self,
                 table,
+                door: door.as_deref_mut(),
                 outbox: &mut boxes.outbox,
-                data: boxes.inbox.data(),
+                data,
                 now,
                 session,
+                origin,
                 way,
                 to,
                 from,
                 known: None,
             };
-            for message in (0..messages).filter_map(|at| boxes.inbox.message(at)) {
+            for message in (0..messages).filter_map(|at| inbox.message(at)) {
                 down.message(&message, &far);
             }
             self.flush(&mut boxes.outbox, boxes.inbox.data(), table, false);
@@ -341,7 +384,7 @@ impl Hub {
             name @ Place::Name(..) => name,
         };
         let way_out = self.way_out(table, session, &far, &located);
-        let (way, line, to, head) = match way_out {
+        let (way, line, to, envelope) = match way_out {
             Ok(found) => found,
             Err(end) => {
                 if far.is_dead() {
@@ -359,7 +402,7 @@ impl Hub {
             alias: None,
             line,
             to,
-            head,
+            envelope,
             gauge: Arc::clone(&gauge),
             turns: Turns::new(&gauge.buckets),
             done: Some(done),
@@ -394,12 +437,12 @@ impl Hub {
     ) -> Result<WayOut, End> {
         let id = table.sessions[session as usize].id;
         far.claim(self, id)?;
-        let (to, head) = far.route(located)?;
+        let (to, envelope) = far.route(located)?;
         let way = table.way(session, far);
         let lines = &mut table.sessions[session as usize].ways[way].lines;
         let slot = &mut lines[usize::from(to.is_ipv6())];
         if let Some((line, _)) = slot {
-            return Ok((way, Arc::clone(line), to, head));
+            return Ok((way, Arc::clone(line), to, envelope));
         }
         let line = far.open(to).map_err(|error| End::Far(error.kind()))?;
         let reader = Reader {
@@ -410,7 +453,7 @@ impl Hub {
         };
         let task = tokio::spawn(reader);
         *slot = Some((Arc::clone(&line), task.abort_handle()));
-        Ok((way, line, to, head))
+        Ok((way, line, to, envelope))
     }
 }
 

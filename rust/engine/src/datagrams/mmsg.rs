@@ -187,6 +187,20 @@ impl Inbox {
         usize::try_from(taken).map_err(|_| io::Error::last_os_error())
     }
 
+    /// The last batch: its messages, and the bytes that they point into.
+    pub fn split(&mut self) -> (Messages<'_>, &mut [u8]) {
+        let (names, heads) = (&*self.names, &*self.heads);
+        (Messages { names, heads }, &mut self.data)
+    }
+}
+
+/// The messages of a batch.
+pub struct Messages<'a> {
+    names: &'a [Name; BATCH],
+    heads: &'a [mmsghdr; BATCH],
+}
+
+impl Messages<'_> {
     /// The message at `index` of the last batch; None when it cannot be used.
     pub fn message(&self, index: usize) -> Option<Message> {
         let head = &self.heads[index];

@@ -12,14 +12,14 @@
 //! 1. `Asks::new(signal)`, then `PacketListener::bind(address, codec, &options, &reactors, asks)`.
 //!    `signal` is called when the first of a batch of new (session, target) pairs waits; `Asks::take`
 //!    then gives all of them. Dropping the listener ends its sessions (`End::Closed`).
-//! 2. `Far::direct(options)` makes a way out, `Far::wrap_socks5(&far, relay, control, &reactors)` one
-//!    through it. A far belongs to the first session that it is given to and serves all its targets;
+//! 2. `Far::direct(options)` makes a way out, `Far::wrap_socks5(&far, relay, control, &reactors)` and
+//!    `Far::wrap_sealed(&far, server, client)` one through it. A far belongs to the first session that it is given to and serves all its targets;
 //!    clone the `Arc` for each. `Far::close` ends its flows; so does dropping the session.
 //! 3. Each `Ask` is answered once, from any thread: `relay(far, located, gauge, done)` or `refuse()`
 //!    (dropping it refuses). `gauge` counts payload bytes and can cut the flow; `done` is called
 //!    exactly once, on an engine thread or where the listener is dropped, with the counters final.
 //!
-//! Read in this order: `codec` (the headers), `session` and `table` (who has what, no sockets in it), `near`
+//! Read in this order: `codec` (the headers), `sealed` (shadowsocks), `session` and `table` (who has what, no sockets in it), `near`
 //! (the listener), `hub` (what its tasks share), `road` (what becomes of each packet), `far` (the ways
 //! out), `batch` (packets to many sockets, joined where the kernel can cut them again), `mmsg` (the
 //! system calls; the only unsafe code here).
@@ -32,16 +32,20 @@ mod mmsg;
 mod near;
 mod order;
 mod road;
+pub mod sealed;
 mod session;
 mod table;
 mod wheel;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use codec::Place;
 pub use far::{Far, FarHandle};
 pub use near::{Ask, Asks, PacketListener};
+use sealed::DoorKeys;
+pub use session::Origin;
 
 /// How packets of a listener say where they want to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +54,8 @@ pub enum Codec {
     Socks5,
     /// Bare packets, all for this target; only its replies come back.
     Fixed(Place),
+    /// Shadowsocks packets of clients that have one of these keys.
+    Sealed(Arc<DoorKeys>),
 }
 
 /// The bounds of a listener.
@@ -95,6 +101,10 @@ pub struct Stats {
     pub malformed: u64,
     /// Dropped: from a source, or a sender, that has no business here.
     pub stranger: u64,
+    /// Dropped: not sealed with a key of ours.
+    pub forged: u64,
+    /// Dropped: authentic, but seen before or of another time.
+    pub replayed: u64,
     /// Dropped: the verdict was no.
     pub refused: u64,
     /// Dropped: a bound was reached (waiting packets, unanswered asks).

@@ -69,6 +69,8 @@ pub struct Ask {
     pub source: SocketAddr,
     /// Where they want to go.
     pub target: Place,
+    /// Which of several users of the listener's keys it is.
+    pub user: Option<u32>,
     pub(super) flow: FlowId,
     pub(super) hub: Weak<Hub>,
 }
@@ -153,7 +155,9 @@ impl PacketListener {
             .ok_or(io::ErrorKind::AddrNotAvailable)?;
         let home = reactors.home(reactors.next_home());
         let _entered = home.enter();
-        let hub = Arc::new(Hub::new(Arc::new(Line::new(socket)?), codec, options, asks));
+        let line = Arc::new(Line::new(socket)?);
+        let hub = Hub::new(line, codec, options, asks).map_err(io::Error::other)?;
+        let hub = Arc::new(hub);
         home.spawn(Near::new(Arc::clone(&hub)));
         Ok(Self {
             address: bound,

@@ -1,17 +1,19 @@
 //! What becomes of each packet: up from a source to its flow's way, down from a target to the source.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Codec;
 use super::batch::{Address, Outbox, Span};
 use super::codec::{self, NAME, Place, Spot};
-use super::far::FarHandle;
+use super::far::{self, Envelope, FarHandle};
 use super::hub::{Hub, Tally};
 use super::mmsg::Message;
 use super::near::Ask;
-use super::session::{SessionId, State};
+use super::sealed::{Bad, Door, Opened, TAIL};
+use super::session::{Origin, SessionId, State};
 use super::table::{Found, Table};
 use crate::bucket::Direction;
 use crate::relay::End;
@@ -20,11 +22,21 @@ use crate::relay::End;
 pub struct Up<'a> {
     pub hub: &'a Arc<Hub>,
     pub table: &'a mut Table,
+    pub door: Option<&'a mut Door>,
     pub outbox: &'a mut Outbox,
-    pub data: &'a [u8],
+    pub data: &'a mut [u8],
     pub now: u64,
-    /// The last packet's source, header and flow: the next one is most often alike.
-    pub known: Option<(SocketAddr, &'a [u8], u32)>,
+    /// The last packet: the next one is most often alike.
+    pub known: Option<Known>,
+}
+
+/// A packet that found its flow.
+pub struct Known {
+    from: SocketAddr,
+    origin: Origin,
+    /// The header that told its target.
+    head: Span,
+    flow: u32,
 }
 
 impl Up<'_> {
@@ -32,42 +44,85 @@ impl Up<'_> {
     pub fn message(&mut self, message: &Message) -> bool {
         let mut good = false;
         for (at, len) in message.packets() {
-            good |= self.packet(message, at, len);
+            let taken = if self.door.is_some() {
+                self.sealed(message, at, len)
+            } else {
+                self.packet(message, Origin::Source(message.from), at..at + len)
+            };
+            good |= taken.map_err(|bad| self.hub.tally.dropped(bad)).is_ok();
         }
         good
     }
 
-    fn packet(&mut self, message: &Message, at: usize, len: usize) -> bool {
-        let packet = &self.data[at..at + len];
-        if let Some((source, head, flow)) = self.known
-            && source == message.from
-            && packet.starts_with(head)
+    fn sealed(&mut self, message: &Message, at: usize, len: usize) -> Result<(), Bad> {
+        let (hub, door) = (self.hub, self.door.as_mut().ok_or(Bad::Malformed)?);
+        let Opened {
+            origin,
+            body,
+            newest,
+            relayed,
+        } = door.open(message.from, &mut self.data[at..at + len])?;
+        let body = at + body.start..at + body.end;
+        let known = |known: &Known| known.from == message.from && known.origin == origin;
+        if newest && !self.known.as_ref().is_some_and(known) {
+            self.table.moved(origin, message.from, local_of(message));
+        }
+        if !relayed {
+            return self.packet(message, origin, body);
+        }
+        let Codec::Sealed(keys) = &hub.codec else {
+            return Err(Bad::Malformed);
+        };
+        let target = keys.relay(origin).ok_or(Bad::Malformed)?.spot();
+        if let Some(flow) = self.find(message, origin, target) {
+            self.pass(flow, body.start, body.len());
+        }
+        Ok(())
+    }
+
+    /// A packet whose header and payload are there.
+    fn packet(
+        &mut self,
+        message: &Message,
+        origin: Origin,
+        whole: Range<usize>,
+    ) -> Result<(), Bad> {
+        let (at, packet) = (whole.start, &self.data[whole]);
+        let len = packet.len();
+        if let Some(known) = &self.known
+            && known.from == message.from
+            && known.origin == origin
+            && packet.starts_with(known.head.of(self.data))
         {
-            self.pass(flow, at + head.len(), len - head.len());
-            return true;
+            let head = known.head.range().len();
+            self.pass(known.flow, at + head, len - head);
+            return Ok(());
         }
         let mut scratch = [0; NAME];
-        let read = match &self.hub.codec {
-            Codec::Socks5 => {
-                codec::decode(packet, &mut scratch).filter(|(target, _)| target.port() != 0)
-            }
+        let (target, head) = match &self.hub.codec {
+            Codec::Socks5 => codec::decode(packet, &mut scratch),
+            Codec::Sealed(_) => codec::decode_place(packet, &mut scratch),
             Codec::Fixed(target) => Some((target.spot(), 0)),
-        };
-        let Some((target, head)) = read else {
-            self.hub.tally.malformed.fetch_add(1, Relaxed);
-            return false;
-        };
-        if let Some(flow) = self.find(message, target) {
-            self.known = Some((message.from, &packet[..head], flow));
+        }
+        .filter(|(target, _)| target.port() != 0)
+        .ok_or(Bad::Malformed)?;
+        if let Some(flow) = self.find(message, origin, target) {
+            self.known = Some(Known {
+                from: message.from,
+                origin,
+                head: Span::new(at, head),
+                flow,
+            });
             self.pass(flow, at + head, len - head);
         }
-        true
+        Ok(())
     }
 
     /// The flow of a target; a new one is asked for.
-    fn find(&mut self, message: &Message, target: Spot<'_>) -> Option<u32> {
-        let local = message.to.filter(|ip| !ip.is_multicast());
-        let session = self.table.session(message.from, local, self.now);
+    fn find(&mut self, message: &Message, origin: Origin, target: Spot<'_>) -> Option<u32> {
+        let session = self
+            .table
+            .session(origin, message.from, local_of(message), self.now);
         match self.table.flow(session, target, self.now) {
             Found::Flow(flow) => Some(flow),
             Found::New(flow) => {
@@ -77,6 +132,7 @@ impl Up<'_> {
                     session: self.table.sessions[session as usize].id.serial,
                     source: message.from,
                     target: target.to_place(),
+                    user: origin.user(),
                     flow: self.table.flows[flow as usize].id,
                     hub: Arc::downgrade(self.hub),
                 };
@@ -111,23 +167,29 @@ impl Up<'_> {
                     self.outbox,
                     &self.hub.tally,
                     flow,
-                    &Body::Inbox(Span::new(at, len)),
+                    &Body::Inbox(Span::new(at, len), self.data),
                 );
             }
         }
     }
 }
 
+/// The address of this host that a source sends to.
+fn local_of(message: &Message) -> Option<IpAddr> {
+    message.to.filter(|ip| !ip.is_multicast())
+}
+
 /// Where a payload is.
+#[derive(Clone, Copy)]
 pub enum Body<'a> {
-    Inbox(Span),
+    Inbox(Span, &'a [u8]),
     Own(&'a [u8]),
 }
 
 impl Body<'_> {
     fn len(&self) -> usize {
         match self {
-            Self::Inbox(span) => span.len(),
+            Self::Inbox(span, _) => span.len(),
             Self::Own(payload) => payload.len(),
         }
     }
@@ -150,20 +212,31 @@ pub fn send_up(table: &mut Table, outbox: &mut Outbox, tally: &Tally, flow: u32,
         flow,
     };
     let marker = &mut entry.markers[0];
-    match *body {
-        Body::Inbox(body) if carried.head.is_empty() => {
-            outbox.add(marker, &address, Span::default(), 0, body);
-        }
-        Body::Inbox(body) => {
-            let head = outbox.lay(|arena| arena.extend_from_slice(&carried.head));
+    match (&carried.envelope, *body) {
+        (Envelope::Plain(head), Body::Inbox(body, _)) => {
+            let head = match &**head {
+                [] => Span::default(),
+                head => outbox.lay(|arena| arena.extend_from_slice(head)),
+            };
             outbox.add(marker, &address, head, 0, body);
         }
-        Body::Own(payload) => {
+        (Envelope::Plain(head), Body::Own(payload)) => {
             let whole = outbox.lay(|arena| {
-                arena.extend_from_slice(&carried.head);
+                arena.extend_from_slice(head);
                 arena.extend_from_slice(payload);
             });
             outbox.add(marker, &address, whole, payload.len(), Span::default());
+        }
+        (Envelope::Sealed(folds), body) => {
+            let payload = match body {
+                Body::Inbox(body, data) => body.of(data),
+                Body::Own(payload) => payload,
+            };
+            let mut made = false;
+            let whole = outbox.lay(|arena| made = far::wrap(folds, payload, arena));
+            if made {
+                outbox.add(marker, &address, whole, payload.len(), Span::default());
+            }
         }
     }
 }
@@ -172,15 +245,26 @@ pub fn send_up(table: &mut Table, outbox: &mut Outbox, tally: &Tally, flow: u32,
 pub struct Down<'a> {
     pub hub: &'a Hub,
     pub table: &'a mut Table,
+    pub door: Option<&'a mut Door>,
     pub outbox: &'a mut Outbox,
-    pub data: &'a [u8],
+    pub data: &'a mut [u8],
     pub now: u64,
     pub session: SessionId,
+    pub origin: Origin,
     pub way: usize,
     pub to: SocketAddr,
     pub from: Option<IpAddr>,
     /// The last packet's sender, its flow, and the header that the source is shown.
-    pub known: Option<(Place, u32, Span)>,
+    pub known: Option<(Place, u32, Head)>,
+}
+
+/// What a source is shown of a sender.
+#[derive(Clone, Copy)]
+pub enum Head {
+    /// This before the payload, or nothing.
+    Plain(Span),
+    /// This before the payload, and both sealed.
+    Sealed(Span),
 }
 
 impl Down<'_> {
@@ -189,10 +273,9 @@ impl Down<'_> {
         let mut packets = 0;
         for (at, len) in message.packets() {
             packets += 1;
-            match far.unwrap(message.from, &self.data[at..at + len], &mut scratch) {
-                Some((sender, head)) => self.packet(sender, at + head, len - head),
-                None if far.carries_names() => _ = self.hub.tally.malformed.fetch_add(1, Relaxed),
-                None => _ = self.hub.tally.stranger.fetch_add(1, Relaxed),
+            match far.unwrap(message.from, &mut self.data[at..at + len], &mut scratch) {
+                Ok((sender, body)) => self.packet(sender, at + body.start, body.len()),
+                Err(bad) => self.hub.tally.dropped(bad),
             }
         }
         self.hub.tally.packets_down.fetch_add(packets, Relaxed);
@@ -226,21 +309,45 @@ impl Down<'_> {
             return;
         }
         let marker = &mut entry.markers[1];
-        self.outbox
-            .add(marker, &address, head, 0, Span::new(at, len));
+        let body = Span::new(at, len);
+        match head {
+            Head::Plain(head) => self.outbox.add(marker, &address, head, 0, body),
+            Head::Sealed(head) => {
+                let Some(door) = &mut self.door else {
+                    return;
+                };
+                let (origin, mut made) = (self.origin, false);
+                let whole = self.outbox.lay(|arena| {
+                    let (begin, padding) = (arena.len(), door.padding(sender.port(), len));
+                    arena.resize(begin + door.prefix(padding), 0);
+                    arena.extend_from_within(head.range());
+                    arena.extend_from_slice(body.of(self.data));
+                    arena.resize(arena.len() + TAIL, 0);
+                    made = door.seal(origin, &mut arena[begin..], padding);
+                });
+                if made {
+                    self.outbox
+                        .add(marker, &address, whole, len, Span::default());
+                }
+            }
+        }
     }
 
     /// Whose packet it is, and the header to show with it. None when the source must not see it.
-    fn find(&mut self, sender: Spot<'_>) -> Option<(u32, Span)> {
+    fn find(&mut self, sender: Spot<'_>) -> Option<(u32, Head)> {
         let (flow, expected) = self.table.answered(self.session.index, self.way, sender)?;
         if expected {
             self.table.note_answered(self.session.index);
             self.table.touch(flow, self.now);
         }
-        let head = match self.hub.codec {
-            Codec::Socks5 => self.outbox.lay(|arena| codec::encode(sender, arena)),
-            Codec::Fixed(_) if expected => Span::default(),
-            Codec::Fixed(_) => return None,
+        let head = match &self.hub.codec {
+            Codec::Socks5 => Head::Plain(self.outbox.lay(|arena| codec::encode(sender, arena))),
+            Codec::Sealed(keys) if keys.relay(self.origin).is_none() => {
+                Head::Sealed(self.outbox.lay(|arena| codec::encode_place(sender, arena)))
+            }
+            // What a relayed user's server has sealed is for them alone.
+            Codec::Fixed(_) | Codec::Sealed(_) if expected => Head::Plain(Span::default()),
+            Codec::Fixed(_) | Codec::Sealed(_) => return None,
         };
         self.known = Some((sender.to_place(), flow, head));
         Some((flow, head))

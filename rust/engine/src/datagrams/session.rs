@@ -7,7 +7,7 @@ use tokio::task::AbortHandle;
 
 use super::batch::{Line, Marker};
 use super::codec::Place;
-use super::far::FarHandle;
+use super::far::{Envelope, FarHandle};
 use super::order::{Linked, Links, Order};
 use crate::bucket::{Direction, Pass, Turns, clock};
 use crate::relay::{End, Gauge, QUOTA};
@@ -29,9 +29,42 @@ pub struct FlowId {
     pub serial: u64,
 }
 
+/// What a session is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The address that its packets come from.
+    Source(SocketAddr),
+    /// An id that the client chose and proves with each packet, and whose it is; such a client may
+    /// change its address.
+    Guest {
+        /// Which of several users; `u32::MAX` where there is one.
+        user: u32,
+        /// The client's session id.
+        id: u64,
+    },
+}
+
+impl Origin {
+    /// A session that proves itself; `user` where there are several.
+    pub fn guest(user: Option<u32>, id: u64) -> Self {
+        let user = user.unwrap_or(u32::MAX);
+        Self::Guest { user, id }
+    }
+
+    /// Which of several users.
+    pub fn user(self) -> Option<u32> {
+        match self {
+            Self::Guest { user, .. } if user != u32::MAX => Some(user),
+            _ => None,
+        }
+    }
+}
+
 /// All of one source's flows.
 pub struct Session {
     pub id: SessionId,
+    pub origin: Origin,
+    /// Where its packets come from, at the last.
     pub source: SocketAddr,
     /// The local address that the source sends to, when the listener has many.
     pub local: Option<IpAddr>,
@@ -97,8 +130,8 @@ pub struct Carried {
     /// The socket and address that its packets are sent to.
     pub line: Arc<Line>,
     pub to: SocketAddr,
-    /// What goes before each payload.
-    pub head: Box<[u8]>,
+    /// What goes around each payload.
+    pub envelope: Envelope,
     pub gauge: Arc<Gauge>,
     pub turns: Option<Box<Turns>>,
     pub done: Option<Done>,

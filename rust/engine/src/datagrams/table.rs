@@ -12,7 +12,7 @@ use super::batch::Marker;
 use super::codec::{Place, Spot};
 use super::far::FarHandle;
 use super::order::{Links, NONE, Order};
-use super::session::{Carried, Done, Flow, FlowId, Session, SessionId, State, Way};
+use super::session::{Carried, Done, Flow, FlowId, Origin, Session, SessionId, State, Way};
 use super::wheel::{TURN, Wheel};
 use crate::relay::End;
 
@@ -31,7 +31,7 @@ pub enum Found {
 pub struct Table {
     pub sessions: Slab<Session>,
     pub flows: Slab<Flow>,
-    by_source: HashTable<u32>,
+    by_origin: HashTable<u32>,
     by_target: HashTable<u32>,
     by_sender: HashTable<u32>,
     /// Sessions that nothing came back to, and those that were answered.
@@ -52,7 +52,7 @@ impl Table {
         Self {
             sessions: Slab::new(),
             flows: Slab::new(),
-            by_source: HashTable::new(),
+            by_origin: HashTable::new(),
             by_target: HashTable::new(),
             by_sender: HashTable::new(),
             orders: [Order::default(); 2],
@@ -67,12 +67,18 @@ impl Table {
         }
     }
 
-    /// The session of a source, made if it is new; the one silent longest makes room.
-    pub fn session(&mut self, source: SocketAddr, local: Option<IpAddr>, now: u64) -> u32 {
-        let hash = self.hasher.hash_one(source);
+    /// The session of an origin, made if it is new; the one silent longest makes room.
+    pub fn session(
+        &mut self,
+        origin: Origin,
+        source: SocketAddr,
+        local: Option<IpAddr>,
+        now: u64,
+    ) -> u32 {
+        let hash = self.hasher.hash_one(origin);
         let sessions = &self.sessions;
-        let same = |&at: &u32| sessions[at as usize].source == source;
-        if let Some(&found) = self.by_source.find(hash, same) {
+        let same = |&at: &u32| sessions[at as usize].origin == origin;
+        if let Some(&found) = self.by_origin.find(hash, same) {
             return found;
         }
         if self.sessions.len() >= self.most_sessions {
@@ -86,6 +92,7 @@ impl Table {
         };
         entry.insert(Session {
             id,
+            origin,
             source,
             local,
             ways: Vec::new(),
@@ -96,10 +103,21 @@ impl Table {
         });
         self.orders[0].add(&mut self.sessions, id.index);
         let (sessions, hasher) = (&self.sessions, &self.hasher);
-        self.by_source.insert_unique(hash, id.index, |&at| {
-            hasher.hash_one(sessions[at as usize].source)
+        self.by_origin.insert_unique(hash, id.index, |&at| {
+            hasher.hash_one(sessions[at as usize].origin)
         });
         id.index
+    }
+
+    /// Answers to the session of this origin, if there is one, go to that source from now on.
+    pub fn moved(&mut self, origin: Origin, source: SocketAddr, local: Option<IpAddr>) {
+        let sessions = &self.sessions;
+        let same = |&at: &u32| sessions[at as usize].origin == origin;
+        let hash = self.hasher.hash_one(origin);
+        if let Some(&found) = self.by_origin.find(hash, same) {
+            let session = &mut self.sessions[found as usize];
+            (session.source, session.local) = (source, local);
+        }
     }
 
     /// End a session to make room: of those that nothing came back to while they are many, so that
@@ -465,9 +483,9 @@ impl Table {
     /// Take a session that has no flows out of every index.
     fn remove_session(&mut self, session: u32) {
         let entry = &self.sessions[session as usize];
-        let hash = self.hasher.hash_one(entry.source);
+        let hash = self.hasher.hash_one(entry.origin);
         self.orders[usize::from(entry.answered)].remove(&mut self.sessions, session);
-        if let Ok(entry) = self.by_source.find_entry(hash, |&at| at == session) {
+        if let Ok(entry) = self.by_origin.find_entry(hash, |&at| at == session) {
             entry.remove();
         }
         self.sessions.remove(session as usize);

@@ -80,6 +80,23 @@ impl Key {
             .map_err(|_| Forged)
     }
 
+    /// Seal in place: what is before the last `TAG` bytes, which become the tag.
+    pub fn seal_in_place(
+        &self,
+        nonce: [u8; NONCE],
+        aad: &[u8],
+        room: &mut [u8],
+    ) -> Result<(), Forged> {
+        let (plain, tag) = room.split_last_chunk_mut::<TAG>().ok_or(Forged)?;
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let made = self
+            .0
+            .seal_in_place_separate_tag(nonce, Aad::from(aad), plain)
+            .map_err(|_| Forged)?;
+        tag.copy_from_slice(made.as_ref());
+        Ok(())
+    }
+
     /// Open `sealed` into `out`, which is shorter by `TAG`. Nothing is to be read from `out` on failure.
     pub fn open(
         &self,

@@ -7,7 +7,7 @@ use socket2::{Domain, Socket, Type};
 use super::*;
 use crate::datagrams::batch::Line;
 use crate::datagrams::codec::Place;
-use crate::datagrams::far::Far;
+use crate::datagrams::far::{Envelope, Far};
 use crate::dial::DialOptions;
 use crate::relay::Gauge;
 
@@ -66,7 +66,9 @@ impl Model {
     }
 
     fn packet(&mut self, from: u8, to: u8) -> u32 {
-        let session = self.table.session(source(from), None, self.now);
+        let session =
+            self.table
+                .session(Origin::Source(source(from)), source(from), None, self.now);
         let (Found::Flow(flow) | Found::New(flow)) =
             self.table.flow(session, place(to).spot(), self.now);
         self.table.touch(flow, self.now);
@@ -89,7 +91,7 @@ impl Model {
             alias: None,
             line: Arc::clone(&self.line),
             to: address(0),
-            head: Box::default(),
+            envelope: Envelope::default(),
             gauge: Arc::new(Gauge::default()),
             turns: None,
             done: Some(Box::new(move |_| _ = told.fetch_add(1, Relaxed))),
@@ -110,7 +112,7 @@ impl Model {
         let carried = count(&|flow| matches!(flow.state, State::Carried(_)));
         assert_eq!(self.begun, self.told.load(Relaxed) + carried);
         assert!(table.sessions.len() <= SESSIONS);
-        assert_eq!(table.by_source.len(), table.sessions.len());
+        assert_eq!(table.by_origin.len(), table.sessions.len());
         assert_eq!(table.by_target.len(), table.flows.len());
         assert_eq!(
             table.by_sender.len(),
