@@ -40,7 +40,9 @@ from byway.ledger import Ledger
 from byway.log import Log
 from byway.outbounds.roster import Roster
 from byway.router import Router
+from byway.rules import Judge
 from byway.rules.sets import RuleSet
+from byway.switches import Switches, carried_over
 from byway.system.limits import flows_for, open_files
 from byway.system.lines import LineWriter
 from byway.system.plugin import Plugin
@@ -134,6 +136,7 @@ class App:
         )
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
+        self.switches = Switches(self.router.judge, self._judge_by, self._tasks, self.log)
         self._keeping = [self._tasks.create_task(plugin.serve()) for plugin in ways.dialling]
         self._tell_odd((*config.warnings, *sets.problems))
         self._follow(config, sets)
@@ -160,6 +163,9 @@ class App:
             first=limits.handshake, per_source=limits.flows_per_source, total=_most_flows(config)
         )
         return {name: ways.inbound(name, means, listening) for name in names}
+
+    def _judge_by(self, judge: Judge) -> None:
+        self.router.judge = judge
 
     def _pac(self, inbound: str, at: Target) -> str:
         return pac_file(self.config, inbound, at)
@@ -206,6 +212,7 @@ class App:
         try:
             if self.refresher is not None:
                 self.refresher.stop()
+            self.switches.close()
             for task in (*self._serving, *self._keeping):
                 task.cancel()
             # The body's own error goes on as it is; a cancel may be the group's, for a failed task.
@@ -282,7 +289,9 @@ class App:
         self._keeping += [self._tasks.create_task(plugin.serve()) for plugin in ways.dialling]
         self.config, self.outbounds = config, outbounds
         self._adopt(ways.roster)
+        judge, stayed = self.switches.turn(judge)
         self.router.turn(judge, outbounds, config.limits.dial)
+        self.router.hits = carried_over(self.router.hits, self.switches.rules)
         self._finder.patience = config.limits.sniff
         self.ledger.total = _most_flows(config)
         self.ledger.per_source = config.limits.flows_per_source
@@ -293,7 +302,7 @@ class App:
         self.reloads += 1
         self._tell_odd((*config.warnings, *sets.problems))
         self._follow(config, sets)
-        told = changes(old, config)
+        told = (*changes(old, config), *stayed)
         self.log.info("reloaded", config=config.file, changes=len(told))
         return told
 

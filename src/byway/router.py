@@ -14,7 +14,7 @@ from byway.facts import Finder
 from byway.interfaces import Arrival, FarT, Outbound
 from byway.ledger import Ledger, Passage
 from byway.log import Log
-from byway.rules import NO_FACTS, Judge, Lacks, Reject, Verdict, Via
+from byway.rules import NO_FACTS, Judge, Lacks, Reject, RuleRef, Verdict, Via
 
 
 class Router:
@@ -32,6 +32,7 @@ class Router:
         self._finder = finder
         self._ledger = ledger
         self._log = log
+        self.hits: dict[RuleRef, int] = {}
         self.turn(judge, outbounds, dial)
 
     def turn(self, judge: Judge, outbounds: Mapping[str, Outbound], dial: float) -> None:
@@ -46,6 +47,7 @@ class Router:
             self._ledger.enter(passage)
             outbounds = self._outbounds
             passage.verdict = verdict = await self._judged(arrival, passage)
+            self.hits[verdict.rule] = self.hits.get(verdict.rule, 0) + 1
             if isinstance(verdict, Via):
                 with self._dialling:
                     far = await self._dialled(arrival, outbounds[verdict.outbound], passage)

@@ -112,6 +112,10 @@ async def test_the_answers_fit_their_description(tmp_path: Path) -> None:
             5,
         )
         fits(await ask(tmp_path, "GET", f"/flows/{flow['id']}"), "Flow")
+        rules = await ask(tmp_path, "GET", "/rules")
+        for rule in cast("list[Answer]", rules["rules"]):
+            fits(rule, "Rule")
+        assert rules["total"] == 2
         assert (await ask(tmp_path, "GET", "/openapi.json")) == description()
         with pytest.raises(Told) as no:
             await ask(tmp_path, "GET", "/nothing")
@@ -220,3 +224,40 @@ def test_the_socket_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert found(None, environ) == f"{tmp_path}/byway/control.sock"
     assert found(None, {**environ, "BYWAY_SOCKET": "/x"}) == "/x"
     assert found("/y", {"BYWAY_SOCKET": "/x"}) == "/y"
+
+
+async def test_a_rule_is_switched_by_its_number(tmp_path: Path) -> None:
+    async with controlled(tmp_path) as app:
+
+        async def switch(number: int, **question: object) -> Answer:
+            def asked() -> Answer:
+                client = Client(f"{tmp_path}/c.sock")
+                try:
+                    return client.ask("POST", f"/rules/{number}", question)
+                finally:
+                    client.close()
+
+            return await asyncio.to_thread(asked)
+
+        off = await switch(1, on=False, seconds=60, text="port: 1, to: reject")
+        fits(off, "Rule")
+        assert off["state"] == "switched off"
+        status = await ask(tmp_path, "GET", "/status")
+        fits(status, "Status")
+        assert len(cast("list[Answer]", status["switched_off"])) == 1
+        assert (await switch(1, on=True))["state"] == "on"
+        assert app.switches.off == {}
+        for number, question, code in (
+            (2, {"on": False}, 409),
+            (1, {"on": False, "text": "another"}, 409),
+            (3, {"on": False}, 404),
+            (1, {}, 400),
+            (1, {"on": "off"}, 400),
+            (1, {"on": True, "seconds": 3}, 400),
+            (1, {"on": False, "seconds": "3"}, 400),
+            (1, {"on": False, "seconds": -3}, 409),
+            (1, {"on": False, "more": 1}, 400),
+        ):
+            with pytest.raises(Told) as no:
+                await switch(number, **question)
+            assert no.value.status == code, question

@@ -35,10 +35,15 @@ class Running:
     def environ(self) -> dict[str, str]:
         return {**os.environ, "PYTHONPATH": str(SOURCE), "XDG_RUNTIME_DIR": str(self.folder)}
 
-    def said(self, *words: str, status: int = 0) -> str:
+    def said(self, *words: str, status: int = 0, cwd: Path | None = None) -> str:
         """What `byway WORDS` prints."""
         done = subprocess.run(
-            [*COMMAND, *words], env=self.environ, capture_output=True, text=True, timeout=30
+            [*COMMAND, *words],
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            cwd=cwd,
         )
         assert done.returncode == status, done.stderr
         return done.stdout + done.stderr
@@ -220,6 +225,38 @@ def test_why_tells_of_a_flow(running: Running) -> None:
     assert [rule["outcome"] for rule in why["rules"]] == ["no match", "matched"]
     assert "no such flow" in running.said("why", "--flow", "99", status=1)
     assert "why which" in running.said("why", status=2)
+
+
+def test_rules_are_listed_and_switched(running: Running) -> None:
+    with running.flow():
+        listed = running.said("rules").splitlines()
+    assert [line.split() for line in listed[1:]] == [
+        ["1", "0", "c.yaml:3", "domain:", "odd.example,", "to:", "reject"],
+        ["2", "1", "c.yaml:3", "otherwise:", "direct"],
+    ]
+    text = "domain: odd.example, to: reject"
+    assert running.said("rules", "off", "1", "--for", "1h").startswith(
+        "rule 1 is switched off for "
+    )
+    assert "rules     2, 1 switched off\n          1 for 60m: domain: odd" in running.said("status")
+    told = running.said("why", "odd.example", "-c", "c.yaml", cwd=running.folder)
+    assert "switched off" in told
+    assert "verdict  direct" in told
+    assert "stays switched off" in running.said("reload")
+    (_, one, _) = running.said("rules").splitlines()
+    assert "[switched off for" in one
+    assert running.said("rules", "on", ":3") == f"rule 1 is on: {text}\n"
+    rules = json.loads(running.said("rules", "--json"))["rules"]
+    assert [rule["state"] for rule in rules] == ["on", "on"]
+    for words, why in (
+        (("off", "2"), "cannot be switched off"),
+        (("off", "7"), "there is no rule '7'"),
+        (("off", "other.yaml:3"), "there is no rule"),
+        (("off", "1", "--for", "soon"), "not a time"),
+        (("on", "1", "--for", "1m"), "--for goes with off"),
+        (("off",), "which rule"),
+    ):
+        assert why in running.said("rules", *words, status=1)
 
 
 def test_reload_tells_what_changed_and_what_is_wrong(running: Running) -> None:

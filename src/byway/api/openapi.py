@@ -61,6 +61,21 @@ def _paths() -> Schema:
                 _object(group="string", member="string", problem="string"),
             )
         },
+        "/rules": {
+            "get": _asks(
+                "The rules in the order they are tried, from `start` on.",
+                _shape({"rules": _list(_SWITCH), "total": {"type": "integer"}}),
+                _query("start", {"type": "integer", "minimum": 1}),
+                _query("limit", {"type": "integer", "maximum": 10_000}),
+            )
+        },
+        "/rules/{id}": {
+            "post": _asks(
+                "Switch a rule: `on`; for how many `seconds` off; only if its `text` is this.",
+                _ref("Rule"),
+                number,
+            )
+        },
         "/reload": {"post": _asks("Read the config again.", _object(changes="array"))},
         "/log": {
             "get": _asks(
@@ -259,7 +274,18 @@ _WHY: Schema = _shape(
     }
 )
 
+_SWITCH = _shape(
+    {
+        "number": {"type": "integer"},
+        "rule": _RULE,
+        "state": {"enum": ["on", "switched off", "off in the config"]},
+        "left": {"type": ["number", "null"]},
+        "hits": {"type": "integer"},
+    }
+)
+
 _SCHEMAS: Schema = {
+    "Rule": _SWITCH,
     "Check": _CHECK,
     "Error": {
         "type": "object",
@@ -308,6 +334,7 @@ _SCHEMAS: Schema = {
             ),
             "groups": _GROUPS,
             "rules": {"type": "integer"},
+            "switched_off": _list(_SWITCH),
             "flows": _NUMBERS,
             "limits": _NUMBERS,
             "engine": _NUMBERS,

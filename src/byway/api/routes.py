@@ -42,6 +42,8 @@ class Routes:
             ("POST", "/groups/choices"): self._choices,
             ("POST", "/groups/select"): self._select,
             ("POST", "/reload"): self._reload,
+            ("GET", "/rules"): self._rules,
+            ("POST", "/rules/{id}"): self._switch,
             ("GET", "/sets"): self._sets,
             ("POST", "/sets/update"): self._update,
             ("GET", "/log"): self._log,
@@ -114,6 +116,18 @@ class Routes:
         group, member = groups.asked_choice(self._app.roster.choosers, question)
         problem = await self._app.select(group, member)
         return Reply({"group": group, "member": member, "problem": problem})
+
+    async def _rules(self, asked: Asked, _: object) -> Reply:
+        from byway.api.rules import MOST_RULES, rule_views
+
+        most, start = _number(asked, "limit", 1000, MOST_RULES), _number(asked, "start", 1, 10**9)
+        found = rule_views(self._app, max(start, 1), most)
+        return Reply({"rules": found, "total": len(self._app.switches.rules)})
+
+    async def _switch(self, asked: Asked, question: object) -> Reply:
+        from byway.api.rules import switched
+
+        return Reply(await switched(self._app, int(asked.path.split("/")[2]), question))
 
     async def _reload(self, _: Asked, __: object) -> Reply:
         try:

@@ -85,6 +85,8 @@ def status_view(app: App, version: str) -> View:
     """The whole of a running Byway."""
     config, ledger = app.config, app.ledger
     limits = config.limits
+    from byway.api.rules import off_views
+
     live: dict[str, int] = {}
     for passage in ledger.live:
         for hop in passage.chain:
@@ -112,6 +114,7 @@ def status_view(app: App, version: str) -> View:
         ],
         "groups": [group_view(app.roster.choosers[name], live) for name in config.groups],
         "rules": len(config.rules),
+        "switched_off": off_views(app),
         "flows": {
             "live": len(ledger.live),
             "carried": ledger.carried,

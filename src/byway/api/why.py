@@ -78,7 +78,7 @@ def recall(config: Config, passage: Passage, judge: Judge) -> View:
     """Why a flow, live or past, went as it went: by the judge and the facts of that time."""
     flow, verdict = passage.flow, passage.verdict
     now = time.monotonic()
-    note = "" if passage.judge in (judge, None) else "the config was reloaded since"
+    note = _since(passage.judge, judge)
     explained: View = {"rules": [], "facts": []}
     if passage.judge is not None and verdict is not None:
         explanation = passage.judge.explain(flow, passage.facts)
@@ -145,6 +145,16 @@ def _sections(config: Config) -> Sequence[Hop]:
         for name, section in config.groups.items()
     ]
     return [*outbounds, *groups]
+
+
+def _since(then: Judge | None, now: Judge) -> str:
+    """What is different about the rules."""
+    if then is None or then is now:
+        return ""
+    both = zip(then.rules, now.rules, strict=False)
+    if len(then.rules) == len(now.rules) and all(a.verdict is b.verdict for a, b in both):
+        return "rules were switched off or on since"
+    return "the config was reloaded since"
 
 
 def _asked(flow: Flow) -> View:

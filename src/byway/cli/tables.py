@@ -84,7 +84,12 @@ def status_lines(answer: View) -> Iterator[str]:
     yield f"engine    {', '.join(f'{value} {name}' for name, value in engine.items())}"
     limits = cast("Mapping[str, float]", answer["limits"])
     yield f"limits    {', '.join(f'{name} {value:g}' for name, value in limits.items())}"
-    yield f"rules     {answer['rules']}"
+    off = _views(answer["switched_off"])
+    yield f"rules     {answer['rules']}" + (f", {len(off)} switched off" if off else "")
+    for one in off:
+        left = "" if one["left"] is None else f" for {age(cast(float, one['left']))}"
+        rule = cast(View, one["rule"])
+        yield escaped(f"          {one['number']}{left}: {rule['text']}")
     yield ""
     yield "in"
     for inbound in _views(answer["inbounds"]):

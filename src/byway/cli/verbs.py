@@ -60,6 +60,14 @@ def parser() -> argparse.ArgumentParser:
     password.set_defaults(verb=_password)
     live.add_verbs(verbs)
     sets.add_verb(verbs)
+    rules = live.asking(verbs, "rules", "show the rules and their hits; switch one off or on")
+    rules.add_argument("what", nargs="?", choices=["off", "on"], help="switch a rule")
+    rules.add_argument("which", nargs="?", metavar="RULE", help="its number, or :LINE")
+    rules.add_argument("--for", dest="span", metavar="TIME", help="so long: 30s, 10m, 2h")
+    rules.add_argument("--limit", type=int, default=1000, metavar="N", help="show at most so many")
+    rules.add_argument("--json", action="store_true", help="for programs")
+    rules.set_defaults(verb=_rules)
+
     select = live.asking(verbs, "select", "have a group take a member; or show the groups")
     select.add_argument("group", nargs="?", metavar="GROUP", help="which group (all are shown)")
     select.add_argument("member", nargs="?", metavar="MEMBER", help="the member to take")
@@ -133,6 +141,12 @@ def _why(options: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     return why(config, options)
+
+
+def _rules(options: argparse.Namespace) -> int:
+    from byway.cli.rules import rules
+
+    return rules(options)
 
 
 def _select(options: argparse.Namespace) -> int:

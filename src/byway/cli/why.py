@@ -175,6 +175,7 @@ def _process(text: str | None) -> Process | None:
 
 async def _inquired(config: Config, flow: Flow, given: Facts, where: str | None) -> View:
     from byway.api.why import inquire
+    from byway.cli.rules import off_by_hand
     from byway.cli.select import choices_of
     from byway.config import judge_of
     from byway.dns import SystemResolver
@@ -186,7 +187,8 @@ async def _inquired(config: Config, flow: Flow, given: Facts, where: str | None)
         def live() -> Mapping[str, dict[str, object]]:
             return choices_of(where, flow)
 
-        return await inquire(config, judge_of(config), Finder(resolver), flow, live, given)
+        judge = judge_of(config).without(off_by_hand(where, config))
+        return await inquire(config, judge, Finder(resolver), flow, live, given)
     finally:
         resolver.close()
 
