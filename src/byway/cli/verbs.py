@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from byway.cli import live, sets
+from byway.cli import imports, live, sets
 from byway.cli.version import version
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     password.set_defaults(verb=_password)
     live.add_verbs(verbs)
     sets.add_verb(verbs)
+    imports.add_verb(verbs)
     rules = live.asking(verbs, "rules", "show the rules and their hits; switch one off or on")
     rules.add_argument("what", nargs="?", choices=["off", "on"], help="switch a rule")
     rules.add_argument("which", nargs="?", metavar="RULE", help="its number, or :LINE")

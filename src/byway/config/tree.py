@@ -89,9 +89,13 @@ def grow(value: object) -> Node:
     raise TypeError(f"{type(value).__name__} has no place in a config")
 
 
-def parse(text: str) -> tuple[Node | None, list[Twice]]:
-    """The tree (None: an empty document) and the keys that stand twice. Raises TreeError."""
-    builder = _Builder()
+def parse(text: str, foreign: bool = False) -> tuple[Node | None, list[Twice]]:
+    """The tree (None: an empty document) and the keys that stand twice. Raises TreeError.
+
+    A file of another program (`foreign`) may have merge keys, which stay keys, and its plain
+    values stay the texts they are written as: that program knows what it wants of them.
+    """
+    builder = _Builder(foreign)
     try:
         for event in _events(text):
             builder.take(event)
@@ -128,6 +132,7 @@ class _Open:
 
 @dataclass(slots=True)
 class _Builder:
+    foreign: bool = False
     root: Node | None = None
     twice: list[Twice] = field(default_factory=list)
     _open: list[_Open] = field(default_factory=list)
@@ -160,13 +165,17 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent, line: int, column: int) -> None:
         quoted = not event.implicit[0]
-        if event.tag not in (None, "!", "tag:yaml.org,2002:str"):
+        if event.tag not in (None, "!", "tag:yaml.org,2002:str") and not self.foreign:
             raise _tagged(line, column)
         if self._wants_key():
             # an anchor on a key is legal YAML; nothing here could refer to it sensibly
             self._key(event.value, line, column, quoted)
             return
-        value = event.value if quoted or event.tag is not None else resolve(event.value)
+        value: Scalar = event.value
+        if not quoted and event.tag is None:
+            value = resolve(event.value)
+            if self.foreign and value is not None:
+                value = event.value
         self._place(Node(value, line, column), event.anchor)
 
     def _start(
@@ -213,7 +222,7 @@ class _Builder:
         return top.key is None and isinstance(top.node.content, dict)
 
     def _key(self, text: str, line: int, column: int, quoted: bool) -> None:
-        if text == "<<" and not quoted:
+        if text == "<<" and not quoted and not self.foreign:
             raise TreeError(
                 "merge keys (<<) are not supported",
                 line,

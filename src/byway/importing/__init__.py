@@ -1,0 +1,11 @@
+"""Configs and subscriptions of other programs, made into Byway's config.
+
+Comes in: Clash or mihomo YAML, sing-box JSON, links, base64 subscriptions, SIP008. Goes out: a
+config that `byway check` finds sound, and a note for everything that could not be kept. On config
+time, for `byway import` alone.
+"""
+
+from byway.importing.draft import Imported, Note
+from byway.importing.reading import MOST_BYTES, import_text
+
+__all__ = ["MOST_BYTES", "Imported", "Note", "import_text"]

@@ -1,0 +1,354 @@
+"""Clash and mihomo: the whole file. `clash_proxies.py` reads ways out, `clash_rules.py` rules."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from byway.config.tree import Node
+from byway.importing import clash_proxies, clash_rules
+from byway.importing.draft import Draft, Section, Way
+from byway.importing.source import Fields, endpoint, fields, flag, items, number, text, texts
+
+_OWN = "Byway has its own way of it"
+_DONE = {
+    "proxies", "proxy-groups", "proxy-providers", "rule-providers", "rules", "rule", "sub-rules",
+    "port", "socks-port", "mixed-port", "allow-lan", "bind-address", "authentication",
+    "listeners", "tunnels", "log-level", "dns", "hosts", "ipv6", "mode", "interface-name",
+    "routing-mark",
+}  # fmt: skip
+_REASONS = {
+    "tun": "global mode is not there yet",
+    "redir-port": "redirects are not there yet",
+    "tproxy-port": "redirects are not there yet",
+    "external-controller": "Byway is asked by a unix socket (see control)",
+    "external-controller-unix": "Byway is asked by a unix socket (see control)",
+    "secret": "Byway is asked by a unix socket (see control)",
+    "external-ui": "there is no web interface",
+    "sniffer": "names are sniffed when a rule asks for them",
+    "profile": _OWN,
+    "unified-delay": _OWN,
+    "tcp-concurrent": _OWN,
+    "find-process-mode": "processes are looked for when a rule asks",
+    "global-client-fingerprint": "fingerprints of browsers are not imitated",
+    "geox-url": "databases are not fetched: see geo",
+    "geodata-mode": "databases are named in geo",
+    "geo-auto-update": "databases are not fetched: see geo",
+    "ntp": "the clock is the system's",
+    "skip-auth-prefixes": "users are asked for everywhere",
+    "lan-allowed-ips": "write a rule with source",
+    "lan-disallowed-ips": "write a rule with source",
+}
+_DNS_DONE = {
+    "enable", "nameserver", "nameserver-policy", "use-hosts", "default-nameserver", "ipv6",
+    "proxy-server-nameserver", "use-system-hosts",
+}  # fmt: skip
+_LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error"}
+_SERVER = re.compile(r"([a-z0-9]+)://([^/#?]+)(/[^#]*)?(?:#(.*))?")
+
+
+def read(root: Node, draft: Draft) -> None:
+    """Take over all of a file that has a meaning here."""
+    top = fields(root)
+    mode = text(top.get("mode")).lower()
+    _settings(top, draft)
+    _inbounds(top, draft)
+    clash_proxies.read(top, draft)
+    _providers(top.get("rule-providers"), draft)
+    clash_rules.read(top, draft)
+    _dns(top, draft)
+    if mode in ("global", "direct"):
+        draft.rules.clear()
+        draft.otherwise = {"otherwise": "direct" if mode == "direct" else _first_way(draft)}
+        draft.note(top["mode"].line, f"mode: {mode}", "the rules are left out, as it says")
+
+
+def _first_way(draft: Draft) -> str:
+    for section in ("groups", "outbounds"):
+        for item in draft.entries[section].values():
+            return Way(item.what)
+    return "direct"
+
+
+def _settings(top: Fields, draft: Draft) -> None:
+    level = text(top.get("log-level")).lower()
+    if level == "silent":
+        draft.plain["log"] = {"level": "error", "flows": False}
+    elif level in _LEVELS and level != "info":
+        draft.plain["log"] = {"level": _LEVELS[level]}
+    for key, node in top.items():
+        if key in _DONE or (key in _REASONS and not flag(_enabled(node))):
+            continue
+        draft.note(node.line, key, _REASONS.get(key, "there is no such thing here"))
+    direct: Section = {}
+    if interface := text(top.get("interface-name")):
+        direct["interface"] = interface
+    if mark := number(top.get("routing-mark")):
+        direct["mark"] = mark
+    draft.names["DIRECT"] = "direct"
+    if direct:
+        draft.outbound(
+            "DIRECT", top.get("interface-name", Node("")).line, {"type": "direct", **direct}
+        )
+
+
+def _enabled(node: Node) -> Node:
+    """What says whether a section is in use; the value itself when it is no section."""
+    if isinstance(node.content, dict):
+        return fields(node).get("enable", Node("false"))
+    return Node("true" if text(node) not in ("", "0", "false") else "false")
+
+
+# Ways in.
+
+
+def _inbounds(top: Fields, draft: Draft) -> None:
+    lan, bind = flag(top.get("allow-lan")), text(top.get("bind-address")) or "*"
+    users = [_user(word) for word in texts(top.get("authentication"))]
+    host = "127.0.0.1" if not lan else "0.0.0.0" if bind in ("*", "0.0.0.0") else bind  # noqa: S104
+    for key, kind in (("mixed-port", "mixed"), ("port", "http"), ("socks-port", "socks")):
+        if port := number(top.get(key)):
+            listen: object = endpoint(host, port)
+            if lan and bind == "*":
+                listen = [f"0.0.0.0:{port}", f"[::]:{port}"]
+            content: Section = {"type": kind, "listen": listen}
+            _closed(content, users, lan, top[key].line, draft)
+            draft.inbound(kind, top[key].line, content)
+    for node in items(top.get("listeners")):
+        _listener(node, users, draft)
+    for node in items(top.get("tunnels")):
+        _tunnel(node, draft)
+
+
+def _user(word: str) -> Section:
+    name, _, password = word.partition(":")
+    return {"name": name, "password": password}
+
+
+def _closed(content: Section, users: list[Section], lan: bool, line: int, draft: Draft) -> None:
+    """Users where there are some; an open door beyond loopback only in so many words."""
+    if users:
+        content["users"] = users
+    elif lan:
+        content["open"] = True
+        draft.note(line, str(content["type"]), "anybody who reaches it may use it (open: true)")
+
+
+def _listener(node: Node, common: list[Section], draft: Draft) -> None:
+    found = fields(node)
+    name, kind = text(found.get("name")) or "listener", text(found.get("type")).lower()
+    host, port = text(found.get("listen")) or "0.0.0.0", number(found.get("port"))  # noqa: S104
+    if kind not in ("http", "socks", "mixed", "shadowsocks", "tunnel") or not port:
+        draft.note(node.line, name, f"a listener of type {kind or '?'} is not there yet")
+        return
+    content: Section = {"type": kind, "listen": endpoint(host, port)}
+    beyond = not host.startswith("127.") and host != "::1"
+    if kind == "shadowsocks":
+        content |= {"method": text(found.get("cipher")), "password": text(found.get("password"))}
+    elif kind == "tunnel":
+        content |= {"type": "forward", "target": text(found.get("target"))}
+        content["network"] = texts(found.get("network")) or ["tcp", "udp"]
+        if beyond:
+            content["open"] = True
+    else:
+        users: list[Section] = [
+            {"name": text(one.get("username")), "password": text(one.get("password"))}
+            for one in map(fields, items(found.get("users")))
+            if one
+        ]
+        _closed(content, users if "users" in found else common, beyond, node.line, draft)
+    ours = draft.inbound(name, node.line, content)
+    if way := text(found.get("proxy")):
+        draft.rule(node.line, {"inbound": ours}, way, name)
+    elif "rule" in found:
+        draft.note(
+            found["rule"].line, name, "rules of one listener are not kept: all share one list"
+        )
+
+
+def _tunnel(node: Node, draft: Draft) -> None:
+    found = fields(node)
+    if found:
+        networks = texts(found.get("network"))
+        words = [text(found.get(key)) for key in ("address", "target", "proxy")]
+    else:
+        first, *words = [word.strip() for word in text(node).split(",")]
+        networks = first.split("/")
+    words += [""] * (3 - len(words))
+    listen, target, way = words[:3]
+    content: Section = {"type": "forward", "listen": listen, "target": target}
+    content["network"] = [network for network in networks if network in ("tcp", "udp")] or ["tcp"]
+    if not listen.startswith(("127.", "[::1]")):
+        content["open"] = True
+    ours = draft.inbound("tunnel", node.line, content)
+    if way:
+        draft.rule(node.line, {"inbound": ours}, way, "a tunnel")
+
+
+# Sets.
+
+
+def _providers(node: Node | None, draft: Draft) -> None:
+    for name, provider in fields(node).items():
+        found = fields(provider)
+        kind, form = text(found.get("type")).lower(), text(found.get("format")).lower()
+        if form == "mrs" or text(found.get("path")).endswith(".mrs"):
+            draft.note(provider.line, name, "binary sets (mrs) are not read: take the text form")
+            continue
+        if kind == "http":
+            content: Section = {"url": text(found.get("url")), "format": "clash"}
+            every = number(found.get("interval"))
+            if every:
+                content["every"] = f"{min(max(every, 60), 365 * 86400)}s"
+            if (way := text(found.get("proxy"))) and way != "DIRECT":
+                content["via"] = Way(way)
+            draft.set(name, provider.line, content)
+        elif kind == "file":
+            path = text(found.get("path"))
+            placed = str(Path(draft.folder or ".") / path)
+            draft.set(name, provider.line, {"path": placed, "format": "clash"})
+        elif kind == "inline":
+            _inline(name, provider, found, draft)
+        else:
+            draft.note(provider.line, name, f"a rule provider of type {kind or '?'} is not known")
+
+
+def _inline(name: str, provider: Node, found: Fields, draft: Draft) -> None:
+    entries = []
+    for item in items(found.get("payload")):
+        entry = clash_rules.as_line(text(item), text(found.get("behavior")).lower())
+        if entry is None:
+            draft.note(item.line, text(item)[:80], f"has no place in the set {name}")
+        else:
+            entries.append(entry)
+    if entries:
+        draft.set(name, provider.line, {"items": entries})
+    else:
+        draft.note(provider.line, name, "nothing in it could be kept")
+
+
+# Names.
+
+
+def _dns(top: Fields, draft: Draft) -> None:
+    made: Section = {}
+    hosts = {}
+    for name, node in fields(top.get("hosts")).items():
+        if name.startswith("*.") or re.fullmatch(r"[^*+]+", name):
+            hosts[name] = texts(node)
+        else:
+            draft.note(node.line, name, "a host name with this wildcard is not known")
+    if hosts:
+        made["hosts"] = hosts
+    found = fields(top.get("dns"))
+    if flag(found.get("enable")):
+        for key, node in found.items():
+            if key not in _DNS_DONE and text(node) not in ("", "false"):
+                draft.note(node.line, f"dns.{key}", _DNS_REASONS.get(key, "is not kept"))
+        _servers(found, made, draft)
+        if found.get("ipv6") is None or not flag(found.get("ipv6")):
+            made["addresses"] = "ipv4"
+    if made:
+        draft.plain["dns"] = made
+
+
+def _servers(found: Fields, made: Section, draft: Draft) -> None:
+    servers: dict[str, Section] = {}
+    by_text: dict[str, str] = {}
+    bootstrap = next(
+        (word for one in texts(found.get("default-nameserver")) if (word := _address(one)[0])), ""
+    )
+
+    def named(node: Node) -> str | None:
+        written = text(node)
+        if written in by_text:
+            return by_text[written]
+        address, way = _address(written)
+        if not address:
+            draft.note(
+                node.line, "a name server", f"is asked in a way that is not known: {address}"
+            )
+            return None
+        if address == "system" and not way:
+            return "system"
+        name = f"dns-{len(servers) + 1}"
+        server: Section = {"address": address}
+        if way and way != "DIRECT" and way in draft.names:
+            server["via"] = Way(way)
+        elif way and way != "DIRECT":
+            draft.note(node.line, name, f"is asked directly: {way!r} is no way that is known")
+        if bootstrap and not re.match(r"[a-z]+://(?:[0-9.]+|\[)", address):
+            server["bootstrap"] = bootstrap
+        servers[name] = server
+        by_text[written] = name
+        return name
+
+    def words(node: Node | None) -> list[str]:
+        return [name for item in items(node) if (name := named(item))]
+
+    use = words(found.get("nameserver"))
+    rules = []
+    for pattern, node in fields(found.get("nameserver-policy")).items():
+        asked = _names_of(pattern, node.line, draft)
+        if asked and (of_rule := words(node)):
+            rules.append({**asked, "use": of_rule})
+    if servers:
+        made["servers"] = {
+            name: server if set(server) != {"address"} else server["address"]
+            for name, server in servers.items()
+        }
+    if use:
+        made["use"] = use
+    if rules:
+        made["rules"] = rules
+
+
+def _names_of(pattern: str, line: int, draft: Draft) -> Section:
+    """The names a policy is about: `+.a,b`, `rule-set:x,y`; nothing where it cannot be said."""
+    kind, colon, rest = pattern.partition(":")
+    if colon and kind == "rule-set":
+        known = [draft.sets[name] for name in rest.split(",") if name in draft.sets]
+        if known:
+            return {"set": known}
+    if colon:
+        draft.note(line, pattern, "there are no sets of this kind")
+        return {}
+    asked: dict[str, list[str]] = {}
+    for word in pattern.split(","):
+        name = word.strip()
+        if name.startswith("+."):
+            asked.setdefault("domain_suffix", []).append(name[2:])
+        elif "*" in name or name.startswith("."):
+            wild = f"*{name}" if name.startswith(".") else name
+            asked.setdefault("domain_wildcard", []).append(wild)
+        elif name:
+            asked.setdefault("domain", []).append(name)
+    if len(asked) > 1:
+        draft.note(line, pattern, "names of several kinds: only the first kind is kept")
+    return dict(list(asked.items())[:1])
+
+
+def _address(written: str) -> tuple[str, str]:
+    """A server as `dns` has it ("" for what it has not), and the way to it."""
+    word, _, way = written.partition("#")
+    way = way.partition("&")[0]
+    if word in ("system", "system://"):
+        return "system", way
+    if "://" not in word:
+        bare = f"[{word}]" if word.count(":") > 1 and word[:1] != "[" else word
+        return (f"udp://{bare}", way) if word and word[:4] != "dhcp" else ("", way)
+    found = _SERVER.fullmatch(word)
+    if found is None or found[1] not in ("udp", "tcp", "tls", "https"):
+        return "", way
+    return f"{found[1]}://{found[2]}{found[3] or '' if found[1] == 'https' else ''}", way
+
+
+_DNS_REASONS = {
+    "enhanced-mode": "fake-IP is not there yet; names reach their proxies as names anyway",
+    "fake-ip-range": "fake-IP is not there yet",
+    "fake-ip-filter": "fake-IP is not there yet",
+    "fallback": "all servers of `use` are asked in their order, by no condition",
+    "fallback-filter": "all servers of `use` are asked in their order, by no condition",
+    "listen": "Byway does not answer the names of others yet",
+    "respect-rules": "name servers are reached by their own `via`",
+}

@@ -1,0 +1,255 @@
+"""Clash's rules."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from byway.config.tree import Node
+from byway.importing.clash_proxies import BUILT_IN
+from byway.importing.draft import Draft, Section, Way, literal
+from byway.importing.source import Fields, fields, items, text
+
+_DEEPEST = 8
+_SIMPLE = {
+    "DOMAIN": "domain",
+    "DOMAIN-SUFFIX": "domain_suffix",
+    "DOMAIN-KEYWORD": "domain_keyword",
+    "SRC-IP-CIDR": "source",
+    "PROCESS-NAME": "process",
+    "PROCESS-PATH": "process_path",
+}
+_DATABASES = {
+    "country": ("Country.mmdb", "GeoLite2-Country.mmdb", "country.mmdb"),
+    "asn": ("ASN.mmdb", "GeoLite2-ASN.mmdb", "asn.mmdb"),
+}
+_NOT = {
+    "GEOSITE": "there are no geosite files here: take the list as a set",
+    "IP-SUFFIX": "suffixes of addresses are not asked for",
+    "DSCP": "the DSCP mark is not asked for",
+    "IN-TYPE": "write a rule with inbound",
+    "PROCESS-NAME-REGEX": "processes are asked for by name and path",
+    "PROCESS-PATH-REGEX": "processes are asked for by name and path",
+    "PROCESS-NAME-WILDCARD": "processes are asked for by name and path",
+    "PROCESS-PATH-WILDCARD": "processes are asked for by name and path",
+    "IN-PORT": "write a rule with inbound",
+    "URL-REGEX": "paths are not seen",
+    "USER-AGENT": "heads are not seen",
+    "SCRIPT": "write it as a Python rule",
+}
+
+
+class Unsaid(Exception):  # noqa: N818 - says of a rule what it is
+    """A rule that cannot be said here, and why."""
+
+
+def read(top: Fields, draft: Draft) -> None:
+    """Take over the rules, in their order, up to the one for everything else."""
+    _databases(draft)
+    subs = {name: list(items(node)) for name, node in fields(top.get("sub-rules")).items()}
+    for node in items(top.get("rules") or top.get("rule")):
+        if _rule(node, [], subs, draft, 0):
+            break
+    rules = list(items(top.get("rules") or top.get("rule")))
+    if rules and not text(rules[-1]).upper().startswith(("MATCH", "FINAL")):
+        draft.otherwise = {"otherwise": "direct"}
+
+
+def _databases(draft: Draft) -> None:
+    """The files that know countries and networks, where Clash keeps them: beside its config."""
+    if draft.folder is None:
+        return
+    for key, names in _DATABASES.items():
+        for name in names:
+            path = Path(draft.folder) / name
+            if path.is_file():
+                draft.plain.setdefault("geo", {}).setdefault(key, str(path))
+
+
+def _rule(
+    node: Node, inside: list[Section], subs: dict[str, list[Node]], draft: Draft, depth: int
+) -> bool:
+    """One rule, within the conditions of the sub-rules it is of; whether it takes everything."""
+    line = text(node).strip()
+    if not line:
+        return False
+    try:
+        return _taken(line, node, inside, subs, draft, depth)
+    except Unsaid as error:
+        draft.note(node.line, line[:120], str(error))
+        return False
+
+
+def _taken(
+    line: str,
+    node: Node,
+    inside: list[Section],
+    subs: dict[str, list[Node]],
+    draft: Draft,
+    depth: int,
+) -> bool:
+    kind, *parts = split(line)
+    kind = kind.upper()
+    if kind in ("MATCH", "FINAL"):
+        if not inside:
+            way = parts[0] if parts else "DIRECT"
+            draft.otherwise = {"otherwise": Way(way)}
+            return True
+        draft.rule(node.line, _all(inside), parts[0] if parts else "DIRECT", line[:120])
+        return False
+    if len(parts) < 2:
+        raise Unsaid("the rule does not say to where")
+    value, way, *options = parts
+    conditions = condition(kind, value, options, draft, 0)
+    if kind == "SUB-RULE":
+        if depth >= _DEEPEST or way not in subs:
+            raise Unsaid(f"there are no sub-rules {way!r}" if depth < _DEEPEST else "too deep")
+        for sub in subs[way]:
+            _rule(sub, [*inside, conditions], subs, draft, depth + 1)
+        return False
+    if way == "PASS":
+        return False  # the rule says to go on, as without it
+    if way not in draft.names and way not in draft.gone and way not in BUILT_IN:
+        draft.gone[way] = "there is no such proxy"
+    draft.rule(node.line, _all([*inside, conditions]), way, line[:120])
+    return False
+
+
+def _all(conditions: list[Section]) -> Section:
+    return conditions[0] if len(conditions) == 1 else {"and": conditions}
+
+
+def condition(kind: str, value: str, options: list[str], draft: Draft, depth: int) -> Section:
+    """What a rule asks, as a rule of ours asks it. Raises Unsaid."""
+    if kind == "SUB-RULE":
+        inner = split(value.strip()[1:-1]) if value.strip().startswith("(") else []
+        if len(inner) < 2:
+            raise Unsaid("expected SUB-RULE,(KIND,value),name")
+        return condition(inner[0].upper(), ",".join(inner[1:]), [], draft, depth + 1)
+    if kind in ("AND", "OR", "NOT"):
+        return _logic(kind, value, draft, depth)
+    if kind in _SIMPLE:
+        return {_SIMPLE[kind]: value.removeprefix(".") if kind == "DOMAIN-SUFFIX" else value}
+    if kind in _NOT:
+        raise Unsaid(_NOT[kind])
+    resolves = "no-resolve" not in options
+    found = _other(kind, value, draft)
+    return found if resolves or not _resolving(found) else literal(found)
+
+
+def _resolving(found: Section) -> bool:
+    return bool({"ip", "country", "asn", "private", "set"} & set(found))
+
+
+def _other(kind: str, value: str, draft: Draft) -> Section:  # a table of kinds, long by nature
+    match kind:
+        case "DOMAIN-WILDCARD":
+            return {"domain_wildcard" if "*" in value or "?" in value else "domain": value}
+        case "DOMAIN-REGEX":
+            return {"domain_regex": value}
+        case "IP-CIDR" | "IP-CIDR6":
+            return {"ip": _prefix(value)}
+        case "GEOIP" | "SRC-GEOIP" if value.lower() in ("lan", "private"):
+            if kind == "SRC-GEOIP":
+                raise Unsaid("write a rule with source")
+            return {"private": True}
+        case "GEOIP" | "SRC-GEOIP" | "IP-ASN" | "SRC-IP-ASN":
+            return _placed(kind, value, draft)
+        case "DST-PORT" | "SRC-PORT":
+            key = "port" if kind == "DST-PORT" else "source_port"
+            words = re.split(r"[/,]", value)
+            ports = [int(word) if word.isdigit() else word for word in words]
+            return {key: ports if len(ports) > 1 else ports[0]}
+        case "NETWORK":
+            return {"network": value.lower()}
+        case "UID":
+            return {"uid": int(value) if value.isdigit() else value}
+        case "IN-USER":
+            return {"user": value.split("/")}
+        case "IN-NAME":
+            known = {item.what: name for name, item in draft.entries["inbounds"].items()}
+            names = [known[name] for name in value.split("/") if name in known]
+            if not names:
+                raise Unsaid("there is no such inbound")
+            return {"inbound": names}
+        case "RULE-SET":
+            if value not in draft.sets:
+                raise Unsaid("the set is not kept")
+            return {"set": draft.sets[value]}
+    raise Unsaid(f"rules of kind {kind[:40]} are not known here")
+
+
+def _placed(kind: str, value: str, draft: Draft) -> Section:
+    key = "country" if "GEOIP" in kind else "asn"
+    if key not in draft.plain.get("geo", {}):
+        raise Unsaid(f"needs a database: byway import --{key} FILE.mmdb")
+    source = "source_" if kind.startswith("SRC-") else ""
+    if key == "country":
+        return {f"{source}{key}": value.upper()}
+    number = value.upper().removeprefix("AS")
+    return {f"{source}{key}": int(number) if number.isdigit() else value}
+
+
+def _prefix(value: str) -> str:
+    """Without the bits beyond its length, which Clash allows."""
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_network(value.strip(), strict=False))
+    except ValueError:
+        raise Unsaid(f"{value[:60]!r} is not a prefix") from None
+
+
+def _logic(kind: str, value: str, draft: Draft, depth: int) -> Section:
+    if depth >= _DEEPEST:
+        raise Unsaid("nested too deep")
+    inner = value.strip()
+    if not (inner.startswith("(") and inner.endswith(")")):
+        raise Unsaid(f"expected {kind},((KIND,value),...)")
+    parts = []
+    for part in split(inner[1:-1]):
+        if not (part.startswith("(") and part.endswith(")")):
+            raise Unsaid(f"expected {kind},((KIND,value),...)")
+        word, *rest = split(part[1:-1])
+        if not rest:
+            raise Unsaid(f"expected {kind},((KIND,value),...)")
+        if word.upper() == "DOMAIN-REGEX":
+            rest = [",".join(rest)]
+        parts.append(condition(word.upper(), rest[0], rest[1:], draft, depth + 1))
+    if not parts or (kind == "NOT" and len(parts) != 1):
+        raise Unsaid(f"{kind} of {len(parts)} conditions")
+    return {"not": parts[0]} if kind == "NOT" else {kind.lower(): parts}
+
+
+def split(text_: str) -> list[str]:
+    """The parts between commas, but for those in brackets. Of a regex, see the caller."""
+    parts, depth, start = [], 0, 0
+    for at, c in enumerate(text_):
+        if c == "(":
+            depth += 1
+        elif c == ")":
+            depth -= 1
+        elif c == "," and depth == 0:
+            parts.append(text_[start:at].strip())
+            start = at + 1
+    return [*parts, text_[start:].strip()]
+
+
+def as_line(entry: str, behavior: str) -> str | None:
+    """An entry of a provider as a line of a set; None where it has no place in one."""
+    if "," not in entry:
+        plain = behavior == "ipcidr" or entry.startswith(("+.", ".", "*.")) or "*" in entry
+        return entry if plain or re.match(r"[0-9a-fA-F:.]+/", entry) else f"={entry}"
+    kind, value, *_ = split(entry)
+    match kind.upper():
+        case "DOMAIN":
+            return f"={value}"
+        case "DOMAIN-SUFFIX":
+            return value.removeprefix(".")
+        case "DOMAIN-KEYWORD":
+            return f"keyword:{value}"
+        case "DOMAIN-REGEX":
+            return f"regex:{entry.partition(',')[2]}"
+        case "DOMAIN-WILDCARD" | "IP-CIDR" | "IP-CIDR6":
+            return value
+    return None

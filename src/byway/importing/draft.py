@@ -1,0 +1,305 @@
+"""A config in the making: what was understood so far, where it came from, and what was not.
+
+Whatever is left out is told. What pointed to a way that is left out never goes another way instead:
+its rules reject.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
+
+from byway.config import Config, load_text
+from byway.config.model import RESERVED
+from byway.errors import ConfigError, Problem
+from byway.importing import yaml_text
+
+Section = dict[str, object]
+
+VERDICTS = ("reject", "drop")
+NO_NAME: Section = {"domain_wildcard": "*"}
+"""What every name answers to, and no address: `not` of it asks nobody to resolve."""
+_MOST_MERGED = 50  # items of one kind that become one rule
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Note:
+    """What could not be kept, or was changed: its line (0: none), what it is, and why."""
+
+    line: int
+    what: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A config as text, sound; the notes in the order of the file; how much was kept."""
+
+    text: str = field(repr=False)
+    config: Config
+    notes: tuple[Note, ...]
+
+
+class Way(str):
+    """The name of a way in the other program's words, in a section or rule of ours."""
+
+    __slots__ = ()
+
+
+@dataclass(slots=True)
+class Item:
+    """An entry of a section, or a rule, and the line it came from."""
+
+    content: Section = field(repr=False)
+    line: int
+    what: str
+
+
+class Draft:
+    """Takes entries as they are understood; `finish` makes the config of them."""
+
+    def __init__(self, file: str, folder: str | None) -> None:
+        self.file = file
+        self.folder = folder
+        self.notes: list[Note] = []
+        self.plain: dict[str, Section] = {}  # sections of settings: log, dns, geo
+        self.entries: dict[str, dict[str, Item]] = {
+            name: {} for name in ("inbounds", "outbounds", "groups", "sets")
+        }
+        self.rules: list[Item] = []
+        self.otherwise: Section = {"otherwise": "direct"}
+        self.names: dict[str, str] = {}  # of ways: theirs to ours
+        self.gone: dict[str, str] = {}  # ways that are not carried, and why
+        self.sets: dict[str, str] = {}  # of sets: theirs to ours
+        self._taken: set[str] = {"direct", *RESERVED}
+
+    def note(self, line: int, what: str, why: str) -> None:
+        """Tell of something that could not be kept. No secret may be in it."""
+        self.notes.append(Note(line, what, why))
+
+    def verdict(self, theirs: str, ours: str) -> None:
+        """A way of theirs that is `direct` or a verdict here."""
+        self.names[theirs] = ours
+
+    def outbound(self, theirs: str, line: int, content: Section) -> None:
+        """A way out."""
+        self.entries["outbounds"][self._named(theirs)] = Item(content, line, theirs)
+
+    def group(self, theirs: str, line: int, content: Section) -> None:
+        """A group."""
+        self.entries["groups"][self._named(theirs)] = Item(content, line, theirs)
+
+    def lost(self, theirs: str, line: int, why: str) -> None:
+        """A way that is not carried."""
+        self.gone[theirs] = why
+        self.note(line, theirs, why)
+
+    def inbound(self, theirs: str, line: int, content: Section) -> str:
+        """A way in; its name here."""
+        name = plain_name(theirs, self.entries["inbounds"], "in")
+        self.entries["inbounds"][name] = Item(content, line, theirs)
+        return name
+
+    def set(self, theirs: str, line: int, content: Section) -> None:
+        """A rule set."""
+        name = plain_name(theirs, self.entries["sets"], "set")
+        self.sets[theirs] = name
+        self.entries["sets"][name] = Item(content, line, theirs)
+
+    def rule(self, line: int, conditions: Section, way: str, what: str) -> None:
+        """A rule; `way` is theirs. One like the rule before it joins it."""
+        last = self.rules[-1] if self.rules else None
+        if last is not None and last.content.get("to") == way and len(conditions) == 1:
+            (key,) = conditions
+            before = last.content.get(key)
+            if set(last.content) == {key, "to"} and key in _LISTS:
+                merged = [*_listed(before), *_listed(conditions[key])]
+                if len(merged) <= _MOST_MERGED:
+                    last.content[key] = list(dict.fromkeys(merged))
+                    return
+        self.rules.append(Item({**conditions, "to": Way(way)}, line, what))
+
+    def finish(self) -> Imported:
+        """The config, checked; what the check refuses is left out, and told with its reason."""
+        if not any(self.entries["inbounds"].values()):
+            self.entries["inbounds"]["mixed"] = Item(
+                {"type": "mixed", "listen": "127.0.0.1:1080"}, 0, "mixed"
+            )
+        most = sum(map(len, self.entries.values())) + len(self.rules) + 8
+        for _ in range(most):
+            self._prune()
+            text = self._text()
+            try:
+                config = load_text(text, self.file, self.folder)
+            except ConfigError as error:
+                if not self._removed(error):
+                    raise
+            else:
+                return Imported(text, config, tuple(sorted(dict.fromkeys(self.notes))))
+        raise AssertionError("every round leaves something out")
+
+    def _named(self, theirs: str) -> str:
+        if theirs not in self.names:
+            self.names[theirs] = plain_name(theirs, self._taken, "way")
+            self._taken.add(self.names[theirs])
+        return self.names[theirs]
+
+    def _prune(self) -> None:
+        """Leave out what hangs on ways that are not carried, until nothing does."""
+        before = None
+        while before != len(self.gone):
+            before = len(self.gone)
+            for name, item in list(self.entries["outbounds"].items()):
+                via = item.content.get("via")
+                if isinstance(via, Way) and self._ours(via) in (None, *VERDICTS):
+                    why = f"it is reached by way of {str(via)!r}, which is not carried"
+                    del self.entries["outbounds"][name]
+                    self.lost(item.what, item.line, why)
+            for name, item in list(self.entries["groups"].items()):
+                self._prune_group(name, item)
+        for item in self.entries["sets"].values():
+            via = item.content.get("via")
+            if isinstance(via, Way) and self._ours(via) in (None, *VERDICTS):
+                del item.content["via"]
+                self.note(item.line, item.what, f"{str(via)!r} is not carried: fetched directly")
+        for item in self.rules:
+            self._redirect(item.content, "to", item.line, item.what)
+        self._redirect(self.otherwise, "otherwise", 0, "everything else")
+
+    def _redirect(self, rule: Section, key: str, line: int, what: str) -> None:
+        way = rule[key]
+        if isinstance(way, Way) and self._ours(way) is None:
+            rule[key] = "reject"
+            self.note(line, what, f"rejects now: {str(way)!r} is not carried")
+
+    def _prune_group(self, name: str, item: Item) -> None:
+        members = [way for way in _listed(item.content["members"]) if isinstance(way, Way)]
+        kept = [way for way in members if self._ours(way) not in (None, *VERDICTS)]
+        missing = [str(way) for way in members if way not in kept]
+        if members and self._ours(members[0]) in VERDICTS:
+            del self.entries["groups"][name]
+            verdict = str(self._ours(members[0]))
+            self.names[item.what] = verdict
+            self.note(item.line, item.what, f"is {verdict} now: a group cannot choose a verdict")
+        elif not kept:
+            del self.entries["groups"][name]
+            self.lost(item.what, item.line, "no member of it is carried")
+        elif missing:
+            item.content["members"] = kept
+            if item.content.get("default") in missing:
+                del item.content["default"]
+            self.note(item.line, item.what, f"is without {', '.join(missing)} now")
+
+    def _ours(self, way: str) -> str | None:
+        """The name here of a way of theirs; None when it is not carried."""
+        name = self.names.get(way)
+        if name in ("direct", *VERDICTS):
+            return name
+        known = name in self.entries["outbounds"] or name in self.entries["groups"]
+        return name if known and way not in self.gone else None
+
+    def _text(self) -> str:
+        sections: dict[str, object] = {
+            name: self.plain[name] for name in ("log", "geo") if self.plain.get(name)
+        }
+        comments: dict[tuple[str, str], str] = {}
+        for section, entries in self.entries.items():
+            if entries:
+                found = {name: self._translated(item.content) for name, item in entries.items()}
+                sections[section] = found
+            comments |= {
+                (section, name): item.what for name, item in entries.items() if name != item.what
+            }
+        if self.plain.get("dns"):
+            sections["dns"] = self._translated(self.plain["dns"])
+        rules = [self._translated(item.content) for item in self.rules]
+        sections["rules"] = [*rules, self._translated(self.otherwise)]
+        made = yaml_text.commented(self.file)
+        return f"# Made by `byway import` of {made}\n" + yaml_text.document(sections, comments)
+
+    def _translated(self, value: object) -> object:
+        if isinstance(value, Way):
+            return self._ours(value) or str(value)
+        if isinstance(value, Mapping):
+            return {key: self._translated(part) for key, part in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._translated(part) for part in value]
+        return value
+
+    def _removed(self, error: ConfigError) -> bool:
+        """Leave out whatever a problem is about; whether there was anything."""
+        rules: dict[int, Problem] = {}
+        found = False
+        for problem in error.problems:
+            section, name = self._place(problem.key)
+            if section == "rules":
+                rules.setdefault(int(name), problem)
+            elif section in self.entries and name in self.entries[section]:
+                item = self.entries[section].pop(name)
+                found = True
+                if section in ("outbounds", "groups"):
+                    self.lost(item.what, item.line, problem.message)
+                else:
+                    self.note(item.line, item.what, problem.message)
+            elif self.plain.get(section):
+                self.plain[section] = {}
+                found = True
+                self.note(0, section, f"{problem.key}: {problem.message}")
+        for at, problem in sorted(rules.items(), reverse=True):
+            if at < len(self.rules):
+                item = self.rules.pop(at)
+                found = True
+                self.note(item.line, item.what, problem.message)
+        return found
+
+    def _place(self, key: str) -> tuple[str, str]:
+        """The section and entry that the key path of a problem leads to."""
+        if at := re.match(r"rules\[(\d+)\]", key):
+            return "rules", at[1]
+        section, _, rest = key.partition(".")
+        names = self.entries.get(section, {})
+        fits = [n for n in names if rest == n or rest.startswith((f"{n}.", f"{n}["))]
+        return section, max(fits, key=len, default="")
+
+
+def plain_name(theirs: str, taken: Container[str], fallback: str) -> str:
+    """A name of ours that is like theirs. Flags become the two letters of their country."""
+    letters = "".join(
+        f" {chr(ord(c) - 0x1F1E6 + 97)}" if 0x1F1E6 <= ord(c) <= 0x1F1FF else c for c in theirs
+    )
+    letters = re.sub(r" ([a-z]) ([a-z])", r" \1\2 ", letters)
+    ascii_ = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^A-Za-z0-9_.]+", "-", ascii_).strip("-.")[:48] or fallback
+    free, number = name, 1
+    while free in taken or free in RESERVED:
+        number += 1
+        free = f"{name}-{number}"
+    return free
+
+
+def literal(conditions: Section) -> Section:
+    """The same, for targets that are addresses already: nobody is asked to resolve a name."""
+    return {**conditions, "not": dict(NO_NAME)}
+
+
+def _listed(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+_LISTS = {
+    "domain",
+    "domain_suffix",
+    "domain_keyword",
+    "domain_wildcard",
+    "domain_regex",
+    "ip",
+    "port",
+    "process",
+    "process_path",
+    "source",
+    "country",
+    "asn",
+    "set",
+}

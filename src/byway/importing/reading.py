@@ -1,0 +1,125 @@
+"""Which program a text is of, and who reads it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from byway.config.servers import read_document
+from byway.config.tree import Node, TreeError, parse
+from byway.config.wrong import Wrong
+from byway.errors import ConfigError, Problem
+from byway.importing import links
+from byway.importing.draft import Draft, Imported, Way
+
+MOST_BYTES = 16 * 1024 * 1024
+_SURROGATES = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\.")
+_CLASH = {
+    "proxies", "proxy-groups", "rules", "rule-providers", "proxy-providers", "mixed-port", "port",
+    "socks-port", "listeners", "redir-port", "allow-lan",
+}  # fmt: skip
+_SING_BOX = {"inbounds", "outbounds", "route", "dns", "endpoints"}
+
+
+def import_text(
+    data: bytes,
+    file: str,
+    folder: str | None = None,
+    geo: Mapping[str, str] = MappingProxyType({}),
+) -> Imported:
+    """Make a config of whatever this is. `folder` is where relative paths in it count from, `geo`
+    the databases of `country` and `asn` that rules may ask.
+
+    Raises ConfigError when it is nothing that can be read.
+    """
+    if len(data) > MOST_BYTES:
+        raise _refusal(file, f"is larger than {MOST_BYTES} bytes")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _refusal(file, "is not UTF-8") from None
+    if not text.strip():
+        raise _refusal(file, "is empty")
+    draft = Draft(file, folder)
+    if geo:
+        draft.plain["geo"] = dict(geo)
+    plain = links.unpacked(text)
+    if plain is not None:
+        links.read(plain, draft)
+    elif links.has_links(text) and not re.search(r"^\s*[\w-]+:(\s|$)|^\s*{", text, re.MULTILINE):
+        links.read(text, draft)
+    else:
+        _structured(text, file, draft)
+    kept = any(draft.entries[name] for name in ("outbounds", "groups", "sets")) or draft.rules
+    if not kept and not any(draft.entries.values()) and not draft.notes:
+        raise _refusal(file, "has nothing in it that Byway could keep")
+    return draft.finish()
+
+
+def _structured(text: str, file: str, draft: Draft) -> None:
+    is_json = text.lstrip()[:1] == "{"
+    try:
+        root, _ = parse(_json_as_yaml(text) if is_json else text, foreign=True)
+    except TreeError as error:
+        raise _refusal(file, error.message, error.line, error.column, error.hint) from None
+    keys = set(root.content) if isinstance(root, Node) and isinstance(root.content, dict) else set()
+    if root is not None and is_json and ("servers" in keys or "server_port" in keys):
+        _sip008(text, file, draft)
+    elif root is not None and keys & _CLASH:
+        from byway.importing import clash
+
+        clash.read(root, draft)
+    elif root is not None and keys & _SING_BOX:
+        from byway.importing import singbox
+
+        singbox.read(root, draft)
+    else:
+        hint = "Clash or mihomo YAML, sing-box JSON, links, or a base64 subscription"
+        raise _refusal(file, "is of no kind that is known here", hint=hint)
+
+
+def _sip008(text: str, file: str, draft: Draft) -> None:
+    try:
+        servers = read_document(text)
+    except Wrong as error:
+        raise _refusal(file, error.message, hint=error.hint) from None
+    found = []
+    for at, (label, outbound) in enumerate(servers, 1):
+        name = label or f"server-{at}"
+        if Way(name) in found:
+            name = f"{name} {at}"
+        draft.outbound(name, 0, dict(outbound))
+        found.append(Way(name))
+    links.choose(draft, found)
+
+
+def _json_as_yaml(text: str) -> str:
+    """JSON, which sing-box allows comments in, as YAML: no comments, no pairs of surrogates."""
+    text = _SURROGATES.sub(_joined, text)
+    out, at, size = [], 0, len(text)
+    for found in re.finditer(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/|\t', text, re.DOTALL):
+        out.append(text[at : found.start()])
+        piece = found[0]
+        if piece[0] == "/":
+            piece = re.sub(r"[^\n]", " ", piece)
+        elif piece == "\t":
+            piece = " "
+        else:
+            piece = piece.replace("\\/", "/")
+        out.append(piece)
+        at = found.end()
+    return "".join(out) + text[at:size]
+
+
+def _joined(found: re.Match[str]) -> str:
+    if found[1] is None:
+        return found[0]
+    high, low = int(found[1], 16), int(found[2], 16)
+    return f"\\U{0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00):08x}"
+
+
+def _refusal(
+    file: str, message: str, line: int = 0, column: int = 0, hint: str = ""
+) -> ConfigError:
+    return ConfigError([Problem(file, line, column, "", message, hint)])

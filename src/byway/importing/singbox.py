@@ -1,0 +1,311 @@
+"""sing-box: the whole file. `singbox_rules.py` reads its rules and sets."""
+
+from __future__ import annotations
+
+import re
+
+from byway.config.servers import PLUGINS
+from byway.config.tree import Node
+from byway.importing import singbox_rules
+from byway.importing.draft import Draft, Section, Way
+from byway.importing.links import NOT_YET
+from byway.importing.source import Fields, endpoint, fields, flag, items, number, text, texts
+
+_LEVELS = {
+    "trace": "debug", "debug": "debug", "info": "info", "warn": "warning", "error": "error",
+    "fatal": "error", "panic": "error",
+}  # fmt: skip
+_TOP = {"log", "inbounds", "outbounds", "route", "dns", "$schema"}
+_REASONS = {
+    "experimental": "Byway is asked by a unix socket (see control)",
+    "endpoints": "VPNs are not there yet",
+    "ntp": "the clock is the system's",
+    "services": "there is no such thing here",
+    "certificate": "the authorities are the system's; see tls.ca",
+}
+_OUTBOUND_DONE = {
+    "type", "tag", "server", "server_port", "method", "password", "username", "version",
+    "plugin", "plugin_opts", "detour", "tls", "network", "bind_interface", "inet4_bind_address",
+    "inet6_bind_address", "routing_mark", "domain_resolver", "domain_strategy", "outbounds",
+    "default", "tolerance", "url", "interval", "idle_timeout", "interrupt_exist_connections",
+    "transport", "multiplex",
+}  # fmt: skip
+_SILENT = {"tcp_fast_open", "tcp_multi_path", "udp_fragment", "connect_timeout", "fallback_delay"}
+_INBOUND_DONE = {
+    "type", "tag", "listen", "listen_port", "users", "method", "password", "tls", "network",
+    "override_address", "override_port", "sniff", "sniff_override_destination", "sniff_timeout",
+    "domain_strategy", "set_system_proxy", "tcp_fast_open", "tcp_multi_path", "udp_timeout",
+}  # fmt: skip
+
+
+def read(root: Node, draft: Draft) -> None:
+    """Take over all of a file that has a meaning here."""
+    top = fields(root)
+    for key, node in top.items():
+        if key not in _TOP and node.content:
+            draft.note(node.line, key, _REASONS.get(key, "there is no such thing here"))
+    log = fields(top.get("log"))
+    level = _LEVELS.get(text(log.get("level")).lower(), "info")
+    if level != "info":
+        draft.plain["log"] = {"level": level}
+    if flag(log.get("disabled")):
+        draft.plain["log"] = {"level": "error", "flows": False}
+    for node in items(top.get("inbounds")):
+        _inbound(node, draft)
+    tags = []
+    for node in items(top.get("outbounds")):
+        tag = text(fields(node).get("tag")) or text(fields(node).get("type"))
+        tags.append(tag)
+        _outbound(tag, node, draft)
+    singbox_rules.read(fields(top.get("route")), tags, draft)
+    _dns(fields(top.get("dns")), draft)
+
+
+# Ways in.
+
+
+def _inbound(node: Node, draft: Draft) -> None:
+    found = fields(node)
+    kind = text(found.get("type"))
+    tag = text(found.get("tag")) or kind
+    if kind not in ("mixed", "http", "socks", "direct", "shadowsocks"):
+        draft.note(node.line, tag, f"an inbound of type {kind or '?'} is not there yet")
+        return
+    host, port = text(found.get("listen")) or "127.0.0.1", number(found.get("listen_port"))
+    content: Section = {"type": kind, "listen": endpoint(host, port)}
+    beyond = not host.startswith("127.") and host != "::1"
+    users: list[Section] = [
+        {
+            "name": text(one.get("username")) or text(one.get("name")),
+            "password": text(one.get("password")),
+        }
+        for one in map(fields, items(found.get("users")))
+    ]
+    if kind == "direct":
+        target = endpoint(text(found.get("override_address")), number(found.get("override_port")))
+        content |= {"type": "forward", "target": target}
+        content["network"] = texts(found.get("network")) or ["tcp", "udp"]
+        if beyond:
+            content["open"] = True
+    elif kind == "shadowsocks":
+        content |= {"method": text(found.get("method")), "password": text(found.get("password"))}
+        if users:
+            content["users"] = users
+    elif users:
+        content["users"] = users
+    elif beyond:
+        content["open"] = True
+        draft.note(node.line, tag, "anybody who reaches it may use it (open: true)")
+    tls = fields(found.get("tls"))
+    if flag(tls.get("enabled")):
+        cert, key = text(tls.get("certificate_path")), text(tls.get("key_path"))
+        if not cert or not key or kind not in ("mixed", "http", "socks"):
+            draft.note(node.line, tag, "its TLS is not kept, and so neither is it")
+            return
+        content["tls"] = {"cert": cert, "key": key}
+    for name, value in found.items():
+        if name not in _INBOUND_DONE and text(value) not in ("", "false"):
+            draft.note(value.line, tag, f"{name} is not kept")
+    if flag(found.get("set_system_proxy")):
+        draft.note(found["set_system_proxy"].line, tag, "run it with: byway run --system-proxy")
+    draft.inbound(tag, node.line, content)
+
+
+# Ways out.
+
+
+def _outbound(tag: str, node: Node, draft: Draft) -> None:
+    found = fields(node)
+    kind = text(found.get("type"))
+    content: Section | None
+    match kind:
+        case "direct":
+            content = _direct(found)
+            if not content and not found.get("detour"):
+                draft.verdict(tag, "direct")
+                return
+            content = {"type": "direct", **content}
+        case "block":
+            draft.verdict(tag, "reject")
+            return
+        case "dns":
+            draft.lost(tag, node.line, "Byway does not answer the names of others yet")
+            return
+        case "selector" | "urltest":
+            _group(tag, kind, node, found, draft)
+            return
+        case "socks" | "http" | "shadowsocks" | "trojan":
+            content = _proxied(tag, kind, node, found, draft)
+            if content is None:
+                return
+        case _:
+            draft.lost(tag, node.line, f"{NOT_YET.get(kind, kind or '?')} is not spoken yet")
+            return
+    if via := text(found.get("detour")):
+        content["via"] = Way(via)
+    for key, value in found.items():
+        if key not in _OUTBOUND_DONE | _SILENT and text(value) not in ("", "false"):
+            draft.note(value.line, tag, f"{key} is not kept")
+    if flag(fields(found.get("multiplex")).get("enabled")):
+        draft.note(found["multiplex"].line, tag, "multiplexing is not there yet")
+    if flag(fields(found.get("udp_over_tcp")).get("enabled")) or flag(found.get("udp_over_tcp")):
+        draft.note(found["udp_over_tcp"].line, tag, "udp_over_tcp is not kept")
+    draft.outbound(tag, node.line, content)
+
+
+def _direct(found: Fields) -> Section:
+    content: Section = {}
+    if interface := text(found.get("bind_interface")):
+        content["interface"] = interface
+    bind = text(found.get("inet4_bind_address")) or text(found.get("inet6_bind_address"))
+    if bind:
+        content["bind"] = bind
+    if mark := text(found.get("routing_mark")):
+        content["mark"] = int(mark, 0) if re.fullmatch(r"0x[0-9a-fA-F]{1,8}|\d{1,9}", mark) else 0
+    return content
+
+
+def _proxied(tag: str, kind: str, node: Node, found: Fields, draft: Draft) -> Section | None:
+    if way := text(fields(found.get("transport")).get("type")):
+        draft.lost(tag, node.line, f"{kind} over {way} is not spoken yet")
+        return None
+    server = endpoint(text(found.get("server")), number(found.get("server_port")))
+    content: Section = {"type": kind, "server": server}
+    if kind == "socks" and "version" in found:
+        content["version"] = text(found["version"])
+    for key in ("method", "username", "password", "plugin", "plugin_opts"):
+        if word := text(found.get(key)):
+            content[key] = word
+    if (plugin := text(found.get("plugin"))) and plugin not in PLUGINS:
+        draft.lost(tag, node.line, f"the plugin {plugin[:40]!r} is not known here")
+        return None
+    tls = fields(found.get("tls"))
+    if not flag(tls.get("enabled")):
+        if kind == "trojan":
+            draft.lost(tag, node.line, "trojan without TLS is not spoken")
+            return None
+        return content
+    if flag(fields(tls.get("reality")).get("enabled")):
+        draft.lost(tag, node.line, "REALITY is not spoken yet")
+        return None
+    made: Section = {}
+    if sni := text(tls.get("server_name")):
+        made["sni"] = sni
+    if alpn := texts(tls.get("alpn")):
+        made["alpn"] = alpn
+    if ca := text(tls.get("certificate_path")):
+        made["ca"] = ca
+    if pins := texts(tls.get("certificate_public_key_sha256")):
+        made["pin"] = pins
+    elif flag(tls.get("insecure")):
+        made["insecure"] = True
+        draft.note(tls["insecure"].line, tag, "trusts anyone, as the file says; pin it")
+    for key in ("utls", "ech", "fragment", "certificate"):
+        part = tls.get(key)
+        if part is not None and (flag(fields(part).get("enabled")) or texts(part)):
+            draft.note(part.line, tag, f"tls.{key} is not kept")
+    return content | ({"tls": made} if made or kind != "trojan" else {})
+
+
+def _group(tag: str, kind: str, node: Node, found: Fields, draft: Draft) -> None:
+    content: Section = {
+        "type": "select" if kind == "selector" else "fastest",
+        "members": [Way(one) for one in texts(found.get("outbounds"))],
+    }
+    if default := text(found.get("default")):
+        content["default"] = Way(default)
+    if tolerance := number(found.get("tolerance")):
+        content["tolerance"] = f"{min(tolerance, 10_000)}ms"
+    draft.group(tag, node.line, content)
+
+
+# Names.
+
+
+def _dns(found: Fields, draft: Draft) -> None:
+    if not found:
+        return
+    servers: dict[str, object] = {}
+    words: dict[str, str] = {}
+    for node in items(found.get("servers")):
+        _server(node, servers, words, draft)
+    made: Section = {"servers": servers} if servers else {}
+    rules = []
+    for node in items(found.get("rules")):
+        rule = fields(node)
+        tag = text(rule.get("server"))
+        asked = _names_of(rule, draft)
+        if asked is None or tag not in words:
+            draft.note(node.line, "a rule of dns", "cannot be said here")
+        elif asked:
+            rules.append({**asked, "use": words[tag]})
+    if rules:
+        made["rules"] = rules
+    final = text(found.get("final")) or next(iter(words), "")
+    if final in words and words[final] != "system":
+        made["use"] = words[final]
+    strategy = text(found.get("strategy"))
+    kept = {
+        "ipv4_only": "ipv4",
+        "ipv6_only": "ipv6",
+        "prefer_ipv4": "ipv4-first",
+        "prefer_ipv6": "ipv6-first",
+    }
+    if strategy in kept:
+        made["addresses"] = kept[strategy]
+    for key in ("fakeip", "client_subnet", "reverse_mapping"):
+        if key in found and text(found[key]) != "false":
+            draft.note(found[key].line, f"dns.{key}", "is not there yet")
+    if made:
+        draft.plain["dns"] = made
+
+
+def _server(node: Node, servers: dict[str, object], words: dict[str, str], draft: Draft) -> None:
+    found = fields(node)
+    tag, kind = text(found.get("tag")) or "dns", text(found.get("type"))
+    address = text(found.get("address"))
+    if kind == "local" or address == "local":
+        words[tag] = "system"
+        return
+    if kind in ("udp", "tcp", "tls", "https"):
+        port = number(found.get("server_port"))
+        host = text(found.get("server"))
+        place = endpoint(host, port) if port else f"[{host}]" if ":" in host else host
+        path = text(found.get("path")) or "/dns-query"
+        address = f"{kind}://{place}{path if kind == 'https' else ''}"
+    elif not kind and address and "://" not in address:
+        address = f"udp://[{address}]" if address.count(":") > 1 else f"udp://{address}"
+    if not re.match(r"(udp|tcp|tls|https)://", address):
+        what = kind or address.partition(":")[0] or "?"
+        draft.note(node.line, tag, f"a name server of type {what} is not there yet")
+        return
+    server: Section = {"address": address}
+    if via := text(found.get("detour")):
+        server["via"] = Way(via)
+    resolver = found.get("domain_resolver") or found.get("address_resolver")
+    start = text(fields(resolver).get("server")) or text(resolver)
+    if start in words:
+        server["bootstrap"] = words[start]
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", tag).strip("-") or f"dns-{len(servers) + 1}"
+    while name in servers or name == "system":
+        name += "-2"
+    servers[name] = server if len(server) > 1 else address
+    words[tag] = name
+
+
+def _names_of(rule: Fields, draft: Draft) -> Section | None:
+    """What a rule of names asks; None where it cannot be said."""
+    keys = ("domain", "domain_suffix", "domain_keyword", "domain_regex", "rule_set")
+    known = {*keys, "server", "action", "outbound", "clash_mode"}
+    if set(rule) - known or "clash_mode" in rule or text(rule.get("action")) not in ("", "route"):
+        return None
+    if "outbound" in rule:  # how the names of servers are resolved: see bootstrap
+        return {}
+    asked = [key for key in keys if key in rule]
+    if len(asked) != 1:
+        return None
+    (key,) = asked
+    if key == "rule_set":
+        sets = [draft.sets[tag] for tag in texts(rule[key]) if tag in draft.sets]
+        return {"set": sets} if sets else None
+    return {key: [one.removeprefix(".") for one in texts(rule[key])]}

@@ -1,0 +1,102 @@
+"""`byway import` as a person calls it: files, standard input, the web; what it writes and tells."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from byway.app import App
+from byway.config import check_report, load_text
+from tests.website import page, website
+
+SOURCE = Path(__file__).parents[2] / "src"
+LINK = b"socks5://ann:secret@one.example:1080#one\nvmess://x\n"
+
+
+def imported(*words: str, given: bytes = b"", folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "byway", "import", *words],
+        input=given.decode(),
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+
+
+def test_a_config_goes_out_and_what_is_not_kept_is_told(tmp_path: Path) -> None:
+    (tmp_path / "sub").write_bytes(LINK)
+
+    done = imported("sub", folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert load_text(done.stdout).outbounds["one"].type == "socks"
+    assert done.stderr.splitlines() == [
+        "sub:2: a vmess:// link: VMess is not spoken yet",
+        "1 inbound, 2 outbounds, 0 groups, 0 sets, 1 rule; 1 thing not as in the source",
+    ]
+    assert "secret" not in done.stderr
+
+
+def test_a_file_is_written_for_its_owner_and_never_replaced_unasked(tmp_path: Path) -> None:
+    (tmp_path / "out.yaml").write_text("mine")
+
+    done = imported("-", "-o", "out.yaml", given=LINK, folder=tmp_path)
+    assert done.returncode == 1
+    assert "out.yaml exists; --force replaces it" in done.stderr
+    assert (tmp_path / "out.yaml").read_text() == "mine"
+
+    assert imported("-", "-o", "out.yaml", "--force", given=LINK, folder=tmp_path).returncode == 0
+    assert imported("-", "-o", "new.yaml", given=LINK, folder=tmp_path).returncode == 0
+
+    for name in ("out.yaml", "new.yaml"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+        assert check_report(tmp_path / name).ok
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "given", "said"),
+    [
+        (["-"], b"hello", "is of no kind that is known here"),
+        (["-"], b"proxies: [", "(standard input):2:1: not YAML"),
+        (["gone"], b"", "No such file"),
+        (["http://"], b"", "expected http://host/path"),
+        (["http://127.0.0.1:1/sub?token=secret"], b"", "byway: "),
+    ],
+)
+def test_what_cannot_be_read_is_told(
+    words: list[str], given: bytes, said: str, tmp_path: Path
+) -> None:
+    done = imported(*words, given=given, folder=tmp_path)
+
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert "secret" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_a_subscription_is_fetched_also_through_a_proxy(tmp_path: Path) -> None:
+    door = '{type: mixed, listen: "127.0.0.1:0"}'
+    config = load_text(f"log: {{file: {tmp_path}/log}}\ninbounds: {{in: {door}}}")
+    async with website() as site, App(config) as proxy:
+        site.pages["/sub?token=secret"] = page(LINK)
+        url = site.url("/sub?token=secret")
+        via = f"http://{proxy.addresses['in'][0]}"
+
+        alone = await asyncio.to_thread(imported, url, folder=tmp_path)
+        through = await asyncio.to_thread(imported, url, "--via", via, folder=tmp_path)
+
+        assert alone.returncode == through.returncode == 0, alone.stderr + through.stderr
+        assert alone.stdout == through.stdout
+        assert f"{site.url('')}:2: a vmess:// link" in alone.stderr
+        assert "token" not in alone.stdout + alone.stderr
+        assert proxy.ledger.carried == 1

@@ -1,0 +1,202 @@
+"""Clash's config made into ours: what is kept behaves as there, what is not is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from byway.config import check_report, judge_of, load, load_text
+from byway.errors import ConfigError
+from byway.flow import Flow, Network, Target
+from byway.importing import Imported, import_text
+from byway.rules import NO_FACTS, Drop, Facts, Lacks, Reject, Via
+
+HERE = Path(__file__).parent
+
+
+def made(text: str) -> Imported:
+    return import_text(text.encode(), "clash.yaml")
+
+
+def example() -> Imported:
+    return import_text((HERE / "clash.yaml").read_bytes(), "clash.yaml", str(HERE))
+
+
+def way(found: Imported, host: str, port: int = 443, network: str = "tcp") -> str:
+    """Where a flow goes by the imported rules; a name has no address."""
+    flow = Flow(1, Network(network), "mixed", None, Target.of(host, port))
+    judge, facts = judge_of(found.config), NO_FACTS
+    verdict = judge.decide(flow, facts)
+    if isinstance(verdict, Lacks):
+        facts = Facts(addresses=(), process=None)
+        verdict = judge.decide(flow, facts)
+    match verdict:
+        case Via(outbound):
+            return outbound
+        case Reject():
+            return "reject"
+        case Drop():
+            return "drop"
+    return f"lacks {verdict.fact.value}"
+
+
+def test_a_file_is_sound_after_it(tmp_path: Path) -> None:
+    found = example()
+    (tmp_path / "byway.yaml").write_text(found.text)
+    (tmp_path / "byway.yaml").chmod(0o600)
+
+    again = load(tmp_path / "byway.yaml")
+
+    assert check_report(tmp_path / "byway.yaml").ok
+    assert load_text(found.text, "clash.yaml", str(HERE)) == found.config
+    assert (again.inbounds["mixed"].type, len(again.outbounds)) == ("mixed", 8)
+
+
+def test_secrets_keep_their_spelling() -> None:
+    users = example().config.inbounds["mixed"].users  # type: ignore[union-attr]
+    assert [user.password.get_secret_value() for user in users] == ["0123", "1e5"]
+    assert 'password: "007"' in example().text
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "network", "to"),
+    [
+        ("www.example.com", 443, "tcp", "direct"),
+        ("mail.google.com", 443, "tcp", "PROXY"),
+        ("www.youtube.com", 443, "tcp", "PROXY"),
+        ("tracker.example", 443, "tcp", "reject"),
+        ("10.1.2.3", 443, "tcp", "direct"),
+        ("fd00::1", 443, "tcp", "direct"),
+        ("192.168.1.1", 443, "tcp", "direct"),
+        ("x.a.example", 443, "udp", "reject"),
+        ("other.example", 443, "udp", "reject"),
+        ("a.example", 80, "tcp", "reject"),
+        ("other.example", 80, "tcp", "lacks process"),
+        ("sub.example", 81, "tcp", "lb"),
+    ],
+)
+def test_flows_go_where_clash_sends_them(host: str, port: int, network: str, to: str) -> None:
+    assert way(example(), host, port, network) == to
+
+
+def test_what_is_not_kept_is_told_with_its_line() -> None:
+    found = example()
+    lines = (HERE / "clash.yaml").read_text().splitlines()
+    told = {
+        (note.what, lines[note.line - 1].split()[0] if note.line else "") for note in found.notes
+    }
+    notes = {note.what: note.why for note in found.notes}
+
+    assert ("tun", "tun:") in told
+    assert notes["v"] == "VMess is not spoken yet"
+    assert notes["Auto"] == "is without v now"
+    assert notes["only-v"] == "no member of it is carried"
+    assert notes["ads"] == "is reject now: a group cannot choose a verdict"
+    assert "trusts anyone" in notes["t"]
+    assert "--country" in notes["GEOIP,CN,DIRECT"]
+    assert "geosite" in notes["GEOSITE,cn,DIRECT"]
+    assert "mrs" in notes["bin"]
+    assert "rejects now: 'only-v' is not carried" in notes["RULE-SET,mine,only-v"]
+    assert "secret-word" not in str(found.notes)
+
+
+def test_nothing_goes_direct_that_was_to_be_hidden() -> None:
+    found = made("""
+proxies:
+  - {name: a, type: vless, server: x, port: 1}
+  - {name: b, type: socks5, server: x, port: 1, dialer-proxy: a}
+proxy-groups: [{name: G, type: fallback, proxies: [a, b]}]
+rules: ["DOMAIN,x.example,a", "DOMAIN,y.example,nobody", "MATCH,G"]
+""")
+    for host in ("x.example", "y.example", "z.example"):
+        assert way(found, host) == "reject"
+
+
+def test_groups_are_kept_in_kind() -> None:
+    groups = made("""
+proxies: [{name: a, type: http, server: x, port: 1}, {name: b, type: http, server: y, port: 1}]
+proxy-groups:
+  - {name: s, type: select, proxies: [b, a]}
+  - {name: f, type: url-test, proxies: [a, b], tolerance: 20, url: x, interval: 3}
+  - {name: o, type: fallback, proxies: [a, s]}
+  - {name: l, type: load-balance, strategy: sticky-sessions, proxies: [a, b]}
+  - {name: all, type: select, include-all: true, exclude-filter: "^b"}
+""").config.groups
+    assert {name: group.type for name, group in groups.items()} == {
+        "s": "select",
+        "f": "fastest",
+        "o": "fallback",
+        "l": "balance",
+        "all": "select",
+    }
+    assert groups["s"].members == ("b", "a")
+    assert groups["all"].members == ("a",)
+
+
+def test_plugins_are_told_what_they_were_told() -> None:
+    found = made("""
+x: &x {type: ss, server: x, port: 1, cipher: aes-128-gcm, password: p}
+proxies:
+  - {<<: *x, name: a, plugin: obfs, plugin-opts: {mode: tls, host: h.example}}
+  - <<: *x
+    name: b
+    plugin: v2ray-plugin
+    plugin-opts: {mode: websocket, tls: true, host: h, path: "/a;b", mux: false}
+  - {<<: [*x], name: c, plugin: shadow-tls}
+  - {<<: *x, name: d, cipher: rc4-md5}
+""")
+    assert found.config.outbounds["a"].plugin_opts == "obfs=tls;obfs-host=h.example"  # type: ignore[union-attr]
+    assert found.config.outbounds["b"].plugin_opts == "tls;host=h;path=/a\\;b;mux=0"  # type: ignore[union-attr]
+    assert set(found.config.outbounds) == {"a", "b", "direct"}
+    assert {note.what for note in found.notes} == {"x", "c", "d"}
+
+
+def test_ways_in_are_kept() -> None:
+    found = made("""
+port: 7890
+socks-port: 7891
+allow-lan: true
+listeners:
+  - {name: one, type: mixed, port: 7000, listen: 127.0.0.1, users: [{username: u, password: p}]}
+  - {name: two, type: shadowsocks, port: 7001, listen: 127.0.0.1, cipher: aes-128-gcm, password: p}
+  - {name: three, type: tproxy, port: 7002}
+tunnels: ["tcp/udp,127.0.0.1:6553,8.8.8.8:53,DIRECT"]
+mode: direct
+""")
+    inbounds = found.config.inbounds
+    assert [one.type for one in inbounds.values()] == [
+        "http", "socks", "mixed", "shadowsocks", "forward",
+    ]  # fmt: skip
+    assert inbounds["http"].open  # type: ignore[union-attr]
+    assert "anybody" in str(found.notes)
+    assert found.config.rules[-1].way == "direct"
+
+
+def test_bombs_do_not_go_off() -> None:
+    layers = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"a{at}: &a{at} [{', '.join([f'*a{at - 1}'] * 10)}]\n" for at in range(1, 9)
+    )
+    with pytest.raises(ConfigError, match="expand to more"):
+        made(layers + "proxies: *a8\n")
+    with pytest.raises(ConfigError, match="nested deeper"):
+        made("proxies: " + "[" * 100 + "]" * 100)
+    with pytest.raises(ConfigError, match="larger than"):
+        import_text(b"proxies: #" + b"x" * (16 << 20), "big")
+    deep = "NOT,((" * 3000 + "DOMAIN,a" + "))" * 3000
+    assert "nested too deep" in str(made(f"proxies: []\nrules: ['{deep},DIRECT']").notes)
+
+
+def test_names_are_kept_behind_a_sign() -> None:
+    assert "hk-Hong-Kong:  # 🇭🇰 Hong Kong" in example().text
+    found = made("""
+proxies:
+  - {name: "香港", type: http, server: x, port: 1}
+  - {name: "日本", type: http, server: x, port: 1}
+  - {name: "reject", type: http, server: x, port: 1}
+  - {name: "a\\nb: c # d", type: http, server: x, port: 1}
+  - {name: "香港", type: http, server: again, port: 1}
+rules: ["MATCH,日本"]
+""")
+    assert set(found.config.outbounds) == {"way", "way-2", "reject-2", "a-b-c-d", "direct"}
+    assert found.config.rules[-1].way == "way-2"

@@ -1,0 +1,123 @@
+"""sing-box's config made into ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from byway.config import judge_of, load_text
+from byway.flow import Flow, Network, Target
+from byway.importing import Imported, import_text
+from byway.rules import NO_FACTS, Drop, Lacks, Reject, Via
+
+HERE = Path(__file__).parent
+
+
+def example() -> Imported:
+    return import_text((HERE / "singbox.json").read_bytes(), "singbox.json", str(HERE))
+
+
+def way(
+    found: Imported, host: str, port: int = 443, network: str = "tcp", user: str | None = None
+) -> str:
+    flow = Flow(1, Network(network), "lan" if user else "in", None, Target.of(host, port), user)
+    match judge_of(found.config).decide(flow, NO_FACTS):
+        case Via(outbound):
+            return outbound
+        case Reject():
+            return "reject"
+        case Drop():
+            return "drop"
+        case Lacks(fact):
+            return f"lacks {fact.value}"
+
+
+def test_a_file_is_sound_after_it() -> None:
+    found = example()
+    config = found.config
+
+    assert load_text(found.text, "singbox.json", str(HERE)) == config
+    assert list(config.inbounds) == ["in", "lan", "door"]
+    assert set(config.outbounds) == {"direct", "jp-Tokyo", "tr", "hop", "eth"}
+    assert config.groups["proxy"].members == ("auto", "jp-Tokyo", "direct")
+    assert config.groups["auto"].members == ("jp-Tokyo", "tr")
+    assert config.outbounds["tr"].via == "hop"  # type: ignore[union-attr]
+    assert str(config.outbounds["tr"].server) == "[2001:db8::7]:443"  # type: ignore[union-attr]
+    assert set(config.sets) == {"ads", "mine"}
+    assert config.log.level == "warning"
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "network", "to"),
+    [
+        ("a.example", 443, "tcp", "direct"),
+        ("a.example", 22, "tcp", "lacks process"),
+        ("x.b.example", 80, "tcp", "direct"),
+        ("c.example", 80, "tcp", "direct"),
+        ("10.1.1.1", 80, "tcp", "direct"),
+        ("tracker.example", 80, "tcp", "drop"),
+        ("other.example", 500, "udp", "reject"),
+        ("192.168.1.1", 22, "tcp", "direct"),
+        ("ads.example", 22, "tcp", "reject"),
+    ],
+)
+def test_flows_go_where_sing_box_sends_them(host: str, port: int, network: str, to: str) -> None:
+    assert way(example(), host, port, network) == to
+
+
+def test_a_user_goes_its_way() -> None:
+    assert way(example(), "other.example", user="ann") == "eth"
+
+
+def test_what_is_not_kept_is_told_with_its_line() -> None:
+    found = example()
+    lines = (HERE / "singbox.json").read_text().splitlines()
+    notes = {note.what: note for note in found.notes}
+
+    for what, words in (
+        ("tun-in", "not there yet"),
+        ("vm", "VMess is not spoken yet"),
+        ("ws", "trojan over ws"),
+        ("bin", "srs"),
+        ("experimental", "unix socket"),
+        ("auto", "is without vm now"),
+        ("fake", "fakeip"),
+    ):
+        assert words in notes[what].why
+        assert notes[what].line
+        assert what in lines[notes[what].line - 1] or what == "auto"
+    why = [note.why for note in found.notes if note.what == "a rule"]
+    assert any("rejects now: 'ws'" in one for one in why)
+    assert any("rejects now: 'vm'" in one for one in why)
+    assert any("not kept" in one for one in why)
+    assert any("network around" in one for one in why)
+    assert "secret-word" not in str(found.notes)
+
+
+def test_addresses_are_asked_for_only_where_sing_box_does() -> None:
+    rules: list[dict[str, object]] = [{"ip_cidr": ["10.0.0.0/8"], "outbound": "d"}]
+    file = {
+        "outbounds": [{"type": "http", "tag": "p", "server": "x", "server_port": 1},
+                      {"type": "direct", "tag": "d"}],
+        "route": {"rules": rules},
+    }  # fmt: skip
+    literal = import_text(json.dumps(file).encode(), "x")
+    rules.insert(0, {"action": "resolve"})
+    resolving = import_text(json.dumps(file).encode(), "x")
+
+    assert way(literal, "name.example") == "p"
+    assert way(literal, "10.1.1.1") == "direct"
+    assert way(resolving, "name.example") == "lacks address"
+
+
+def test_a_plugin_is_none_that_the_file_brings() -> None:
+    outbound = {
+        "type": "shadowsocks", "tag": "s", "server": "x", "server_port": 1,
+        "method": "aes-128-gcm", "password": "p", "plugin": "/tmp/evil",
+    }  # fmt: skip
+    found = import_text(json.dumps({"outbounds": [outbound]}).encode(), "x")
+
+    assert set(found.config.outbounds) == {"direct"}
+    assert found.config.rules[-1].way == "reject"
