@@ -50,6 +50,7 @@ from byway.system.state import StateFile
 from byway.ways import Ways, same_way
 
 if TYPE_CHECKING:
+    from byway.outbounds.prober import Prober
     from byway.refresh import Refresher
     from byway.web import Document
 
@@ -86,6 +87,7 @@ class App:
         self._plugins: list[Plugin] = []
         self.sets: Mapping[str, RuleSet] = {}
         self.refresher: Refresher | None = None  # None as long as no set is from the web
+        self.prober: Prober | None = None  # None as long as no group is probed
         self._number = itertools.count(1).__next__
         self._reloading = asyncio.Lock()
         self._hurry = asyncio.Event()
@@ -140,6 +142,7 @@ class App:
         self._keeping = [self._tasks.create_task(plugin.serve()) for plugin in ways.dialling]
         self._tell_odd((*config.warnings, *sets.problems))
         self._follow(config, sets)
+        self._probe()
         for inbound in self._inbounds.values():
             self._serve(inbound)
         self.log.info("ready", config=config.file, flows=self.ledger.total)
@@ -190,6 +193,24 @@ class App:
             return await self.engine.tls_client(stream, client)
 
         return await fetch(section.url, self.outbounds[section.via], secured, section.max, known)
+
+    def _probe(self) -> None:
+        """Probe the members of groups from now on, while they are in use."""
+        if not self.config.groups and self.prober is None:
+            return
+        from byway.grouping import probings
+
+        probing = probings(self.config, self.roster.choosers)
+        if self.prober is None:
+            if not probing:
+                return
+            from byway.outbounds.prober import Prober
+            from byway.outbounds.secure import WebTls
+
+            self.prober = Prober(WebTls(self.engine), time.monotonic)
+            self._keeping.append(self._tasks.create_task(self.prober.serve()))
+        self.roster.told = self.prober.wake
+        self.prober.follow(probing, self.outbounds)
 
     def _serve(self, inbound: Inbound) -> None:
         task = self._tasks.create_task(inbound.serve(self.router.carry))
@@ -302,6 +323,7 @@ class App:
         self.reloads += 1
         self._tell_odd((*config.warnings, *sets.problems))
         self._follow(config, sets)
+        self._probe()
         told = (*changes(old, config), *stayed)
         self.log.info("reloaded", config=config.file, changes=len(told))
         return told

@@ -15,7 +15,7 @@ from byway.errors import Reason, Refused
 from byway.flow import Flow, Target
 from byway.interfaces import Relay
 from byway.rules import NO_FACTS, Judge, Verdict
-from byway.trail import Step
+from byway.trail import Step, Witness
 
 
 class Passage:
@@ -29,6 +29,7 @@ class Passage:
     __slots__ = (
         "_down", "_up", "chain", "facts", "failed", "flow", "judge", "reason", "relay", "started",
         "steps", "stopped", "task", "verdict",
+        "witnesses",
     )  # fmt: skip
 
     def __init__(self, flow: Flow) -> None:
@@ -40,6 +41,7 @@ class Passage:
         self.facts = NO_FACTS
         self.chain: tuple[str, ...] = ()
         self.steps: tuple[Step, ...] = ()
+        self.witnesses: tuple[Witness, ...] = ()
         self.relay: Relay | None = None
         self.task: asyncio.Task[object] | None = None
         self.reason = ""
@@ -65,6 +67,10 @@ class Passage:
         """A group took a step."""
         self.steps += (step,)
 
+    def watch(self, witness: Witness) -> None:
+        """Tell this witness how the flow ended."""
+        self.witnesses += (witness,)
+
     def stop(self) -> None:
         """Note the end; what is only of use to a living flow is let go."""
         self.stopped = time.monotonic()
@@ -72,6 +78,9 @@ class Passage:
             self._up, self._down = relay.up, relay.down
             self.relay = None
         self.task = None
+        for witness in self.witnesses:
+            witness(self._up, self._down, self.started)
+        self.witnesses = ()
 
 
 class Ledger:

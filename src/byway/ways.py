@@ -8,24 +8,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from pathlib import Path
 from types import MappingProxyType
 
 from byway.config import (
-    BalanceGroup,
     ClientTls,
     Config,
     DirectOutbound,
-    FallbackGroup,
-    FastestGroup,
     ForwardInbound,
-    GroupConfig,
     HttpInbound,
     HttpOutbound,
     MixedInbound,
     OutboundConfig,
-    SelectGroup,
     ServerTls,
     ShadowsocksInbound,
     ShadowsocksOutbound,
@@ -59,11 +54,7 @@ from byway.inbounds.trojan import Trojan
 from byway.interfaces import Dialer, Inbound, Outbound, Resolver, Stream
 from byway.log import Log
 from byway.outbounds import dialects
-from byway.outbounds.chooser import Balance, Chooser, Fallback, Fastest, Select, Standing
 from byway.outbounds.direct import Direct
-from byway.outbounds.group import Group
-from byway.outbounds.health import Health
-from byway.outbounds.member import Watched
 from byway.outbounds.proxy import Dialect, Layer, Proxy
 from byway.outbounds.roster import Roster
 from byway.protocols import shadowsocks, shadowsocks2022, trojan
@@ -99,11 +90,8 @@ class Ways:
         self._own = OwnAddresses().holds
         self._kit = shadowsocks.Kit(engine.framings, os.urandom, time.time)
         self._built: dict[str, Outbound] = dict(kept)
-        for name, way in kept.items():
-            if isinstance(way, Group):
-                self.roster.choosers[name] = way.chooser
-            elif isinstance(way, Watched):
-                self.roster.healths[name] = way.health
+        if former is not None:
+            self.roster.keep(kept)
 
     def outbounds(self) -> dict[str, Outbound]:
         """Every way out by its name. Raises OSError for a file that is not what it should be."""
@@ -144,8 +132,9 @@ class Ways:
         if name in self._config.groups:
             group = self._built[name] = self._group(name)
             return group
-        health = self.roster.health(name) if name in self._watched else None
         section = self._config.outbounds[name]
+        answers = not isinstance(section, ShadowsocksOutbound | TrojanOutbound)
+        health = self.roster.health(name, answers) if name in self._watched else None
         made: Outbound
         if isinstance(section, DirectOutbound):
             options = DialOptions(
@@ -159,30 +148,23 @@ class Ways:
             via = self._outbound(section.via or "direct")
             dialect, layers = self._dialect(section), self._layers(name, section)
             if health is not None:
-                layers.append(_noting(health))
+                layers.append(health.noted)
             server = self._reached(section)
             made = Proxy(name, server, via, dialect, self._resolver, layers, self._own)
-        self._built[name] = made if health is None else Watched(made, health)
-        return self._built[name]
+        if health is not None:
+            from byway.outbounds.member import Watched
 
-    def _group(self, name: str) -> Group:
+            made = Watched(made, health)
+        self._built[name] = made
+        return made
+
+    def _group(self, name: str) -> Outbound:
         """Its members are built before it."""
+        from byway.grouping import group_of
+
         section = self._config.groups[name]
         members = {member: self._outbound(member) for member in section.members}
-        carries = {
-            network: [
-                self._standing(member) for member, way in members.items() if network in way.networks
-            ]
-            for network in Network
-        }
-        chooser = chooser_of(name, section, carries, self.roster.choices.get(name))
-        self.roster.add(chooser)
-        return Group(chooser, members, self._config.limits.dial)
-
-    def _standing(self, member: str) -> Standing:
-        if member in self.roster.choosers:
-            return self.roster.choosers[member]
-        return self.roster.healths[member]
+        return group_of(name, section, members, self.roster, self._config.limits.dial)
 
     def _dialect(self, section: OutboundConfig) -> Dialect:
         match section:
@@ -288,24 +270,6 @@ class Ways:
         )
 
 
-def chooser_of(
-    name: str,
-    section: GroupConfig,
-    carries: Mapping[Network, Sequence[Standing]],
-    choice: str | None,
-) -> Chooser:
-    """The mind of a group: `carries` are its members for each network, `choice` a person's."""
-    match section:
-        case SelectGroup():
-            return Select(name, carries, section.default or section.members[0], choice)
-        case FastestGroup():
-            return Fastest(name, carries, section.tolerance)
-        case FallbackGroup():
-            return Fallback(name, carries)
-        case BalanceGroup():
-            return Balance(name, carries, section.by)
-
-
 def same_way(name: str, old: Config, new: Config) -> bool:
     """Whether an outbound, and all that it leaves through, is the same in both configs."""
     if name in new.groups:
@@ -325,16 +289,6 @@ def same_way(name: str, old: Config, new: Config) -> bool:
 def _members(config: Config) -> Set[str]:
     """The members of all groups."""
     return {member for group in config.groups.values() for member in group.members}
-
-
-def _noting(health: Health) -> Layer:
-    """A layer that adds nothing: it notes that the server was reached."""
-
-    async def noted(stream: Stream) -> Stream:
-        health.reached()
-        return stream
-
-    return noted
 
 
 def _server_keys(

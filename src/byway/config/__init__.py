@@ -14,6 +14,7 @@ from byway.config.groups import (
     FallbackGroup,
     FastestGroup,
     GroupConfig,
+    Probe,
     SelectGroup,
 )
 from byway.config.invite import invitations
@@ -69,6 +70,7 @@ __all__ = [
     "MixedInbound",
     "OpenSets",
     "OutboundConfig",
+    "Probe",
     "Report",
     "RuleEntry",
     "SelectGroup",

@@ -28,6 +28,7 @@ from byway.config.groups import (
     FallbackGroup,
     FastestGroup,
     GroupConfig,
+    Probe,
     SelectGroup,
 )
 from byway.config.links import is_link, read_link
@@ -440,6 +441,8 @@ def _model_at(model: type[Section], loc: Sequence[str | int]) -> type[Section]:
     match loc:
         case ("users", *_):
             return User
+        case ("probe", *_):
+            return Probe
         case ("tls", *_):
             return ServerTls if issubclass(model, Placed) else ClientTls
     return model

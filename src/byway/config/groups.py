@@ -7,7 +7,50 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from byway.config.section import Section
-from byway.config.values import Many, Way, duration
+from byway.config.values import JsonSchema, Many, OneOrMany, Reads, Way, duration, text_of
+from byway.config.wrong import Wrong
+from byway.protocols.web_address import WebAddress
+
+PROBE_URL = "https://www.gstatic.com/generate_204"
+"""Answers 204 and nothing else, is reachable nearly everywhere, and what other programs ask too."""
+
+
+def _address(value: object) -> WebAddress | None:
+    text = text_of(value)
+    if text == "off":
+        return None
+    try:
+        return WebAddress.parse(text)
+    except (ValueError, UnicodeError) as error:
+        raise Wrong(f"not a web address: {error}", f"off, or for example {PROBE_URL}") from None
+
+
+def _status(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 200 <= value <= 599:
+        return value
+    raise Wrong("expected the status of an HTTP answer", "200 to 599, for example 204")
+
+
+_URL_SCHEMA: JsonSchema = {
+    "anyOf": [{"const": "off"}, {"type": "string", "pattern": "^https?://"}],
+}
+_STATUS_SCHEMA: JsonSchema = {"type": "integer", "minimum": 200, "maximum": 599}
+
+ProbeUrl = Annotated[WebAddress | None, Reads(_address, _URL_SCHEMA)]
+Status = Annotated[int, Reads(_status, _STATUS_SCHEMA)]
+
+
+class Probe(Section):
+    """How members are tested that no flow tests."""
+
+    url: ProbeUrl = Field(default=PROBE_URL, validate_default=True)
+    """What is asked for through the member: an http or https URL; `off`: nothing, ever."""
+    expect: Annotated[tuple[Status, ...], OneOrMany(empty=True)] = ()
+    """The statuses that count as an answer; none: 200 to 299."""
+    every: Annotated[float, duration("5s", "1d")] = Field(default="3m", validate_default=True)
+    """A member that saw no flow for so long is probed, while its group is in use."""
+    timeout: Annotated[float, duration("100ms", "1m")] = Field(default="5s", validate_default=True)
+    """How long an answer may take."""
 
 
 class _Members(Section):
@@ -23,7 +66,12 @@ class SelectGroup(_Members):
     """The member that is taken until somebody chooses; none: the first."""
 
 
-class FastestGroup(_Members):
+class _Tested(_Members):
+    probe: Probe = Field(default_factory=Probe)
+    """How members are tested that no flow tests."""
+
+
+class FastestGroup(_Tested):
     """The member with the least delay."""
 
     type: Literal["fastest"]
@@ -33,13 +81,13 @@ class FastestGroup(_Members):
     """By how much another must be faster before it is taken instead."""
 
 
-class FallbackGroup(_Members):
+class FallbackGroup(_Tested):
     """The first member that works."""
 
     type: Literal["fallback"]
 
 
-class BalanceGroup(_Members):
+class BalanceGroup(_Tested):
     """All members that work, in turns."""
 
     type: Literal["balance"]

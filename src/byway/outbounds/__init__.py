@@ -5,7 +5,6 @@ time; errors say which hop failed, so that every inbound can answer well.
 """
 
 from byway.outbounds.direct import Direct
-from byway.outbounds.group import Group
 from byway.outbounds.proxy import Proxy
 
-__all__ = ["Direct", "Group", "Proxy"]
+__all__ = ["Direct", "Proxy"]

@@ -41,6 +41,7 @@ class Chooser(ABC):
     """The mind of one group. `carries` are its members for each network."""
 
     kind = ""
+    compares = False  # whether it goes by delays, and so wants to know them of all
 
     def __init__(
         self,
@@ -51,7 +52,8 @@ class Chooser(ABC):
     ) -> None:
         self.name = name
         self.clock = clock
-        self.used: float | None = None
+        self.used: float | None = None  # when it was last
+        self.awaited: Callable[[], None] | None = None  # told of the next use
         self.trusting = trusting
         self._carries = carries
         self._rankings: dict[Network, tuple[tuple[Rank, ...], float]] = {}
@@ -92,6 +94,33 @@ class Chooser(ABC):
     @abstractmethod
     def turns(self, flow: Flow, peek: bool = False) -> Iterator[Turn]:
         """The members to be tried, in order. With `peek` nothing is remembered of it."""
+
+    def select(self, member: str) -> None:
+        """Obey a person. Raises ValueError where nobody is asked, or for no member."""
+        raise ValueError(f"the group {self.name} is of type {self.kind}: it chooses itself")
+
+    @property
+    def strayed(self) -> tuple[str, str] | None:
+        """The chosen member that is gone, and the one that is taken in its place."""
+        return None
+
+    def use(self, now: float) -> None:
+        """It is used now."""
+        self.used = now
+        if (awaited := self.awaited) is not None:
+            self.awaited = None
+            awaited()
+
+    @property
+    def standings(self) -> Sequence[Standing]:
+        """Its members, in the config's order."""
+        return self._carries[Network.TCP]
+
+    def first(self) -> Standing | None:
+        """The member that it would take first."""
+        for name, _ in self.turns(Flow(0, Network.TCP, "", None, _ANYWHERE), peek=True):
+            return next(member for member in self.standings if member.name == name)
+        return None
 
     def went(self, flow: Flow, member: str) -> None:
         """A flow got through by a member."""
@@ -136,6 +165,15 @@ class Select(Chooser):
         else:
             yield selected, f"the default, {self.choice} was chosen and is no member any more"
 
+    def select(self, member: str) -> None:
+        if member not in self.members:
+            raise ValueError(f"the group {self.name} has no member {member}")
+        self.choice = member
+
+    @property
+    def strayed(self) -> tuple[str, str] | None:
+        return None if self.choice in (None, self.selected) else (str(self.choice), self.selected)
+
     def succeed(self, former: Chooser) -> None:
         super().succeed(former)
         if isinstance(former, Select):
@@ -157,6 +195,7 @@ class Fastest(Chooser):
     """The one with the least delay; the one in use is kept until another is clearly faster."""
 
     kind = "fastest"
+    compares = True
 
     def __init__(
         self,

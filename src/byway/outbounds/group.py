@@ -14,8 +14,8 @@ from byway.errors import BywayError, Reason, Refused, Unreachable, reason_of
 from byway.flow import Flow, Network, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.chooser import Chooser
-from byway.outbounds.member import Chosen
-from byway.trail import Rank, Step, Trail
+from byway.outbounds.member import Chosen, Watched
+from byway.trail import Rank, Step, Trail, Witness
 
 T = TypeVar("T")
 
@@ -64,7 +64,8 @@ class Group:
         """Dial by the members in turn, until one gets through. Raises what the only one that was
         tried raised, or Unreachable or Refused with what all of them said. A cancel ends it."""
         chooser, clock = self.chooser, self.chooser.clock
-        chooser.used = began = clock()
+        began = clock()
+        chooser.use(began)
         ranking = chooser.ranking(flow.network)
         failed: list[tuple[str, Exception]] = []
 
@@ -85,6 +86,9 @@ class Group:
                 trail.note(Step(self.name, member, str(why) or type(why).__name__, failed=True))
             else:
                 chooser.went(flow, member)
+                way = self.members[member]
+                if isinstance(way, Watched) and flow.network is Network.TCP:
+                    trail.watch(way.health.ended)
                 return done
         raise self._all_failed(flow, failed)
 
@@ -139,6 +143,9 @@ class _Nobody:
     """Whoever does not want to know."""
 
     def note(self, step: Step) -> None:
+        pass
+
+    def watch(self, witness: Witness) -> None:
         pass
 
 

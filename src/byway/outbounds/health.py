@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from byway.flow import Network
+from byway.interfaces import Stream
 from byway.trail import Rank, State
 
 FIRST_OUT = 2.0
@@ -34,7 +35,8 @@ class Score:
     """What is known of one outbound's dials for one network. `began`, `now` are one clock's."""
 
     __slots__ = (
-        "answer", "delay", "doubts", "failed", "failures", "out", "reached", "seen", "went", "why",
+        "answer", "delay", "doubts", "failed", "failures", "mute", "out", "reached", "seen", "went",
+        "why",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -42,6 +44,7 @@ class Score:
         self.answer: float | None = None  # seconds from there to the answer of a probe, smoothed
         self.failures = 0  # in a row
         self.doubts = 0  # in a row
+        self.mute = False  # the last failure came after the dial: no dial alone disproves it
         self.out = 0.0  # until when
         self.why = ""  # of the last failure
         self.seen: float | None = None  # when it last went or failed
@@ -49,20 +52,29 @@ class Score:
         self.went = 0  # dials in all, of them well
         self.failed = 0
 
-    def succeed(self, took: float, now: float) -> bool:
-        """A dial went well after so many seconds. Whether that changed the state."""
-        changed = self.failures > 0
+    def succeed(self, took: float, now: float, whole: bool = True) -> bool:
+        """A dial went well after so many seconds. Whether that changed the state.
+
+        `whole`: the target was reached, and not just the server.
+        """
         self.delay = smoothed(self.delay, took)
-        self.failures = self.doubts = 0
-        self.out, self.seen = 0.0, now
+        self.seen = now
         self.went += 1
+        return (whole or not self.mute) and self.heal(whole)
+
+    def heal(self, wholly: bool = True) -> bool:
+        """It works, as was just seen. Whether that changed the state."""
+        changed = self.failures > 0
+        self.failures, self.mute, self.out = 0, False, 0.0
+        if wholly:
+            self.doubts = 0
         return changed
 
-    def fail(self, why: str, began: float, now: float, chance: float) -> bool:
+    def fail(self, why: str, began: float, now: float, chance: float, mute: bool = False) -> bool:
         """A dial that began then failed; `chance` is of 0 to 1. Whether that changed the state.
 
         Dials that began before the last failure tell nothing new: a hundred that fail at once are
-        one failure.
+        one failure. `mute`: the dial went well, and nothing came after it.
         """
         self.failed += 1
         self.why = why
@@ -70,19 +82,19 @@ class Score:
         self.seen = now
         if known is not None and began <= known:
             return False
-        self.doubts = 0
+        self.doubts, self.mute = 0, mute
         self.failures += 1
         pause = min(FIRST_OUT * 2.0 ** min(self.failures - 1, 30), LONGEST_OUT)
         self.out = now + pause * (1.0 + SPREAD * (2.0 * chance - 1.0))
         return True
 
-    def doubt(self, why: str, began: float, now: float, chance: float) -> bool:
-        """A dial came to nothing after the server was reached. Whether that changed the state."""
+    def doubt(self, why: str, began: float, now: float, chance: float, mute: bool = False) -> bool:
+        """It came to nothing after the server was reached. Whether that changed the state."""
         self.doubts += 1
         if self.doubts < DOUBTS:
             return False
         self.doubts = 0
-        return self.fail(why, began, now, chance)
+        return self.fail(why, began, now, chance, mute)
 
     def state(self, now: float) -> State:
         """What it is now."""
@@ -92,9 +104,13 @@ class Score:
 
 
 class Health:
-    """The scores of one outbound. `changed` is called whenever its state did."""
+    """The scores of one outbound. `changed` is called whenever its state did.
 
-    __slots__ = ("_chance", "_scores", "changed", "clock", "name", "probed", "probing")
+    `answers`: its protocol says whether the target was reached. Where it does not, what comes back
+    on a flow is the only sign of that.
+    """
+
+    __slots__ = ("_chance", "_scores", "answers", "changed", "clock", "name", "probed", "probing")
 
     def __init__(
         self,
@@ -102,8 +118,10 @@ class Health:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = lambda: 0.5,
         changed: Callable[[], None] = lambda: None,
+        answers: bool = True,
     ) -> None:
         self.name = name
+        self.answers = answers
         self.clock = clock
         self.changed = changed
         self.probed: float | None = None  # when it was last probed
@@ -119,10 +137,15 @@ class Health:
         """Its server was reached: what fails from here on may be somebody else's fault."""
         self._scores[Network.TCP].reached = self.clock()
 
+    async def noted(self, stream: Stream) -> Stream:
+        """A layer that adds nothing: with it on, the server was reached."""
+        self.reached()
+        return stream
+
     def succeeded(self, network: Network, began: float) -> None:
         """A dial that began then went well."""
         now = self.clock()
-        if self._scores[network].succeed(now - began, now):
+        if self._scores[network].succeed(now - began, now, self.answers):
             self.changed()
 
     def failed(self, network: Network, began: float, why: str) -> None:
@@ -141,10 +164,31 @@ class Health:
         if changed:
             self.changed()
 
+    def ended(self, up: int, down: int, began: float) -> None:
+        """A TCP flow by it ended, which began then and moved so much."""
+        score = self._scores[Network.TCP]
+        if down > 0:
+            changed = score.heal()
+        elif up > 0 and not self.answers:
+            why = "what was sent had no answer"
+            changed = score.doubt(why, began, self.clock(), self._chance(), mute=True)
+        else:
+            return
+        if changed:
+            self.changed()
+
     def answered(self, took: float) -> None:
         """A probe had its answer so many seconds after its dial."""
         score = self._scores[Network.TCP]
         score.answer = smoothed(score.answer, took)
+        if score.heal():
+            self.changed()
+
+    def unanswered(self, began: float, why: str) -> None:
+        """A probe that began then had no answer, or a wrong one."""
+        now = self.clock()
+        if self._scores[Network.TCP].fail(why, began, now, self._chance(), mute=True):
+            self.changed()
 
     def rank(self, network: Network, now: float) -> Rank:
         """What is known of it for a network: without its TCP there is no UDP."""

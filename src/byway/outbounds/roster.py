@@ -1,16 +1,19 @@
 """The groups of one config and their members: every chooser by its name, every health by its own.
 
-A reload makes another roster beside the one in force, which takes over what did not change.
+A reload makes another roster beside the one in force, which takes over what did not change. Of a
+config without groups this is all that is ever imported of them.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from byway.outbounds.chooser import Chooser, Select
-from byway.outbounds.health import Health
+if TYPE_CHECKING:
+    from byway.interfaces import Outbound
+    from byway.outbounds.chooser import Chooser, Standing
+    from byway.outbounds.health import Health
 
 
 class Roster:
@@ -24,11 +27,25 @@ class Roster:
         self.choosers: dict[str, Chooser] = {}
         self.healths: dict[str, Health] = {}
         self.former = former
+        self.told: Callable[[], None] = lambda: None  # of each change of a state
         self.choices: dict[str, str] = dict(choices if former is None else former.choices)
 
-    def health(self, name: str) -> Health:
-        """A new outbound's health."""
-        made = self.healths[name] = Health(name, chance=random.random)
+    def keep(self, ways: Mapping[str, Outbound]) -> None:
+        """These outbounds of the former roster stay as they are."""
+        assert self.former is not None
+        for name in ways:
+            if name in self.former.choosers:
+                self.choosers[name] = self.former.choosers[name]
+            elif name in self.former.healths:
+                self.healths[name] = self.former.healths[name]
+
+    def health(self, name: str, answers: bool = True) -> Health:
+        """A new outbound's health; `answers` as it has it."""
+        import random
+
+        from byway.outbounds.health import Health
+
+        made = self.healths[name] = Health(name, chance=random.random, answers=answers)
         return made
 
     def add(self, chooser: Chooser) -> None:
@@ -37,19 +54,21 @@ class Roster:
             chooser.succeed(self.former.choosers[chooser.name])
         self.choosers[chooser.name] = chooser
 
+    def standing(self, member: str) -> Standing:
+        """A member of a group: an outbound's health, or another group's chooser."""
+        return self.choosers.get(member) or self.healths[member]
+
     def select(self, group: str, member: str) -> None:
         """A person's choice. Raises KeyError, or ValueError for what is not to be chosen."""
-        chooser = self.choosers[group]
-        if not isinstance(chooser, Select) or member not in chooser.members:
-            raise ValueError(f"{member} cannot be chosen in {group}")
-        chooser.choice = self.choices[group] = member
+        self.choosers[group].select(member)
+        self.choices[group] = member
         self.changed()
 
     def strayed(self) -> Iterator[tuple[str, str, str]]:
         """Groups whose chosen member is gone: the group, that member, and the one now taken."""
         for chooser in self.choosers.values():
-            if isinstance(chooser, Select) and chooser.choice not in (None, chooser.selected):
-                yield chooser.name, str(chooser.choice), chooser.selected
+            if (strayed := chooser.strayed) is not None:
+                yield chooser.name, *strayed
 
     def adopt(self) -> None:
         """From now on this roster is in force."""
@@ -61,3 +80,4 @@ class Roster:
         """A member's state changed, and may have changed what is chosen anywhere."""
         for chooser in self.choosers.values():
             chooser.renew()
+        self.told()
