@@ -11,7 +11,7 @@ everything=(
     # clients
     ca-certificates git openssh-client netcat-openbsd bind9-dnsutils chromium
     # servers
-    openssh-server vsftpd dnsmasq-base
+    openssh-server vsftpd dnsmasq-base unbound
     # proxies to stand upstream of us
     microsocks dante-server tinyproxy v2ray
     # encrypted proxies, both ends

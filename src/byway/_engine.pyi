@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any, Final, final
 
 __all__ = [
+    "Answers",
     "Ask",
     "Bucket",
     "Datagrams",
@@ -161,6 +162,28 @@ class SetLists:
     def address_place(self, packed: bytes, literal: bool) -> tuple[int, str] | None: ...
     def rest(self) -> list[tuple[int, str]]: ...
     def sizes(self) -> tuple[int, int, int, int]: ...
+
+@final
+class Answers:
+    def __new__(cls, most: int) -> Answers: ...
+    def find(
+        self, realm: int, families: int, name: str, now: float
+    ) -> tuple[int, float, float, tuple[bytes, ...]] | None: ...
+    def put(
+        self,
+        realm: int,
+        family: int,
+        name: str,
+        outcome: int,
+        addresses: Sequence[bytes],
+        now: float,
+        fresh: float,
+        stale: float,
+    ) -> None: ...
+    def forget(self, realm: int) -> None: ...
+    def resize(self, most: int, now: float) -> None: ...
+    def sizes(self) -> tuple[int, int]: ...
+    def counts(self) -> tuple[int, int]: ...
 
 @final
 class Datagrams:

@@ -28,7 +28,6 @@ from byway.config import (
     open_sets,
     pac_file,
 )
-from byway.dns import SystemResolver
 from byway.engine import Engine, ListenOptions, PacketOptions, TlsClient, TlsClientOptions
 from byway.errors import ConfigError, Problem
 from byway.facts import Finder
@@ -38,6 +37,7 @@ from byway.inbounds.listener import StreamInbound
 from byway.interfaces import Inbound, Outbound, Resolver, Stream
 from byway.ledger import Ledger
 from byway.log import Log
+from byway.naming import Naming
 from byway.outbounds.roster import Roster
 from byway.router import Router
 from byway.rules import Judge
@@ -106,19 +106,17 @@ class App:
         config, limits = self.config, self.config.limits
         self._writer = _writer(config)
         self.log = Log(self._writer.write, config.log.level, config.log.format, config.log.flows)
-        self._own_resolver = SystemResolver() if self._resolver is None else None
-        resolver = self._resolver or self._own_resolver
-        assert resolver is not None
         self.engine = Engine()
+        self.names = await Naming(self.engine, self.log.fault, self._resolver).__aenter__()
         self.ledger = Ledger(_most_flows(config), limits.flows_per_source)
-        self._names = resolver
         before = Roster(choices=self._chosen_before())
-        ways = Ways(config, self.engine, resolver, self.log, former=before)
+        ways = Ways(config, self.engine, self.names, self.log, former=before)
         sets = open_sets(config)
         self._plugins, self.roster = ways.plugins, ways.roster
         try:
             self.outbounds = ways.outbounds()
             self._adopt(ways.roster)
+            self.names.turn(self.names.prepare(config, self.outbounds, sets.sets))
             self._inbounds = self._built(ways, config, config.inbounds)
             for plugin in ways.dialling:
                 await plugin.open()
@@ -127,7 +125,7 @@ class App:
         except BaseException:
             await self._closed()
             raise
-        self._finder = Finder(resolver, framings=self.engine.framings, patience=limits.sniff)
+        self._finder = Finder(self.names, framings=self.engine.framings, patience=limits.sniff)
         self.router = Router(
             judge_of(config, sets.sets),
             self._finder,
@@ -289,7 +287,7 @@ class App:
         """
         old = self.config
         kept = {name: way for name, way in self.outbounds.items() if same_way(name, old, config)}
-        ways = Ways(config, self.engine, self._names, self.log, kept, self.roster)
+        ways = Ways(config, self.engine, self.names, self.log, kept, self.roster)
         running = self.refresher.unchanged(config) if self.refresher is not None else {}
         sets = await asyncio.to_thread(open_sets, config, None, running)
         judge, writer = judge_of(config, sets.sets), self._writer
@@ -297,6 +295,7 @@ class App:
             writer = _writer(config)  # also for the same file: it may have been moved away
         try:
             outbounds = ways.outbounds()
+            prepared = self.names.prepare(config, outbounds, sets.sets)
             for plugin in ways.dialling:
                 await plugin.open()
             self._inbounds = await self._exchanged(ways, config)
@@ -311,6 +310,7 @@ class App:
         self.config, self.outbounds = config, outbounds
         self._adopt(ways.roster)
         judge, stayed = self.switches.turn(judge)
+        self.names.turn(prepared)
         self.router.turn(judge, outbounds, config.limits.dial)
         self.router.hits = carried_over(self.router.hits, self.switches.rules)
         self._finder.patience = config.limits.sniff
@@ -351,7 +351,7 @@ class App:
         except BaseException:
             for name in coming:
                 new[name].close()
-            again = Ways(old, self.engine, self._names, self.log, self.outbounds)
+            again = Ways(old, self.engine, self.names, self.log, self.outbounds)
             self._plugins += again.plugins
             for name in going:
                 running[name] = await self._opened(again, old, name)
@@ -416,9 +416,8 @@ class App:
             inbound.close()
         for plugin in self._plugins:
             await plugin.close()
+        await self.names.__aexit__(None, None, None)
         await self.engine.close()
-        if self._own_resolver is not None:
-            self._own_resolver.close()
         self._writer.close()
 
 

@@ -192,7 +192,7 @@ class Ways:
         if isinstance(section, DirectOutbound | ShadowsocksOutbound) or section.tls is None:
             return []
         try:
-            client = TlsClient(_tls_options(section.tls, section.server))
+            client = TlsClient(tls_options(section.tls, section.server))
         except ValueError as error:
             raise OSError(0, f"outbound {name}: tls: {error}") from error
         engine = self._engine
@@ -316,7 +316,8 @@ def _door(entry: Entry, tls: ServerTls) -> TlsDoor:
         raise OSError(error.errno, f"inbound {entry.name}: tls: {why}") from error
 
 
-def _tls_options(tls: ClientTls, server: Target) -> TlsClientOptions:
+def tls_options(tls: ClientTls, server: Target) -> TlsClientOptions:
+    """How the engine speaks TLS to a server. Raises OSError for a file that cannot be read."""
     return TlsClientOptions(
         tls.sni or server.host,
         tls.alpn,

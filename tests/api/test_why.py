@@ -135,7 +135,7 @@ async def test_a_fact_is_told_with_its_source() -> None:
     why = await inquire(config, judge_of(config), Finder(Names()), flow)
 
     assert why["facts"] == [
-        {"fact": "address", "found": "127.1.0.1, 127.0.0.1", "from": "this host's resolver"}
+        {"fact": "address", "found": "127.1.0.1, 127.0.0.1", "from": "the resolver"}
     ]
     assert why["verdict"] == "reject"
     assert hops(why) == []

@@ -138,7 +138,7 @@ async def test_what_a_group_would_do_is_what_it_does(road: RunRoad, echo: Target
             "c: {type: select, members: [b, up]}"
         )
         async with road(through(ways, groups, "c")) as run:
-            app, names = run.app, Finder(run.app._names)  # the same resolver
+            app, names = run.app, Finder(run.app.names)  # the same resolver
             for _ in range(6):
                 await passed(run, echo)
                 flow = app.ledger.past[-1].flow

@@ -4,6 +4,7 @@
 //! Read in this order: `reactor` (the threads), `completion` (how results leave), `stream`, `listen`
 //! and `dial` (how streams come to be), `relay` (where they spend their lives), `bucket` (how fast), `body`, `datagrams`.
 
+pub mod answers;
 pub mod body;
 pub mod bucket;
 pub mod completion;

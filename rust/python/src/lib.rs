@@ -6,6 +6,7 @@
     reason = "pyo3 hands arguments over by value"
 )]
 
+mod answers;
 mod body;
 mod bucket;
 mod datagrams;
@@ -34,6 +35,7 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<listener::Listener>()?;
     module.add_class::<relay::Relay>()?;
     module.add_class::<sets::SetLists>()?;
+    module.add_class::<answers::Answers>()?;
     module.add_class::<datagrams::Datagrams>()?;
     module.add_class::<datagrams::PacketListener>()?;
     module.add_class::<datagrams::Ask>()?;

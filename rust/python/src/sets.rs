@@ -81,7 +81,7 @@ impl SetLists {
     }
 }
 
-fn address(packed: &[u8]) -> Option<IpAddr> {
+pub fn address(packed: &[u8]) -> Option<IpAddr> {
     if let Ok(v4) = <[u8; 4]>::try_from(packed) {
         return Some(v4.into());
     }

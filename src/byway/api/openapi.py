@@ -76,6 +76,11 @@ def _paths() -> Schema:
                 number,
             )
         },
+        "/resolve": {
+            "get": _asks(
+                "How a name is resolved, now.", _ref("Name"), _query("name", {"type": "string"})
+            )
+        },
         "/reload": {"post": _asks("Read the config again.", _object(changes="array"))},
         "/log": {
             "get": _asks(
@@ -269,8 +274,43 @@ _WHY: Schema = _shape(
             )
         ),
         "groups": _list(_ref("Step")),
+        "name": {"anyOf": [_ref("Name"), {"type": "null"}]},
         "file": {"type": "string"},
         "note": {"type": "string"},
+    }
+)
+_NAME: Schema = _shape(
+    {
+        "name": {"type": "string"},
+        "led": {"type": ["string", "null"]},
+        "addresses": _STRINGS,
+        "source": {"enum": ["", "hosts", "cache", "server"]},
+        "servers": _STRINGS,
+        "rule": {"anyOf": [_RULE, {"type": "null"}]},
+        "left": {"type": ["number", "null"]},
+        "seconds": {"type": "number"},
+        "error": {"type": ["string", "null"]},
+        "words": {"type": "string"},
+    }
+)
+_NAMES: Schema = _shape(
+    {
+        "servers": _list(
+            _shape(
+                {
+                    "name": {"type": "string"},
+                    "address": {"type": "string"},
+                    "via": {"type": "string"},
+                    "asked": {"type": "integer"},
+                    "failed": {"type": "integer"},
+                    "delay": {"type": "number"},
+                    "connections": {"type": "integer"},
+                    "failing": {"type": "boolean"},
+                    "error": {"type": ["string", "null"]},
+                }
+            )
+        ),
+        "cache": {"anyOf": [_NUMBERS, {"type": "null"}]},
     }
 )
 
@@ -302,6 +342,7 @@ _SCHEMAS: Schema = {
             "failed": {"type": "integer"},
         }
     ),
+    "Name": _NAME,
     "Sets": _shape({"sets": _list(_SET)}),
     "Step": _STEP,
     "Why": _WHY,
@@ -333,6 +374,7 @@ _SCHEMAS: Schema = {
                 )
             ),
             "groups": _GROUPS,
+            "names": _NAMES,
             "rules": {"type": "integer"},
             "switched_off": _list(_SWITCH),
             "flows": _NUMBERS,

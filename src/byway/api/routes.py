@@ -15,6 +15,7 @@ from byway.api import groups, views
 from byway.api.message import TEXT, Asked, Denied, Follow, Reply
 from byway.app import App, Reread
 from byway.errors import ConfigError
+from byway.flow import Target
 from byway.ledger import Passage
 
 MOST_FLOWS = 1000  # in one answer
@@ -41,6 +42,7 @@ class Routes:
             ("GET", "/groups"): self._groups,
             ("POST", "/groups/choices"): self._choices,
             ("POST", "/groups/select"): self._select,
+            ("GET", "/resolve"): self._resolve,
             ("POST", "/reload"): self._reload,
             ("GET", "/rules"): self._rules,
             ("POST", "/rules/{id}"): self._switch,
@@ -102,7 +104,16 @@ class Routes:
         from byway.api.why import recall
 
         passage = self._found(asked)
-        return Reply(recall(self._app.config, passage, self._app.router.judge))
+        return Reply(recall(self._app.config, passage, self._app.router.judge, self._app.names))
+
+    async def _resolve(self, asked: Asked, _: object) -> Reply:
+        from byway.api.told import told_view
+
+        try:
+            name = Target.of(asked.query.get("name", ""), 0)
+        except ValueError as error:
+            raise Denied(400, str(error), "/resolve?name=www.example.com") from None
+        return Reply(told_view(await self._app.names.inquire(name.host)))
 
     async def _groups(self, _: Asked, __: object) -> Reply:
         return Reply({"groups": views.status_view(self._app, version())["groups"]})

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from byway.api.groups import group_view
+from byway.api.names import failing, names_view
 from byway.app import App
 from byway.ledger import Passage
 from byway.log import way_of
@@ -113,6 +114,7 @@ def status_view(app: App, version: str) -> View:
             for outbound in (app.outbounds[name],)
         ],
         "groups": [group_view(app.roster.choosers[name], live) for name in config.groups],
+        "names": names_view(app),
         "rules": len(config.rules),
         "switched_off": off_views(app),
         "flows": {
@@ -163,6 +165,7 @@ def degraded(app: App) -> Sequence[View]:
     for group, member, default in app.roster.strayed():
         why = f"{member} was chosen and is no member any more; {default} is taken"
         found.append({"what": f"group {group}", "why": why})
+    found += failing(app)
     found += [{"what": "config", "why": str(problem)} for problem in app.problems]
     if app.refresher is not None:
         from byway.api.sets import stale

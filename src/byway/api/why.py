@@ -10,17 +10,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from byway.api.groups import choices, step_view, unseen
+from byway.api.told import told_view, words
 from byway.api.views import View, rule_view
 from byway.config import Config
+from byway.dns.told import Told
+from byway.errors import Unreachable
 from byway.facts import Finder
 from byway.flow import Flow, Target
 from byway.ledger import Passage
 from byway.log import way_of
+from byway.naming import Naming
 from byway.rules import NO_FACTS, Fact, Facts, Judge, Lacks, Verdict, Via
 from byway.rules.explain import Check, Explanation
 
 SOURCES: Mapping[Fact, str] = {
-    Fact.ADDRESS: "this host's resolver",
+    Fact.ADDRESS: "the resolver",
     Fact.MOMENT: "this host's clock",
     Fact.PROCESS: "sock_diag and /proc",
     Fact.SNIFFED: "its first bytes",
@@ -49,13 +53,16 @@ async def inquire(
     flow: Flow,
     live: Choices = dict,
     given: Facts = NO_FACTS,
+    names: Naming | None = None,
 ) -> View:
     """What would become of a flow. Facts that are not given are fetched as the road would fetch
     them; `live` is asked where the flow would leave by a group."""
-    facts = given
+    facts, resolved = given, None
     while isinstance(judge.explain(flow, facts).answer, Lacks):
         lacking = judge.explain(flow, facts).answer
         assert isinstance(lacking, Lacks)
+        if names is not None and lacking.fact is Fact.ADDRESS and flow.target.is_name:
+            resolved = await names.inquire(flow.target.host)  # the finder gets the same then
         facts = await finder.find(lacking.fact, flow, facts)
     explanation = judge.explain(flow, facts)
     answer = explanation.answer
@@ -65,16 +72,17 @@ async def inquire(
     unsaid = UNSAID if facts.sniffed is not None and given.sniffed is None else ""
     return {
         **_asked(flow),
-        **_explained(explanation, facts, given),
+        **_explained(explanation, facts, given, resolved),
         **_decided(answer),
         "chain": [_hop_view(hop) for hop in _hops(config, way)],
         "groups": [chosen[name] for name in way if name in chosen],
+        "name": _name(flow, _hops(config, way), names, resolved),
         "file": config.file,
         "note": "; ".join(filter(None, (unsaid, note))),
     }
 
 
-def recall(config: Config, passage: Passage, judge: Judge) -> View:
+def recall(config: Config, passage: Passage, judge: Judge, names: Naming | None = None) -> View:
     """Why a flow, live or past, went as it went: by the judge and the facts of that time."""
     flow, verdict = passage.flow, passage.verdict
     now = time.monotonic()
@@ -91,6 +99,7 @@ def recall(config: Config, passage: Passage, judge: Judge) -> View:
         **_decided(verdict),
         "chain": [_hop_view(hop) for hop in _hops(config, passage.chain)],
         "groups": [step_view(step, now) for step in passage.steps],
+        "name": _name(flow, _hops(config, passage.chain), names, None),
         "file": config.file,
         "note": note,
     }
@@ -169,8 +178,25 @@ def _asked(flow: Flow) -> View:
     }
 
 
-def _explained(explanation: Explanation, facts: Facts, given: Facts = NO_FACTS) -> View:
+def _name(flow: Flow, chain: Sequence[Hop], names: Naming | None, told: Told | None) -> View | None:
+    """How the target's name is resolved, where that happens here; nobody is asked for it."""
+    here = flow.target.is_name and chain and chain[-1].kind == "direct"
+    if told is None and here and names is not None:
+        try:
+            told = names.chosen(flow.target.host)
+        except Unreachable as error:
+            told = Told(flow.target.host, error=str(error))
+    return None if told is None else told_view(told)
+
+
+def _explained(
+    explanation: Explanation,
+    facts: Facts,
+    given: Facts = NO_FACTS,
+    resolved: Told | None = None,
+) -> View:
     told = {fact for fact, _ in _facts(given)}
+    sources = SOURCES if resolved is None else {**SOURCES, Fact.ADDRESS: words(resolved)}
     return {
         "rules": [
             {
@@ -185,7 +211,7 @@ def _explained(explanation: Explanation, facts: Facts, given: Facts = NO_FACTS) 
             {
                 "fact": fact.value,
                 "found": found,
-                "from": "the question" if fact in told else SOURCES[fact],
+                "from": "the question" if fact in told else sources[fact],
             }
             for fact, found in _facts(facts)
         ],

@@ -107,6 +107,7 @@ def status_lines(answer: View) -> Iterator[str]:
         yield "groups"
         for group in groups:
             yield from (f"  {line}" for line in group_lines(group))
+    yield from _name_lines(cast(View, answer["names"]))
     degraded = _views(answer["degraded"])
     yield ""
     yield "all is well" if not degraded else "degraded"
@@ -135,6 +136,22 @@ def member_lines(members: Sequence[View], taken: str, why: str) -> Iterator[str]
             told = f"{why}; {told}" if told else why
         line = f"{mark} {member['name']!s:<16} {member['state']!s:<6} {known:>8}  {told}"
         yield escaped(line.rstrip())
+
+
+def _name_lines(names: View) -> Iterator[str]:
+    """The resolver's servers and cache, where the config has any."""
+    cache = cast("Mapping[str, int] | None", names["cache"])
+    if cache is None:
+        return
+    share = 100 * cache["hits"] // max(1, cache["hits"] + cache["misses"])
+    remembered = f"{cache['answers']} of {cache['most']} answers, {size(cache['bytes'])}"
+    yield f"names     {remembered}, {share}% of look-ups found there"
+    for server in _views(names["servers"]):
+        delay = f"{cast(float, server['delay']) * 1000:.0f} ms"
+        counts = f"{server['asked']} asked, {server['failed']} failed"
+        state = "failing" if server["failing"] else delay
+        where = f"{server['address']}" + (f" via {server['via']}" if server["via"] else "")
+        yield escaped(f"  {server['name']!s:<16} {state:<12} {counts:<24} {where}")
 
 
 def size(count: float) -> str:

@@ -90,6 +90,12 @@ def parser() -> argparse.ArgumentParser:
     why.add_argument("--json", action="store_true", help="for programs")
     why.set_defaults(verb=_why)
 
+    resolve = live.asking(verbs, "resolve", "resolve names as Byway does, and say who told them")
+    _config_option(resolve)
+    resolve.add_argument("names", nargs="+", metavar="NAME", help="a host name")
+    resolve.add_argument("--json", action="store_true", help="for programs: an object a line")
+    resolve.set_defaults(verb=_resolve)
+
     env = live.asking(verbs, "env", "print lines that send a shell's programs through Byway")
     _config_option(env)
     env.add_argument("--shell", choices=["bash", "fish", "powershell"], help="for which (yours)")
@@ -154,6 +160,25 @@ def _select(options: argparse.Namespace) -> int:
     from byway.cli.select import select
 
     return select(options)
+
+
+def _resolve(options: argparse.Namespace) -> int:
+    """By the running Byway, unless a config or nothing that runs says otherwise."""
+    from byway.cli.resolve import ask_running, bad_names, resolve, show
+    from byway.errors import BywayError, ConfigError
+
+    if bad_names(options.names):
+        return 2
+    try:
+        found = ask_running(options) if options.config is None else None
+        if found is not None:
+            return show(found, options.json)
+        return resolve(_loaded(options.config, []), options)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+    except (BywayError, OSError) as error:
+        print(f"byway: {error}", file=sys.stderr)
+    return 1
 
 
 def _loaded(file: str | None, links: list[str]) -> Config:

@@ -69,10 +69,22 @@ def lines(answer: View) -> Iterator[str]:
         yield escaped(f"group    {step['group']} takes {taken}: {step['why']}")
         for line in member_lines(_views(step["members"]), str(step["member"]), ""):
             yield f"         {line}"
+    if name := cast("View | None", answer["name"]):
+        yield escaped(f"name     {resolved(name)}")
     if answer["guarded"] and hops:
         yield "guarded  it came from beyond this host: this host's own addresses are closed to it"
     if answer["note"]:
         yield escaped(f"note     {answer['note']}")
+
+
+def resolved(name: View) -> str:
+    """How a name is resolved, in a line."""
+    found = ", ".join(cast("list[str]", name["addresses"])) or name["error"]
+    led = f" (hosts: {name['led']})" if name["led"] else ""
+    rule = cast("View | None", name["rule"])
+    by = f", by {_place(rule)} {rule['text']}" if rule else ""
+    told = f"{name['words']}{by}"
+    return f"{name['name']}{led}: " + (f"{found} (from {told})" if found else told)
 
 
 def _check_lines(check: View, indent: int) -> Iterator[str]:
@@ -178,19 +190,16 @@ async def _inquired(config: Config, flow: Flow, given: Facts, where: str | None)
     from byway.cli.rules import off_by_hand
     from byway.cli.select import choices_of
     from byway.config import judge_of
-    from byway.dns import SystemResolver
     from byway.facts import Finder
+    from byway.naming import alone
 
-    resolver = SystemResolver()
-    try:
+    async with alone(config) as names:
 
         def live() -> Mapping[str, dict[str, object]]:
             return choices_of(where, flow)
 
         judge = judge_of(config).without(off_by_hand(where, config))
-        return await inquire(config, judge, Finder(resolver), flow, live, given)
-    finally:
-        resolver.close()
+        return await inquire(config, judge, Finder(names), flow, live, given, names)
 
 
 def _views(value: object) -> Sequence[View]:

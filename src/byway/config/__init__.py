@@ -21,7 +21,6 @@ from byway.config.invite import invitations
 from byway.config.links import is_link, read_link, write_link
 from byway.config.load import default, from_links, load, load_text
 from byway.config.model import (
-    ClientTls,
     Config,
     Control,
     DirectOutbound,
@@ -47,6 +46,7 @@ from byway.config.problems import nearest
 from byway.config.report import Report, check_report
 from byway.config.schema import schema, schema_text
 from byway.config.sets import OpenSets, open_sets
+from byway.config.tls import ClientTls
 from byway.config.values import UnixPath
 
 __all__ = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from byway.config.model import Config
+from byway.config.names import Dns
 from byway.config.section import Section
 
 LATER = " (after a restart)"
@@ -28,8 +29,21 @@ def _all(old: Config, new: Config) -> Iterator[str]:
     yield from _named("inbound", old.inbounds, new.inbounds)
     yield from _named("outbound", old.outbounds, new.outbounds)
     yield from _named("group", old.groups, new.groups)
+    yield from _names(old.dns, new.dns)
     yield from _named("set", old.sets, new.sets)
     yield from _rules(old, new)
+
+
+def _names(old: Dns | None, new: Dns | None) -> Iterator[str]:
+    """What changed in `dns`; the paths of servers may be secrets."""
+    if old is None or new is None:
+        if old is not new:
+            yield "- dns" if new is None else "+ dns"
+        return
+    yield from _named("name server", old.servers, new.servers)
+    for key in Dns.model_fields:
+        if key != "servers" and getattr(old, key) != getattr(new, key):
+            yield f"~ dns.{key}"
 
 
 def _named(word: str, old: Mapping[str, Section], new: Mapping[str, Section]) -> Iterator[str]:

@@ -34,7 +34,6 @@ from byway.config.groups import (
 from byway.config.links import is_link, read_link
 from byway.config.model import (
     RESERVED,
-    ClientTls,
     Config,
     Control,
     DirectOutbound,
@@ -57,8 +56,10 @@ from byway.config.model import (
     TrojanOutbound,
     User,
 )
+from byway.config.names import Dns, DnsCache, DnsRule, DnsServer, told
 from byway.config.problems import Path, Problems
 from byway.config.section import Section, keys_of
+from byway.config.tls import ClientTls
 from byway.config.tree import Entry, Node, Twice, grow
 from byway.config.values import NAME_PATTERN
 from byway.config.wrong import Wrong, kind_of, shown
@@ -139,6 +140,7 @@ class _Checker:
         outbounds = self._named("outbounds", "outbound", OUTBOUNDS)
         outbounds.setdefault("direct", DirectOutbound(type="direct"))
         groups = self._named("groups", "group", GROUPS)
+        dns = self._dns()
         sets = self._named("sets", "set", SETS)
         rules = self._rules()
         crosscheck.check(self._root, self._problems, self._links)
@@ -149,11 +151,16 @@ class _Checker:
             control=control or Control(),
             inbounds=inbounds,
             outbounds=outbounds,
+            dns=dns,
             geo=geo or Geo(),
             groups=groups,
             sets=sets,
             rules=rules,
         )
+        if dns is not None:
+            from byway.config.ownnames import check_names
+
+            check_names(config, dns, self._problems)
         if not self._problems.errors:
             crosscheck.warn(config, self._problems)
         config._file = self._problems.file
@@ -169,7 +176,7 @@ class _Checker:
         """The line of each named entry."""
         return {
             (section, name): entry.line
-            for section in ("inbounds", "outbounds", "groups", "sets")
+            for section in ("inbounds", "outbounds", "groups", "sets", "dns")
             if (node := self._root.get(section)) is not None and isinstance(node.content, dict)
             for name, entry in node.content.items()
         }
@@ -187,6 +194,16 @@ class _Checker:
     def _section(self, model: type[S], path: Path) -> S | None:
         node = self._root.get(str(path[0]))
         return None if node is None else self._read(model, path, node)
+
+    def _dns(self) -> Dns | None:
+        dns, node = self._section(Dns, ("dns",)), self._root.get("dns")
+        if dns is not None and node is not None and (rules := node.get("rules")) is not None:
+            for rule, item in zip(dns.rules, rules.items(), strict=True):
+                text = crosscheck.rule_text(item)
+                for word in rule.use:
+                    text = text.replace(word, told(word))
+                rule._ref = RuleRef(self._problems.file, item.line, text)
+        return dns
 
     def _named(self, section: str, one: str, kinds: Mapping[str, type[S]]) -> dict[str, S]:
         """The entries of a section of names that are sound, by name."""
@@ -275,6 +292,12 @@ class _Checker:
                     self._link_as_name((*path, "members", at), item, outbounds.content)
                 default = entry.value.get("default")
                 self._link_as_name((*path, "default"), default, outbounds.content)
+        dns = self._root.get("dns")
+        servers = dns.get("servers") if dns is not None else None
+        if servers is not None and isinstance(servers.content, dict):
+            for name, entry in servers.content.items():
+                way = entry.value.get("via")
+                self._link_as_name(("dns", "servers", name, "via"), way, outbounds.content)
         rules = self._root.get("rules")
         if rules is not None and isinstance(rules.content, list):
             for at, rule in enumerate(rules.content):
@@ -398,7 +421,7 @@ class _Checker:
                 where, f"cannot be {what}", self._problems.suggestion(str(value), words)
             )
         elif kind in ("greater_than_equal", "less_than_equal"):
-            low, high = _bounds(model, str(loc[-1]))
+            low, high = _bounds(_model_at(model, loc[:-1]), str(loc[-1]))
             self._problems.add(where, f"{value} is out of bounds", f"{low} to {high}")
         else:
             wanted, hint = _WANTED.get(kind, ("another kind of value", ""))
@@ -439,6 +462,14 @@ def _model_at(model: type[Section], loc: Sequence[str | int]) -> type[Section]:
     if loc and issubclass(model, Conditions):
         return SniffedConditions if loc[-1] == "sniffed" else Conditions
     match loc:
+        case ("servers", _, "tls", *_):
+            return ClientTls
+        case ("servers", _, *_):
+            return DnsServer
+        case ("rules", *_):
+            return DnsRule
+        case ("cache", *_):
+            return DnsCache
         case ("users", *_):
             return User
         case ("probe", *_):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from byway.config.conditions import Conditions, RuleEntry, SniffedConditions
 from byway.config.model import Config
+from byway.config.names import Dns, told
 from byway.config.sets import open_sets
-from byway.rules import Drop, Judge, Reject, Rule, Verdict, Via
+from byway.rules import Drop, Judge, Reject, Rule, RuleRef, Verdict, Via
 from byway.rules import matchers as m
 from byway.rules.geo import FromCountry, FromSystem, InCountry, InSystem, World
 from byway.rules.moments import During
@@ -24,6 +25,25 @@ def judge_of(config: Config, sets: Mapping[str, RuleSet] | None = None) -> Judge
     return Judge(
         [Rule(_condition(entry, known), _verdict(entry), entry.enabled) for entry in config.rules]
     )
+
+
+def names_judge_of(config: Config, dns: Dns, sets: Mapping[str, RuleSet]) -> tuple[Judge, Via]:
+    """The judge of names, whose verdicts are ways by servers to ask (`server_key`), and what it
+    says of names that no rule is about."""
+    known = Known(sets, config.world)
+    rules = [
+        Rule(_condition(rule.asked, known), Via(server_key(rule.use), rule.ref))
+        for rule in dns.rules
+    ]
+    said = f"use: {', '.join(map(told, dns.use))}"
+    ref = RuleRef(config.file, config.line("dns", "use"), said)
+    default = Via(server_key(dns.use), ref)
+    return Judge(rules, default), default
+
+
+def server_key(use: Sequence[str]) -> str:
+    """The word for several servers that are asked together."""
+    return " ".join(use)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,10 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
     for name, node in groups.items():
         _group(name, node, others, ways, links, problems)
     _loops(outbounds, groups, problems)
+    dns = root.get("dns")
+    for name, node in ({} if dns is None else _entries(dns, "servers")).items():
+        way = node.get("via")
+        _way(("dns", "servers", name, "via"), way, ways, links, problems, VERDICTS)
     if rules is not None and isinstance(rules.content, list):
         users = dict.fromkeys(user for node in inbounds.values() for user in _user_names(node))
         known: dict[str, Collection[str]] = {

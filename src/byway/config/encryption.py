@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from byway.config.model import ClientTls, Config, DirectOutbound
+from byway.config.model import Config, DirectOutbound
 from byway.config.problems import Path, Problems
+from byway.config.tls import ClientTls
 from byway.config.tree import Node
 from byway.protocols.shadowsocks import METHODS, Method
 from byway.protocols.shadowsocks2022 import keys_of

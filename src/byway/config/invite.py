@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from byway.config.links import write_link
 from byway.config.model import (
-    ClientTls,
     ForwardInbound,
     HttpOutbound,
     InboundConfig,
@@ -16,6 +15,7 @@ from byway.config.model import (
     TrojanOutbound,
     User,
 )
+from byway.config.tls import ClientTls
 from byway.config.values import UnixPath
 from byway.flow import Target
 

@@ -13,7 +13,9 @@ from pydantic import Field, PrivateAttr
 from byway.config.conditions import RuleEntry, SetConfig
 from byway.config.control import ControlSocket, MetricsAddress
 from byway.config.groups import GroupConfig
+from byway.config.names import Dns
 from byway.config.section import Section
+from byway.config.tls import ClientTls
 from byway.config.values import (
     Alpn,
     AutoFlag,
@@ -28,10 +30,8 @@ from byway.config.values import (
     NetworkName,
     OneOrMany,
     Password,
-    Pin,
     PluginOptions,
     PluginProgram,
-    ServerName,
     SocksVersion,
     UserName,
     Way,
@@ -125,27 +125,6 @@ class ServerTls(Section):
     """The protocols to agree on (RFC 7301), the best first; none: whatever the client likes."""
     ca: FilePath | None = None
     """Clients must show a certificate of one of these authorities (PEM)."""
-
-
-class ClientTls(Section):
-    """TLS toward a server."""
-
-    sni: ServerName | None = None
-    """The name to ask for, and to find in its certificate; none: the server's own."""
-    alpn: Annotated[tuple[Alpn, ...], OneOrMany(empty=True)] = ()
-    """The protocols to offer (RFC 7301)."""
-    ca: FilePath | None = None
-    """Trust these authorities (PEM) and no others; none: those of the system."""
-    pin: Annotated[tuple[Pin, ...], OneOrMany(empty=True)] = ()
-    """Trust just these: the SHA-256 of the certificate or of its public key, in hex or base64."""
-    insecure: bool = False
-    """Trust anyone. Whoever stands in between can then read and change everything."""
-    resume: bool = True
-    """Take up earlier sessions, which spares most of a handshake."""
-    cert: FilePath | None = None
-    """The certificate to show, as PEM."""
-    key: FilePath | None = None
-    """Its private key, as PEM."""
 
 
 class Placed(Section):
@@ -358,6 +337,8 @@ class Config(Section):
     """The ways in, by name; none: a mixed proxy on 127.0.0.1:1080."""
     outbounds: dict[str, OutboundConfig] = Field(default={})
     """The ways out, by name; `direct` always exists. A link may stand in place of a mapping."""
+    dns: Dns | None = None
+    """Who resolves names for `direct` and for rules; none: the system's resolver."""
     geo: Geo = Field(default_factory=Geo)
     groups: dict[str, GroupConfig] = Field(default={})
     """Outbounds that choose among others, by name; a group stands wherever an outbound may."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import cast
 
-from byway.config import conditions, groups, model
+from byway.config import conditions, groups, model, names, tls
 from byway.config.conditions import Conditions
 from byway.config.links import SCHEMES
 from byway.config.model import RESERVED, Config
@@ -24,6 +24,7 @@ Schema = dict[str, object]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NULL: Schema = {"type": "null"}
+_MODULES = (model, conditions, groups, names, tls)
 
 
 def schema() -> Schema:
@@ -68,7 +69,7 @@ def schema_text() -> str:
 def _describe(made: Schema, definitions: Schema) -> None:
     """Give each key the text that stands below its field in the model."""
     texts: dict[str, dict[str, str]] = {}
-    for module in (model, conditions, groups):
+    for module in _MODULES:
         for node in ast.parse(inspect.getsource(module)).body:
             if isinstance(node, ast.ClassDef):
                 texts[node.name] = dict(_texts_below_fields(node))
@@ -81,8 +82,7 @@ def _describe(made: Schema, definitions: Schema) -> None:
 
 def _named(name: str) -> type:
     """A section by the name of its class."""
-    modules = (model, conditions, groups)
-    found = next(module for module in modules if hasattr(module, name))
+    found = next(module for module in _MODULES if hasattr(module, name))
     return cast(type, getattr(found, name))
 
 

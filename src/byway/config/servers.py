@@ -13,7 +13,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote, unquote
 
-from byway.config.model import ClientTls, ShadowsocksOutbound, TrojanOutbound
+from byway.config.model import ShadowsocksOutbound, TrojanOutbound
+from byway.config.tls import ClientTls
 from byway.config.wrong import Wrong, shown
 from byway.protocols.shadowsocks import METHODS
 

@@ -5,6 +5,7 @@ config, a name or a rule. Its clock is flow time: a few calls per flow, none per
 """
 
 from byway._engine import Bucket, Meter
+from byway.engine.answers import EngineAnswers, Families, Outcome
 from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketListener
 from byway.engine.engine import Engine
 from byway.engine.layers import (
@@ -35,15 +36,18 @@ __all__ = [
     "Codec",
     "DialOptions",
     "Engine",
+    "EngineAnswers",
     "EngineDatagrams",
     "EngineFramings",
     "EngineListener",
     "EngineLists",
     "EngineRelay",
     "EngineStream",
+    "Families",
     "ListenOptions",
     "Meter",
     "NotTls",
+    "Outcome",
     "PacketAsk",
     "PacketListener",
     "PacketOptions",

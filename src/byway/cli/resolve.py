@@ -1,0 +1,77 @@
+"""`byway resolve`: the addresses of names, and who told them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from byway.log import escaped
+
+if TYPE_CHECKING:
+    from byway.config import Config
+
+View = Mapping[str, object]
+
+
+def resolve(config: Config, options: argparse.Namespace) -> int:
+    """Resolve names as a config says, without a running Byway."""
+    return show(asyncio.run(_resolved(config, options.names)), options.json)
+
+
+def ask_running(options: argparse.Namespace) -> Sequence[View] | None:
+    """Have the running Byway resolve them; None where none runs."""
+    from byway.api.client import Client, NotRunning, found
+
+    client = None
+    try:
+        client = Client(found(options.socket, os.environ))
+        return [client.ask("GET", f"/resolve?name={quote(name)}") for name in options.names]
+    except NotRunning:
+        return None
+    finally:
+        if client is not None:
+            client.close()
+
+
+def show(found: Sequence[View], as_json: bool) -> int:
+    """Print the answers; 1 when there is a name without addresses."""
+    from byway.cli.why import resolved
+
+    for view in found:
+        print(json.dumps(view) if as_json else escaped(resolved(view)))
+    return 0 if all(view["addresses"] for view in found) else 1
+
+
+async def _resolved(config: Config, names: Sequence[str]) -> list[View]:
+    from byway.api.told import told_view
+    from byway.flow import Target
+    from byway.naming import alone
+
+    async with alone(config) as resolver:
+        found: list[View] = []
+        for name in names:
+            host = Target.of(name, 0)
+            found.append(told_view(await resolver.inquire(host.host)))
+        return found
+
+
+def bad_names(names: Sequence[str]) -> bool:
+    """Whether there is one among them that is none; it is told."""
+    from byway.flow import Target
+
+    for name in names:
+        try:
+            target = Target.of(name, 0)
+        except ValueError as error:
+            print(f"byway: {escaped(str(error))}", file=sys.stderr)
+            return True
+        if not target.is_name:
+            print(f"byway: {target.host} is an address already", file=sys.stderr)
+            return True
+    return False

@@ -1,0 +1,245 @@
+"""The section `dns`: who is asked for which names, and what is remembered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PrivateAttr
+from pydantic_core import CoreSchema, core_schema
+
+from byway.config import hosts
+from byway.config.conditions import Conditions
+from byway.config.section import Section
+from byway.config.terms import DomainKeyword, DomainRegex, DomainWildcard, SetName
+from byway.config.tls import ClientTls
+from byway.config.values import (
+    Domain,
+    JsonSchema,
+    Many,
+    OneOrMany,
+    Reads,
+    Suffix,
+    Way,
+    duration,
+    text_of,
+)
+from byway.config.wrong import Wrong, shown
+from byway.flow import Target, packed_address
+from byway.rules import RuleRef
+
+SYSTEM = "system"
+PORTS = {"udp": 53, "tcp": 53, "tls": 853, "https": 443}
+_FORMS = "system, udp://, tcp://, tls://address, or https://address/dns-query"
+_PATH = re.compile(r"/[!-~]{0,512}")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """How a name server is spoken to, and where. As text without the path, which may be secret."""
+
+    scheme: str  # system, udp, tcp, tls or https
+    target: Target | None = None
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.target is None:
+            return self.scheme
+        port = self.target.port
+        where = str(self.target)
+        if port == PORTS[self.scheme]:
+            where = where.rpartition(":")[0]
+        return f"{self.scheme}://{where}"
+
+    def __repr__(self) -> str:
+        return f"ServerAddress({self})"
+
+    @property
+    def authority(self) -> str:
+        """Host and port as a URL of this scheme has them."""
+        return str(self).partition("://")[2]
+
+
+def read_address(text: str) -> ServerAddress:
+    """The address of a server. Raises Wrong."""
+    if text == SYSTEM:
+        return ServerAddress(SYSTEM)
+    scheme, colon, rest = text.partition("://")
+    if not colon:
+        hint = f"udp://{text}" if packed_address(text.strip("[]")) is not None else _FORMS
+        raise Wrong(f"{shown(text)} is not the address of a name server", hint)
+    if scheme not in PORTS:
+        raise Wrong(f"{shown(scheme)} is no way to ask a name server", _FORMS)
+    place, slash, path = rest.partition("/")
+    if scheme != "https" and (slash or "?" in place):
+        raise Wrong("only https:// addresses have a path", f"{scheme}://{place}")
+    if "@" in place or "#" in rest or (scheme == "https" and "?" in place):
+        raise Wrong("the address has parts that mean nothing here", _FORMS)
+    path = f"/{path}" if path else "/dns-query"
+    if not _PATH.fullmatch(path):
+        raise Wrong("the path has characters that no URL has")
+    return ServerAddress(scheme, _placed(place, PORTS[scheme]), path if scheme == "https" else "")
+
+
+def told(word: str) -> str:
+    """A server's name, or its address without the path, which may be secret."""
+    return str(read_address(word)) if "://" in word else word
+
+
+def _placed(place: str, port: int) -> Target:
+    if not place:
+        raise Wrong("the address names no server", _FORMS)
+    bare = place.strip("[]") if place.startswith("[") and place.endswith("]") else place
+    if (packed := packed_address(bare)) is not None:
+        if ":" in bare and bare is place:
+            raise Wrong("an IPv6 address needs brackets", f"[{place}]")
+        return Target.from_packed(packed, port)
+    return hosts.host_port(place if ":" in place else f"{place}:{port}")
+
+
+def _server_word(value: object) -> str:
+    text = text_of(value)
+    if "://" in text:
+        read_address(text)
+    elif not text:
+        raise Wrong("expected the name or the address of a server", _FORMS)
+    return text
+
+
+def _host_word(value: object) -> str:
+    text = text_of(value)
+    packed = packed_address(text)
+    return hosts.name(text) if packed is None else Target.from_packed(packed, 0).host
+
+
+def _host_name(value: object) -> str:
+    text = text_of(value)
+    if text.startswith("*."):
+        return f"*.{hosts.name(text[2:])}"
+    return hosts.name(text)
+
+
+@dataclass(frozen=True, slots=True)
+class OrAddress:
+    """Metadata for a server: its address alone may be written in place of a mapping."""
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._opened, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchema:
+        return {"anyOf": [dict(_ADDRESS_SCHEMA), dict(handler(schema))]}
+
+    def _opened(self, value: object) -> object:
+        return {"address": value} if isinstance(value, str) else value
+
+
+_ADDRESS_SCHEMA: JsonSchema = {
+    "type": "string",
+    "pattern": "^(system|udp://.+|tcp://.+|tls://.+|https://.+)$",
+    "examples": ["https://dns.example/dns-query"],
+}
+_WORD_SCHEMA: JsonSchema = {"type": "string", "minLength": 1, "examples": ["office"]}
+_HOST_SCHEMA: JsonSchema = {"type": "string", "minLength": 1, "examples": ["192.0.2.5"]}
+_read_text: Callable[[object], ServerAddress] = lambda value: read_address(text_of(value))  # noqa: E731
+
+Address = Annotated[ServerAddress, Reads(_read_text, _ADDRESS_SCHEMA)]
+ServerWord = Annotated[str, Reads(_server_word, _WORD_SCHEMA)]
+HostName = Annotated[str, Reads(_host_name, _HOST_SCHEMA)]
+HostWord = Annotated[str, Reads(_host_word, _HOST_SCHEMA)]
+
+
+class DnsServer(Section):
+    """A name server."""
+
+    address: Address
+    """How it is asked, and where: `system`, or a URL of udp, tcp, tls (DoT) or https (DoH)."""
+    via: Way | None = None
+    """The outbound (a name or a link) by which it is asked; none: from this host."""
+    bootstrap: ServerWord | None = None
+    """Who is asked for the names on the way to it: its own, and those of proxies before it."""
+    tls: ClientTls | None = None
+    """How to trust it, where that is not by a public certificate for its name."""
+
+
+class DnsRule(Section):
+    """Which names a server is asked for: every key must hold, and a list means any of its items."""
+
+    domain: Annotated[tuple[Domain, ...], Many] | None = None
+    """The name is just this."""
+    domain_suffix: Annotated[tuple[Suffix, ...], Many] | None = None
+    """The name is this or below it."""
+    domain_keyword: Annotated[tuple[DomainKeyword, ...], Many] | None = None
+    """The name has this text in it."""
+    domain_wildcard: Annotated[tuple[DomainWildcard, ...], Many] | None = None
+    """The name is like this: `*` is any text, `?` any one character."""
+    domain_regex: Annotated[tuple[DomainRegex, ...], Many] | None = None
+    """This regex (RE2) finds something in the name."""
+    set: Annotated[tuple[SetName, ...], Many] | None = None
+    """The name is in this set; prefixes in it count for nothing here."""
+    use: Annotated[tuple[ServerWord, ...], Many]
+    """The server to ask (a name or an address), or several: the next helps when one is slow."""
+
+    _ref: RuleRef = PrivateAttr(default=RuleRef("", 0, ""))
+
+    @property
+    def ref(self) -> RuleRef:
+        """Its file, its line, and itself in one line."""
+        return self._ref
+
+    @property
+    def asked(self) -> Conditions:
+        """Its conditions as those of a rule about flows."""
+        written = {key: getattr(self, key) for key in type(self).model_fields if key != "use"}
+        return Conditions.model_construct(**written)
+
+
+class DnsCache(Section):
+    """What is remembered of answers, and how long."""
+
+    size: int = Field(default=4096, ge=64, le=1_000_000)
+    """Answers at most, those for IPv4 and IPv6 counted apart; some 150 bytes each."""
+    min: Annotated[float, duration("0s", "1h")] = Field(default="0s", validate_default=True)
+    """Keep an answer for so long at least, whatever its server says."""
+    max: Annotated[float, duration("1s", "7d")] = Field(default="1d", validate_default=True)
+    """Keep an answer for so long at most."""
+    negative: Annotated[float, duration("1s", "3h")] = Field(default="5m", validate_default=True)
+    """Keep for so long at most that a name does not exist."""
+    stale: Annotated[float, duration("0s", "7d")] = Field(default="1h", validate_default=True)
+    """Go on giving an old answer for so long, while a new one is fetched; 0s: never."""
+
+
+class Dns(Section):
+    """Who resolves names for `direct` and for rules."""
+
+    servers: dict[str, Annotated[DnsServer, OrAddress()]] = Field(default={})
+    """The servers, by name: an address, or a mapping. `system` always exists."""
+    use: Annotated[tuple[ServerWord, ...], Many] = ("system",)
+    """Who is asked for names that no rule is about: a server, or several in their order."""
+    rules: Annotated[tuple[DnsRule, ...], OneOrMany(empty=True)] = ()
+    """Names that others are asked for; first match wins."""
+    hosts: dict[HostName, Annotated[tuple[HostWord, ...], Many]] = Field(default={})
+    """Names told by hand: to addresses, or to another name. `*.name` is all below a name."""
+    addresses: Literal["auto", "ipv4", "ipv6", "ipv4-first", "ipv6-first"] = "auto"
+    """Which addresses are asked for; auto: IPv6 before IPv4 where this host has IPv6 at all."""
+    timeout: Annotated[float, duration("200ms", "1m")] = Field(default="5s", validate_default=True)
+    """How long a server may take to answer, repeated packets included."""
+    cache: DnsCache = Field(default_factory=DnsCache)
+    """What is remembered."""
+
+    def server(self, word: str) -> DnsServer:
+        """A server by its name, or by the address that stands in place of one."""
+        if word in self.servers:
+            return self.servers[word]
+        return DnsServer.model_construct(address=read_address(word))
+
+    def words(self) -> tuple[str, ...]:
+        """Every server that is named or written anywhere, `system` included."""
+        uses = [*self.use, *(word for rule in self.rules for word in rule.use)]
+        starts = [server.bootstrap for server in self.servers.values() if server.bootstrap]
+        return tuple(dict.fromkeys((*self.servers, *uses, *starts, SYSTEM)))

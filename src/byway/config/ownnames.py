@@ -1,0 +1,208 @@
+"""The names that `dns` itself needs: on the way to a server that is asked for names.
+
+A server reached through a proxy must not be asked for that proxy's name. So such names are asked of
+the server's bootstrap whatever the rules say, and who answers for whom must not go round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from byway.config.model import Config, DirectOutbound, SocksOutbound
+from byway.config.names import SYSTEM, Dns
+from byway.config.problems import Path, Problems
+from byway.config.wrong import Wrong, shown
+from byway.dns.hosts import Host, Hosts
+from byway.flow import packed_address
+
+
+def hosts_of(dns: Dns) -> Hosts:
+    """The entries of `hosts`. Raises Wrong, with the key, for one that is not sound."""
+    exact: dict[str, Host] = {}
+    below: dict[str, Host] = {}
+    for name, words in dns.hosts.items():
+        packed = tuple(filter(None, map(packed_address, words)))
+        if not packed and len(words) == 1:
+            host = Host(alias=words[0])
+        elif len(packed) == len(words):
+            host = Host(packed)
+        else:
+            hint = "addresses, or one other name"
+            raise Wrong(f"{shown(name)} cannot be all of these", hint, key=("hosts", name))
+        if name.startswith("*."):
+            below[name[2:]] = host
+        else:
+            exact[name] = host
+    found = Hosts(exact, below)
+    for name in exact:
+        try:
+            found.follow(name)
+        except ValueError:
+            message = f"the names that {shown(name)} stands for go round"
+            raise Wrong(message, key=("hosts", name)) from None
+    return found
+
+
+def own_names(config: Config, dns: Dns, hosts: Hosts) -> Mapping[str, str]:
+    """Each name that the ways to the servers need, and the server that is asked for it."""
+    found: dict[str, str] = {}
+    for word in dns.words():
+        server = dns.server(word)
+        if server.bootstrap is not None:
+            for name in needed(config, dns, word, hosts):
+                found.setdefault(name, server.bootstrap)
+    return found
+
+
+def needed(config: Config, dns: Dns, word: str, hosts: Hosts) -> Sequence[str]:
+    """The names that have to be resolved here before a server can be asked."""
+    server = dns.server(word)
+    target, way = server.address.target, server.via or "direct"
+    if target is None:
+        return ()
+    names = dict.fromkeys(_on_the_way(config, way))
+    if target.is_name and _resolves_here(config, way):
+        names[target.host] = None
+    led = (_led(hosts, name) for name in names)
+    return tuple(dict.fromkeys(name for name in led if name is not None))
+
+
+def check_names(config: Config, dns: Dns, problems: Problems) -> None:
+    """Note what is wrong between the servers, the rules and the hosts of `dns`."""
+    try:
+        hosts = hosts_of(dns)
+    except Wrong as error:
+        problems.wrong(("dns",), error)
+        hosts = Hosts()
+    _words(dns, problems)
+    _rules(config, dns, problems)
+    for name, server in dns.servers.items():
+        _server(("dns", "servers", name), name, dns, problems)
+        if server.address.target is None:
+            continue
+        lacking = needed(config, dns, name, hosts) if server.bootstrap is None else ()
+        if lacking:
+            message = f"somebody has to tell the address of {shown(lacking[0])} first"
+            hint = f"bootstrap: system, another server that is an address, or hosts: {lacking[0]}"
+            problems.add(("dns", "servers", name), message, hint)
+    for word in dns.words():
+        if word not in dns.servers and "://" in word and needed(config, dns, word, hosts):
+            message = f"{shown(word)} has a name, which somebody has to resolve first"
+            problems.add(_place(dns, word), message, "put it into dns.servers, with a bootstrap")
+    if not problems.errors:
+        _loops(config, dns, hosts, problems)
+
+
+def _on_the_way(config: Config, way: str) -> Sequence[str]:
+    """The names of the proxies of a chain that are resolved here."""
+    section = config.outbounds.get(way)
+    if section is None:
+        return [name for member in _members(config, way) for name in _on_the_way(config, member)]
+    if isinstance(section, DirectOutbound):
+        return ()
+    via = section.via or "direct"
+    own = [section.server.host] if section.server.is_name and _resolves_here(config, via) else []
+    return [*_on_the_way(config, via), *own]
+
+
+def _resolves_here(config: Config, way: str) -> bool:
+    """Whether a name that is handed to this way comes back to be resolved."""
+    section = config.outbounds.get(way)
+    if section is None:
+        return any(_resolves_here(config, member) for member in _members(config, way))
+    if isinstance(section, SocksOutbound):
+        return section.version == "4"
+    return isinstance(section, DirectOutbound)
+
+
+def _members(config: Config, group: str) -> Sequence[str]:
+    section = getattr(config, "groups", {}).get(group)
+    return tuple(getattr(section, "members", ()))
+
+
+def _led(hosts: Hosts, name: str) -> str | None:
+    try:
+        name, addresses = hosts.follow(name)
+    except ValueError:
+        return None
+    return name if addresses is None else None
+
+
+def _words(dns: Dns, problems: Problems) -> None:
+    """Whoever is to be asked exists."""
+    known = (*dns.servers, SYSTEM)
+    uses: list[tuple[Path, str]] = [(("dns", "use", at), w) for at, w in enumerate(dns.use)]
+    for at, rule in enumerate(dns.rules):
+        uses += [(("dns", "rules", at, "use", nr), word) for nr, word in enumerate(rule.use)]
+    for name, server in dns.servers.items():
+        if server.bootstrap is not None:
+            uses.append((("dns", "servers", name, "bootstrap"), server.bootstrap))
+    for path, word in uses:
+        if "://" not in word and word not in known:
+            hint = problems.suggestion(word, known)
+            problems.add(path, f"there is no name server {shown(word)}", hint)
+
+
+def _rules(config: Config, dns: Dns, problems: Problems) -> None:
+    for at, rule in enumerate(dns.rules):
+        if not rule.model_fields_set - {"use"}:
+            hint = "dns.use is for all other names"
+            problems.add(("dns", "rules", at), "the rule has no condition", hint)
+        for nr, name in enumerate(rule.set or ()):
+            if name not in config.sets:
+                hint = problems.suggestion(name, config.sets) if config.sets else "see sets"
+                path = ("dns", "rules", at, "set", nr)
+                problems.add(path, f"there is no set {shown(name)}", hint)
+
+
+def _server(path: Path, name: str, dns: Dns, problems: Problems) -> None:
+    server = dns.servers[name]
+    scheme = server.address.scheme
+    if name == SYSTEM and scheme != SYSTEM:
+        problems.add(path, "system is the host's own resolver", "choose another name", True)
+    if server.tls is not None and scheme not in ("tls", "https"):
+        problems.add((*path, "tls"), f"there is no TLS in {server.address}", "tls:// or https://")
+    for key in ("via", "bootstrap"):
+        if scheme == SYSTEM and getattr(server, key) is not None:
+            message = "the system's resolver goes its own ways"
+            problems.add((*path, key), message, "leave it out")
+
+
+def _loops(config: Config, dns: Dns, hosts: Hosts, problems: Problems) -> None:
+    """Whom a server needs must not need that server; each loop is told once."""
+    own = own_names(config, dns, hosts)
+    needs = {word: [own[name] for name in needed(config, dns, word, hosts)] for word in dns.words()}
+    done: set[str] = set()
+    for start in needs:
+        loop = _loop(start, needs, (), done)
+        if loop:
+            message = f"nobody could begin: {' needs '.join(loop)}"
+            hint = "somewhere a bootstrap must be an address, or system"
+            problems.add(("dns", "servers", loop[0], "bootstrap"), message, hint)
+            return
+
+
+def _loop(
+    word: str, needs: Mapping[str, Sequence[str]], path: tuple[str, ...], done: set[str]
+) -> tuple[str, ...]:
+    if word in path:
+        return (*path[path.index(word) :], word)
+    if word in done:
+        return ()
+    for other in needs.get(word, ()):
+        loop = _loop(other, needs, (*path, word), done)
+        if loop:
+            return loop
+    done.add(word)
+    return ()
+
+
+def _place(dns: Dns, word: str) -> Path:
+    """Where an address that is no named server is written."""
+    for at, rule in enumerate(dns.rules):
+        if word in rule.use:
+            return ("dns", "rules", at, "use", rule.use.index(word))
+    if word in dns.use:
+        return ("dns", "use", dns.use.index(word))
+    name = next(name for name, server in dns.servers.items() if server.bootstrap == word)
+    return ("dns", "servers", name, "bootstrap")

@@ -1,0 +1,29 @@
+"""How a server that is connected to is trusted: what outbounds and name servers share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from byway.config.section import Section
+from byway.config.values import Alpn, FilePath, OneOrMany, Pin, ServerName
+
+
+class ClientTls(Section):
+    """TLS toward a server."""
+
+    sni: ServerName | None = None
+    """The name to ask for, and to find in its certificate; none: the server's own."""
+    alpn: Annotated[tuple[Alpn, ...], OneOrMany(empty=True)] = ()
+    """The protocols to offer (RFC 7301)."""
+    ca: FilePath | None = None
+    """Trust these authorities (PEM) and no others; none: those of the system."""
+    pin: Annotated[tuple[Pin, ...], OneOrMany(empty=True)] = ()
+    """Trust just these: the SHA-256 of the certificate or of its public key, in hex or base64."""
+    insecure: bool = False
+    """Trust anyone. Whoever stands in between can then read and change everything."""
+    resume: bool = True
+    """Take up earlier sessions, which spares most of a handshake."""
+    cert: FilePath | None = None
+    """The certificate to show, as PEM."""
+    key: FilePath | None = None
+    """Its private key, as PEM."""

@@ -1,0 +1,191 @@
+"""Questions in packets (UDP): from this host itself, or by way of an outbound.
+
+What answers another question, or is no message, is dropped, and the wait goes on; the caller limits
+it. Who is flooded with such packets is told to ask by TCP instead (RFC 5452, section 9.2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Container, Sequence
+
+from byway.dns.message import PAYLOAD, Answer, Family, Question, Stray, Truncated, answer, question
+from byway.engine import DialOptions, Engine, EngineRelay, PacketListener, PacketOptions
+from byway.errors import PeerError, Reason, Unreachable
+from byway.flow import Target
+from byway.interfaces import Datagrams, Outbound
+
+MOST_STRAYS = 32  # for one question
+FRESH = 30.0  # seconds that a session may rest and still be used
+IDLE = 60.0
+_LOOPBACK = Target.of("127.0.0.1", 0)
+
+Resolve = Callable[[str], Awaitable[Sequence[bytes]]]
+
+
+class LocalPackets:
+    """From this host, each question from a port of its own that the kernel chooses at random."""
+
+    def __init__(self, server: Target, options: DialOptions, resolve: Resolve) -> None:
+        self._server = server
+        self._options = options
+        self._resolve = resolve
+        self._turn = 0
+
+    async def ask(self, name: str, family: Family) -> Answer:
+        """What the server answers. Raises Truncated, Failed, OSError, Unreachable."""
+        loop = asyncio.get_running_loop()
+        asked = question(name, family, number())
+        server = await self._address()
+        kind = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+        with socket.socket(kind, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as own:
+            own.setblocking(False)
+            _prepare(own, self._options)
+            own.connect((server.host, server.port))  # others' packets do not come in then
+            await loop.sock_sendall(own, asked.wire)
+            for _ in range(MOST_STRAYS):
+                try:
+                    return answer(asked, await loop.sock_recv(own, PAYLOAD + 4096))
+                except Stray:
+                    continue
+        raise Truncated("too many packets that are no answer")
+
+    def renew(self) -> None:
+        """Nothing is kept between two questions."""
+
+    def close(self) -> None:
+        """Nothing is kept between two questions."""
+
+    async def _address(self) -> Target:
+        """The server's address; several of them take turns, so that a second try finds another."""
+        if self._server.packed is not None:
+            return self._server
+        found = await self._resolve(self._server.host)
+        if not found:
+            raise Unreachable(f"{self._server.host} has no address", str(self._server))
+        self._turn += 1
+        return Target.from_packed(found[(self._turn - 1) % len(found)], self._server.port)
+
+
+class FarPackets:
+    """By way of an outbound: one session of the engine, whose near end is a socket of our own."""
+
+    def __init__(self, server: Target, engine: Engine, via: Outbound) -> None:
+        self._server = server
+        self._engine = engine
+        self._via = via
+        self._session: _Session | None = None
+        self._opening = asyncio.Lock()
+
+    async def ask(self, name: str, family: Family) -> Answer:
+        """What the server answers. Raises as LocalPackets does, and as the outbound does."""
+        async with self._opening:
+            session = self._session
+            if session is None or session.is_old:
+                self.renew()
+                session = self._session = await self._opened()
+        return await session.ask(name, family)
+
+    def renew(self) -> None:
+        """Begin anew with the next question: this session may be dead."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def close(self) -> None:
+        """Give up the session."""
+        self.renew()
+
+    async def _opened(self) -> _Session:
+        far = await self._via.associate()
+        try:
+            located = await far.locate(self._server)
+            options = PacketOptions(idle=IDLE, sessions=1, targets=1, only=_LOOPBACK.host)
+            listener = self._engine.listen_packets(_LOOPBACK, self._server, options)
+        except BaseException:
+            far.close()
+            raise
+        return _Session(listener, far, located)
+
+
+class _Session:
+    """Questions and answers by their numbers, over one socket."""
+
+    def __init__(self, listener: PacketListener, far: Datagrams, located: Target) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._listener, self._far, self._located = listener, far, located
+        self._relay: EngineRelay | None = None
+        self._begun = False
+        self._used = self._loop.time()
+        self._asked: dict[bytes, tuple[Question, asyncio.Future[Answer]]] = {}
+        self._own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._own.setblocking(False)
+        self._own.connect((listener.address.host, listener.address.port))
+        self._loop.add_reader(self._own, self._take)
+
+    @property
+    def is_old(self) -> bool:
+        """Whether it rested so long that its ways may be forgotten on the way."""
+        return self._loop.time() - self._used > FRESH
+
+    async def ask(self, name: str, family: Family) -> Answer:
+        self._used = self._loop.time()
+        asked = question(name, family, number(self._asked))
+        told: asyncio.Future[Answer] = self._loop.create_future()
+        self._asked[asked.id] = asked, told
+        try:
+            self._own.send(asked.wire)
+            if not self._begun:
+                self._begun = True  # the engine asks once, for the first packet
+                (pair, *_) = await self._listener.accept()
+                self._relay = pair.relay(self._far.bare, self._located)
+            return await told
+        finally:
+            del self._asked[asked.id]
+
+    def _take(self) -> None:
+        try:
+            wire = self._own.recv(65535)
+        except OSError:
+            return
+        asked, told = self._asked.get(wire[:2], (None, None))
+        if asked is None or told is None or told.done():
+            return
+        try:
+            told.set_result(answer(asked, wire))
+        except Stray:
+            return
+        except PeerError as error:
+            told.set_exception(error)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._own)
+        self._own.close()
+        self._listener.close()
+        self._far.close()
+        for _, told in self._asked.values():
+            if not told.done():
+                why = "the session was given up"
+                told.set_exception(Unreachable(why, str(self._located), Reason.TIMED_OUT))
+
+
+def number(taken: Container[bytes] = ()) -> int:
+    """A random number for a question, none of those `taken` (RFC 5452, section 9.2)."""
+    while True:
+        drawn = os.urandom(2)
+        if drawn not in taken:
+            return int.from_bytes(drawn)
+
+
+def _prepare(own: socket.socket, options: DialOptions) -> None:
+    """Leave as the outbound `direct` does."""
+    if options.mark is not None:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, options.mark)
+    if options.interface is not None:
+        own.setsockopt(
+            socket.SOL_SOCKET, socket.SO_BINDTODEVICE, options.interface.encode() + b"\0"
+        )
+    if options.bind is not None:
+        own.bind((options.bind, 0))

@@ -1,0 +1,320 @@
+"""The resolver of a config's `dns`: hosts, then the cache, then the servers that its rules choose.
+
+A look-up is made once however many ask for it, belongs to a TaskGroup, and goes on when those who
+asked have left. What is remembered is in the engine (`EngineAnswers`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from byway.dns.families import Order, Reach, arranged
+from byway.dns.hosts import Hosts
+from byway.dns.message import Family
+from byway.dns.pipe import Start
+from byway.dns.server import Asked, Heard, SystemServer, first_answer
+from byway.dns.told import Told
+from byway.engine import EngineAnswers, Families, Outcome
+from byway.errors import Reason, Unreachable
+from byway.flow import UNHEARD, Flow, Network, Process, Target
+from byway.interfaces import Resolver
+from byway.rules import Facts, Judge, RuleRef, Via
+
+WAITING = 1024  # look-ups at once
+KEPT_LEAST = 1.0  # seconds: so that the dial which follows a verdict sees what was judged
+KEPT_FAILED = 2.0  # seconds that nobody could tell a name (RFC 9520, section 3.2)
+RECHECK = 30.0  # seconds that a stale answer stands when no server could renew it (RFC 8767)
+SECOND_FAMILY = 0.05  # seconds to wait for the other family's addresses (RFC 8305, section 3)
+
+_BEFORE_ADDRESSES = Facts(addresses=(), process=Process(), sniffed=UNHEARD)
+"""A name is judged before it has addresses: conditions about them do not hold."""
+
+_Known = tuple[int, float, float, tuple[bytes, ...]]
+_Key = tuple[int, Family, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetimes:
+    """How long answers are kept, in seconds: as the servers say, within bounds."""
+
+    least: float = 0.0
+    most: float = 86400.0
+    negative: float = 300.0  # at most, for what does not exist
+    stale: float = 3600.0  # beyond that
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Servers that are asked together, in their order. `realm` keeps their answers apart."""
+
+    realm: int
+    servers: tuple[Asked, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The servers' names."""
+        return tuple(server.name for server in self.servers)
+
+    @property
+    def host(self) -> Resolver | None:
+        """The host's own resolver, where nobody else is to be asked."""
+        (first, *more) = self.servers
+        return first.resolver if isinstance(first, SystemServer) and not more else None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a config says about names. Verdicts of the judge name one of the choices.
+
+    `own`: names that the ways to the servers need themselves, and whom to ask for those. `host`:
+    who knows the names around this host (one label, or `.local`), which no rule is about.
+    """
+
+    judge: Judge
+    choices: Mapping[str, Choice]
+    host: Choice
+    default: Via
+    own: Mapping[str, Choice] = field(default_factory=dict)
+    hosts: Hosts = field(default_factory=Hosts)
+    order: Order = "auto"
+    lifetimes: Lifetimes = field(default_factory=Lifetimes)
+
+
+class NameResolver:
+    """`interfaces.Resolver` by servers of Byway's own. Used in one event loop.
+
+    `start` gives look-ups to a TaskGroup. `turn` puts another plan in place; the answers of realms
+    that both have stay.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        answers: EngineAnswers,
+        plan: Plan,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._start = start
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._answers = answers
+        self._reach = Reach()
+        self._asked: dict[_Key, asyncio.Task[Heard | Unreachable | None]] = {}
+        self._moment: float | None = None
+        self.turn(plan)
+
+    def turn(self, plan: Plan) -> None:
+        """Resolve so from now on."""
+        self._plan = plan
+
+    async def resolve(self, name: str) -> Sequence[bytes]:
+        """The addresses of a name, best first. Raises Unreachable (NAME_UNKNOWN when it has none).
+
+        A cancelled wait leaves the look-up running.
+        """
+        name, listed = self._listed(name)
+        if listed is not None:
+            return self._of_hosts(name, listed)
+        choice, _ = self._choice(name)
+        if choice.host is not None:  # it remembers by itself
+            return self._of_hosts(name, tuple(await choice.host.resolve(name)))
+        families = self._reach.families(self._plan.order)
+        known = self._answers.find(choice.realm, families, name, self._now())
+        if known is None:
+            return await self._looked_up(choice, families, name)
+        outcome, left, _, addresses = known
+        if left <= 0:
+            self._renew(choice, families, name)
+        if not addresses:
+            raise _nothing(name, outcome, choice)
+        return addresses
+
+    async def inquire(self, name: str) -> Told:
+        """Resolve, and say how. What goes wrong is in its `error`."""
+        begun, told, known = self._clock(), Told(name), None
+        try:
+            told = self.chosen(name)
+            led = told.led or name
+            if told.source == "hosts":
+                return replace(told, addresses=tuple(self._of_hosts(led, told.addresses)))
+            choice, _ = self._choice(led)
+            families = self._reach.families(self._plan.order)
+            known = self._answers.find(choice.realm, families, led, self._now())
+            told = replace(told, addresses=tuple(await self.resolve(led)))
+            fresh = known or self._answers.find(choice.realm, families, led, self._now())
+            told = replace(told, left=None if fresh is None else fresh[1])
+        except Unreachable as error:
+            told = replace(told, error=str(error))
+        source = "cache" if known is not None else "server"
+        return replace(told, source=source, seconds=self._clock() - begun)
+
+    def chosen(self, name: str) -> Told:
+        """Who would be asked for a name, and by which rule. Asks nobody. Raises Unreachable."""
+        led, listed = self._listed(name)
+        last = "" if led == name else led
+        if listed is not None:
+            return Told(name, "hosts", listed, led=last)
+        choice, rule = self._choice(led)
+        return Told(name, "", (), choice.names, rule, led=last)
+
+    def _listed(self, name: str) -> tuple[str, tuple[bytes, ...] | None]:
+        try:
+            return self._plan.hosts.follow(name)
+        except ValueError as error:
+            raise Unreachable(str(error), name, Reason.NAME_UNKNOWN) from None
+
+    def _of_hosts(self, name: str, listed: tuple[bytes, ...]) -> Sequence[bytes]:
+        addresses = arranged(listed, self._plan.order)
+        if not addresses:
+            why = f"{name} has no address of the family that dns.addresses wants"
+            raise Unreachable(why, name, Reason.NAME_UNKNOWN)
+        return addresses
+
+    def _choice(self, name: str) -> tuple[Choice, RuleRef | None]:
+        plan = self._plan
+        if plan.own and (own := plan.own.get(name)) is not None:
+            return own, None
+        verdict = plan.default
+        if plan.judge.rules:
+            flow = Flow(0, Network.TCP, "", None, Target(name, 0))
+            said = plan.judge.decide(flow, _BEFORE_ADDRESSES)
+            if isinstance(said, Via):
+                verdict = said
+        if verdict is plan.default and ("." not in name or name.endswith(".local")):
+            return plan.host, None
+        return plan.choices[verdict.outbound], verdict.rule
+
+    def _now(self) -> float:
+        """The time, one for each turn of the loop: so the dial that follows a verdict at once sees
+        the addresses that were judged."""
+        if self._moment is None:
+            self._moment = self._clock()
+            self._loop.call_soon(self._forget_moment)
+        return self._moment
+
+    def _forget_moment(self) -> None:
+        self._moment = None
+
+    async def _looked_up(self, choice: Choice, families: Families, name: str) -> Sequence[bytes]:
+        """Both families at once; addresses of one wait only a moment for the other's."""
+        heard: dict[Family, tuple[Outcome, tuple[bytes, ...]]] = {}
+        running: dict[asyncio.Task[Heard | Unreachable | None], Family] = {}
+        error: Unreachable | None = None
+        for family in _each(families):
+            known = self._answers.find(choice.realm, family, name, self._now())
+            if known is None:
+                running[self._look_up(choice, family, name)] = family
+            else:
+                heard[family] = Outcome(known[0]), known[3]
+        while running:
+            some = any(addresses for _, addresses in heard.values())
+            done, _ = await asyncio.wait(
+                running,
+                timeout=SECOND_FAMILY if some else None,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not done:
+                break
+            for task in done:
+                family, said = running.pop(task), task.result()
+                if isinstance(said, Heard):
+                    heard[family] = said.answer.outcome, said.answer.addresses
+                else:
+                    heard[family], error = (Outcome.FAILED, ()), said or error
+        found = [packed for family in _each(families) for packed in heard.get(family, _NONE)[1]]
+        if found:
+            return found
+        outcomes = {outcome for outcome, _ in heard.values()}
+        if Outcome.UNKNOWN in outcomes:
+            raise _nothing(name, Outcome.UNKNOWN, choice)
+        if error is not None:
+            raise Unreachable(str(error), error.hop, error.reason)
+        raise _nothing(name, max(outcomes, default=Outcome.FAILED), choice)
+
+    def _look_up(
+        self, choice: Choice, family: Family, name: str, stale: _Known | None = None
+    ) -> asyncio.Task[Heard | Unreachable | None]:
+        key = (choice.realm, family, name)
+        task = self._asked.get(key)
+        if task is None:
+            if len(self._asked) >= WAITING:
+                raise Unreachable(f"too many names wait to be resolved ({WAITING})", name)
+            task = self._start(self._heard(choice, family, name, stale))
+            self._asked[key] = task
+            task.add_done_callback(lambda _: self._asked.pop(key))
+        return task
+
+    def _renew(self, choice: Choice, families: Families, name: str) -> None:
+        """Ask anew in the background for what is stale."""
+        for family in _each(families):
+            known = self._answers.find(choice.realm, family, name, self._now())
+            if known is not None and known[1] <= 0 and len(self._asked) < WAITING:
+                self._look_up(choice, family, name, known)
+
+    async def _heard(
+        self, choice: Choice, family: Family, name: str, stale: _Known | None
+    ) -> Heard | Unreachable:
+        """Ask, and remember what is said."""
+        begun = self._clock()
+        try:
+            heard = await first_answer(choice.servers, name, family)
+        except Unreachable as error:
+            self._remember_failure(choice, family, name, stale, begun)
+            return error
+        lifetimes, answer = self._plan.lifetimes, heard.answer
+        most = lifetimes.most
+        if answer.outcome is not Outcome.FOUND:
+            most = min(most, lifetimes.negative)
+        fresh = max(min(max(answer.lifetime, lifetimes.least), most), KEPT_LEAST)
+        # what was not to be kept at all is not kept beyond its time either
+        stay = lifetimes.stale if answer.lifetime > 0 and answer.outcome is Outcome.FOUND else 0
+        self._answers.put(
+            choice.realm,
+            family,
+            name,
+            answer.outcome,
+            answer.addresses,
+            self._clock(),
+            fresh,
+            fresh + stay,
+        )
+        return heard
+
+    def _remember_failure(
+        self, choice: Choice, family: Family, name: str, stale: _Known | None, since: float
+    ) -> None:
+        """That nobody could tell; but a stale answer stands, for a while without asking anew."""
+        outcome, fresh, until, addresses = Outcome.FAILED, KEPT_FAILED, KEPT_FAILED, _NOTHING
+        now = self._clock()
+        if stale is not None:
+            outcome, addresses = Outcome(stale[0]), stale[3]
+            until = since + stale[2] - now
+            fresh = min(RECHECK, until)
+        self._answers.put(choice.realm, family, name, outcome, addresses, now, fresh, until)
+
+
+_NOTHING: tuple[bytes, ...] = ()
+_NONE: tuple[Outcome, tuple[bytes, ...]] = (Outcome.EMPTY, ())
+
+
+def _each(families: Families) -> tuple[Family, ...]:
+    match families:
+        case 46:
+            return (4, 6)
+        case 64:
+            return (6, 4)
+        case _:
+            return (families,)
+
+
+def _nothing(name: str, outcome: int, choice: Choice) -> Unreachable:
+    who = ", ".join(choice.names)
+    match outcome:
+        case Outcome.UNKNOWN:
+            return Unreachable(f"{name} does not exist, says {who}", name, Reason.NAME_UNKNOWN)
+        case Outcome.EMPTY:
+            return Unreachable(f"{name} has no address, says {who}", name, Reason.NAME_UNKNOWN)
+    return Unreachable(f"cannot resolve {name}: {who} could not tell", name)

@@ -1,0 +1,299 @@
+"""Who resolves names: a config's `dns` becomes a resolver. A part of the root.
+
+Ways out need a resolver, and name servers may need ways out. So every way is given this one object,
+which is there before them, and is told of them when they are there too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from byway.config import Config, DirectOutbound, open_sets
+from byway.dns import SystemResolver
+from byway.dns.told import Told
+from byway.engine import DialOptions, Engine, EngineAnswers, TlsClient
+from byway.errors import Unreachable
+from byway.flow import Target
+from byway.interfaces import Outbound, Resolver, Stream
+from byway.log import Log
+from byway.rules.sets import RuleSet
+from byway.ways import Ways, tls_options
+
+if TYPE_CHECKING:
+    from byway.config.names import Dns, DnsServer
+    from byway.dns.resolver import Choice, NameResolver, Plan
+    from byway.dns.server import Asked, Connection, Packets, Server
+
+T = TypeVar("T")
+Fault = Callable[[BaseException], None]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What a config asks for, built and not yet in force. A plan of None: the host's resolver."""
+
+    plan: Plan | None = None
+    size: int = 0
+    servers: dict[_Definition, Server] = field(default_factory=dict)
+    realms: dict[tuple[_Definition, ...], int] = field(default_factory=dict)
+
+
+class Naming:
+    """`interfaces.Resolver` of a whole App: the host's resolver, or what `dns` says.
+
+    Enter and leave it in one task; leaving ends every look-up. `fault` is told of errors that are
+    ours. What needs dnspython is imported when a config first has a `dns`.
+    """
+
+    def __init__(self, engine: Engine, fault: Fault, system: Resolver | None = None) -> None:
+        self._engine = engine
+        self._fault = fault
+        self._own = SystemResolver() if system is None else None
+        self._system: Resolver = self._own or system or SystemResolver()
+        self.answers: EngineAnswers | None = None
+        self.named: NameResolver | None = None
+        self._resolver = self._system
+        self._now = Prepared()
+        self._realm = 0
+        self._group = asyncio.TaskGroup()
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    @property
+    def servers(self) -> Sequence[Server]:
+        """The servers in use, those of the host left out."""
+        return tuple(self._now.servers.values())
+
+    def resolve(self, name: str) -> Coroutine[None, None, Sequence[bytes]]:
+        """The addresses of a name, best first. Raises Unreachable."""
+        return self._resolver.resolve(name)
+
+    async def inquire(self, name: str) -> Told:
+        """Resolve a name, and say how. What goes wrong is in its `error`."""
+        if self.named is not None:
+            return await self.named.inquire(name)
+        begun, host = time.monotonic(), ("system",)
+        try:
+            found = tuple(await self._system.resolve(name))
+        except Unreachable as error:
+            spent = time.monotonic() - begun
+            return Told(name, "server", (), host, seconds=spent, error=str(error))
+        return Told(name, "server", found, host, seconds=time.monotonic() - begun)
+
+    def chosen(self, name: str) -> Told:
+        """Who would be asked for a name. Asks nobody. Raises Unreachable for endless aliases."""
+        if self.named is not None:
+            return self.named.chosen(name)
+        return Told(name, servers=("system",))
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for server in self.servers:
+            server.close()
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._own is not None:
+            self._own.close()
+        cancelled = kind is not None and issubclass(kind, asyncio.CancelledError)
+        await self._group.__aexit__(*((kind, error, trace) if cancelled else (None, None, None)))
+
+    def start(self, work: Coroutine[None, None, T]) -> asyncio.Task[T | None]:
+        """Run something until it ends, or this is left. What fails in it ends nothing else."""
+        task = self._group.create_task(self._kept(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _kept(self, work: Coroutine[None, None, T]) -> T | None:
+        try:
+            return await work
+        except Exception as error:
+            self._fault(error)
+            return None
+
+    def prepare(
+        self, config: Config, outbounds: Mapping[str, Outbound], sets: Mapping[str, RuleSet]
+    ) -> Prepared:
+        """Build what a config says. Raises OSError for a file that is not what it should be."""
+        if config.dns is None:
+            return Prepared()
+        from byway.config.compile import names_judge_of
+        from byway.config.ownnames import hosts_of, own_names
+        from byway.dns.resolver import Lifetimes, Plan
+
+        dns, prepared = config.dns, Prepared(size=config.dns.cache.size)
+        hosts, cache = hosts_of(dns), dns.cache
+        judge, default = names_judge_of(config, dns, sets)
+
+        def choice(words: Sequence[str]) -> Choice:
+            return self._choice(prepared, config, dns, words, outbounds)
+
+        prepared.plan = Plan(
+            judge,
+            {" ".join(use): choice(use) for use in (dns.use, *(rule.use for rule in dns.rules))},
+            choice(("system",)),
+            default,
+            {name: choice((word,)) for name, word in own_names(config, dns, hosts).items()},
+            hosts,
+            dns.addresses,
+            Lifetimes(cache.min, cache.max, cache.negative, cache.stale),
+        )
+        return prepared
+
+    def turn(self, prepared: Prepared) -> None:
+        """Resolve so from now on. Servers that stay the same keep connections and answers."""
+        before, self._now = self._now, prepared
+        for definition, server in before.servers.items():
+            if prepared.servers.get(definition) is not server:
+                server.close()
+        if prepared.plan is None:
+            self.answers = self.named = None
+            self._resolver = self._system
+            return
+        from byway.dns.resolver import NameResolver
+
+        if self.answers is None or self.named is None:
+            self.answers = EngineAnswers(prepared.size)
+            self.named = NameResolver(self.start, self.answers, prepared.plan)
+        else:
+            for realm in set(before.realms.values()) - set(prepared.realms.values()):
+                self.answers.forget(realm)
+            self.answers.resize(prepared.size, time.monotonic())
+            self.named.turn(prepared.plan)
+        self._resolver = self.named
+
+    def _choice(
+        self,
+        prepared: Prepared,
+        config: Config,
+        dns: Dns,
+        words: Sequence[str],
+        outbounds: Mapping[str, Outbound],
+    ) -> Choice:
+        from byway.dns.resolver import Choice
+        from byway.dns.server import SystemServer
+
+        servers: list[Asked] = []
+        definitions: list[_Definition] = []
+        for word in words:
+            section = dns.server(word)
+            name = word if word in dns.servers else str(section.address)
+            way = outbounds[section.via or "direct"]
+            definition = (name, section, dns.timeout, way)
+            definitions.append(definition)
+            if section.address.target is None:
+                servers.append(SystemServer(name, self._system))
+                continue
+            server = prepared.servers.get(definition) or self._now.servers.get(definition)
+            if server is None:
+                server = self._server(name, section, config, dns.timeout, way)
+            prepared.servers[definition] = server
+            servers.append(server)
+        key = tuple(definitions)
+        realm = prepared.realms.get(key) or self._now.realms.get(key)
+        if realm is None:
+            self._realm = realm = self._realm + 1
+        prepared.realms[key] = realm
+        return Choice(realm, tuple(servers))
+
+    def _server(
+        self, name: str, section: DnsServer, config: Config, patience: float, way: Outbound
+    ) -> Server:
+        from byway.dns.server import Connections, Server
+
+        target, scheme = section.address.target, section.address.scheme
+        assert target is not None
+        dial = self._dialling(name, section, target, way)
+        packets = self._packets(section, target, config, way) if scheme == "udp" else None
+        via = section.via or "direct"
+        return Server(name, str(section.address), via, Connections(dial), packets, patience)
+
+    def _packets(
+        self, section: DnsServer, target: Target, config: Config, way: Outbound
+    ) -> Packets | None:
+        """None where the way carries no packets: the server is asked by TCP then."""
+        from byway.dns.packets import FarPackets, LocalPackets
+        from byway.flow import Network
+
+        own = config.outbounds.get(section.via or "direct")
+        if isinstance(own, DirectOutbound):
+            options = DialOptions(bind=own.bind, interface=own.interface, mark=own.mark)
+            return LocalPackets(target, options, self.resolve)
+        return FarPackets(target, self._engine, way) if Network.UDP in way.networks else None
+
+    def _dialling(
+        self, name: str, section: DnsServer, target: Target, way: Outbound
+    ) -> Callable[[], Coroutine[None, None, Connection]]:
+        from byway.config.tls import ClientTls
+        from byway.dns.pipe import Pipe
+        from byway.dns.web import ALPN, Http1, Http2, Resource
+
+        address, engine = section.address, self._engine
+        if address.scheme in ("udp", "tcp"):
+
+            async def plain() -> Connection:
+                return Pipe(await way.connect(target), self.start, padded=False)
+
+            return plain
+        tls = section.tls or ClientTls()
+        if address.scheme == "https" and not tls.alpn:
+            tls = tls.model_copy(update={"alpn": ALPN})
+        try:
+            client = TlsClient(tls_options(tls, target))
+        except ValueError as error:
+            raise OSError(0, f"name server {name}: tls: {error}") from error
+        resource = Resource(address.authority, address.path)
+
+        async def secured() -> Connection:
+            raw: Stream = await way.connect(target)
+            stream = await engine.tls_client(raw, client)
+            if address.scheme == "tls":
+                return Pipe(stream, self.start, padded=True)
+            settled = stream.tls
+            if settled is not None and settled.alpn == "h2":
+                return Http2(stream, resource, self.start)
+            return Http1(stream, resource)
+
+        return secured
+
+
+@asynccontextmanager
+async def alone(config: Config) -> AsyncIterator[Naming]:
+    """The resolver of a config that is not run: for verbs that ask without a running Byway.
+
+    Raises OSError for a file that is not what it should be.
+    """
+    engine, log = Engine(threads=1), Log(lambda _: None, "error", flows=False)
+    try:
+        async with Naming(engine, log.fault) as names:
+            if config.dns is not None:
+                ways = Ways(config, engine, names, log)
+                try:
+                    outbounds = ways.outbounds()
+                    names.turn(names.prepare(config, outbounds, open_sets(config).sets))
+                    for plugin in ways.dialling:
+                        await plugin.open()
+                    yield names
+                finally:
+                    for plugin in ways.plugins:
+                        await plugin.close()
+            else:
+                yield names
+    finally:
+        await engine.close()
+
+
+_Definition = tuple[object, ...]

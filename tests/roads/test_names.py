@@ -1,0 +1,308 @@
+"""Whole Apps whose names come from servers that lie, are slow, cut, die and change their minds."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import dns.rcode
+import pytest
+
+from byway.api.views import degraded, status_view
+from byway.app import App
+from byway.config import load_text
+from byway.flow import Target
+from tests.dns.authority import Asked, serving
+from tests.roads import certificates
+from tests.roads.clients import left, linked, said, socks5
+from tests.roads.conftest import RunRoad
+
+HOME = "inbounds: {home: {type: mixed, listen: '127.0.0.1:0'}}\nlog: {level: error}\n"
+
+
+def zone(asked: Asked) -> Sequence[bytes]:
+    """Everything below `loop` is this host."""
+    if asked.name.endswith("loop"):
+        return [asked.reply("127.0.0.1")]
+    return [asked.reply(code=dns.rcode.NXDOMAIN)]
+
+
+@asynccontextmanager
+async def app(text: str) -> AsyncIterator[App]:
+    async with App(load_text(HOME + textwrap.dedent(text))) as running:
+        yield running
+
+
+def dns_of(server: str, more: str = "") -> str:
+    return f"dns: {{use: '{server}', addresses: ipv4, timeout: 2s{more}}}\n"
+
+
+async def test_a_flow_to_a_name(road: RunRoad, echo: Target) -> None:
+    async with serving(zone) as names:
+        text = HOME.splitlines()[0] + "\n" + dns_of(f"udp://127.0.0.1:{names.port}")
+        async with road(text) as going:
+            for _ in range(2):
+                link = await linked(going.place("home"))
+                assert await socks5(link, Target.of("www.loop", echo.port)) == 0
+                assert await said(link, b"hello") == b"hello"
+                await left(link)
+            assert names.count("www.loop") == 1
+            assert [asked.way for asked in names.asked] == ["udp"]
+
+
+@pytest.mark.parametrize("way", ["udp", "tcp", "tls", "https"])
+async def test_each_way_to_ask(way: str, tmp_path: Path) -> None:
+    certificates.write(tmp_path)
+    pin = certificates.pin(tmp_path / "chain.pem")
+    async with serving(zone, tmp_path) as names:
+        port = {"tls": names.tls, "https": names.https}.get(way, names.port)
+        tls = f", tls: {{pin: {pin}}}" if way in ("tls", "https") else ""
+        async with app(f"""
+            dns:
+              servers: {{box: {{address: '{way}://127.0.0.1:{port}'{tls}}}}}
+              use: box
+              addresses: ipv4
+            """) as running:
+            for name in ("a.loop", "b.loop"):
+                assert tuple(await running.names.resolve(name)) == (b"\x7f\0\0\1",)
+            assert {asked.way for asked in names.asked} == {way}
+            assert names.connections == (0 if way == "udp" else 1)  # kept between the two
+
+
+async def test_lies_and_garbage_are_passed_over() -> None:
+    def lying(asked: Asked) -> Sequence[bytes]:
+        good = asked.reply("127.0.0.1")
+        other = asked.reply("6.6.6.6")
+        number = bytes([other[0] ^ 1]) + other[1:]
+        name = other.replace(b"\x03www", b"\x03xxx")
+        return [b"", b"garbage", number, name, other[:20], asked.wire, good]
+
+    for way in ("udp", "tcp"):
+        async with serving(lying) as names, app(dns_of(f"{way}://127.0.0.1:{names.port}")) as it:
+            assert tuple(await it.names.resolve("www.loop")) == (b"\x7f\0\0\1",)
+
+
+async def test_a_flood_of_lies_is_left_for_tcp() -> None:
+    def flooding(asked: Asked) -> Sequence[bytes]:
+        if asked.way == "udp":
+            return [bytes([asked.wire[0] ^ 1]) + asked.reply("6.6.6.6")[1:]] * 64
+        return [asked.reply("127.0.0.1")]
+
+    async with serving(flooding) as names, app(dns_of(f"udp://127.0.0.1:{names.port}")) as it:
+        assert tuple(await it.names.resolve("www.loop")) == (b"\x7f\0\0\1",)
+        assert [asked.way for asked in names.asked] == ["udp", "tcp"]
+
+
+async def test_what_was_cut_comes_by_tcp() -> None:
+    def cutting(asked: Asked) -> Sequence[bytes]:
+        return [asked.reply("127.0.0.1", cut=asked.way == "udp")]
+
+    async with serving(cutting) as names, app(dns_of(f"udp://127.0.0.1:{names.port}")) as it:
+        assert tuple(await it.names.resolve("www.loop")) == (b"\x7f\0\0\1",)
+        assert [asked.way for asked in names.asked] == ["udp", "tcp"]
+
+
+async def test_a_lost_packet_is_sent_again() -> None:
+    heard: list[str] = []
+
+    def forgetful(asked: Asked) -> Sequence[bytes]:
+        heard.append(asked.name)
+        return [asked.reply("127.0.0.1")] if len(heard) > 1 else []
+
+    async with serving(forgetful) as names:
+        text = dns_of(f"udp://127.0.0.1:{names.port}").replace("2s", "500ms")
+        async with app(text) as it:
+            assert tuple(await it.names.resolve("www.loop")) == (b"\x7f\0\0\1",)
+            assert len(names.asked) == 2
+
+
+async def test_an_alias_is_followed_where_the_server_does_not() -> None:
+    def lazy(asked: Asked) -> Sequence[bytes]:
+        if asked.name == "www.loop":
+            return [asked.reply(records=["www.loop. 60 IN CNAME cdn.loop."])]
+        if asked.name == "ring.loop":
+            return [asked.reply(records=["ring.loop. 60 IN CNAME gnir.loop."])]
+        if asked.name == "gnir.loop":
+            return [asked.reply(records=["gnir.loop. 60 IN CNAME ring.loop."])]
+        return [asked.reply("127.0.0.1")]
+
+    async with serving(lazy) as names, app(dns_of(f"udp://127.0.0.1:{names.port}")) as it:
+        assert tuple(await it.names.resolve("www.loop")) == (b"\x7f\0\0\1",)
+        told = await it.names.inquire("ring.loop")
+        assert "aliases come to no end" in told.error
+        assert len(names.asked) < 20
+
+
+async def test_a_silent_server_is_left_in_time_and_told_of() -> None:
+    async with serving(lambda _: []) as dead, serving(zone) as good:
+        text = f"""
+            dns:
+              servers: {{dead: 'udp://127.0.0.1:{dead.port}', good: 'udp://127.0.0.1:{good.port}'}}
+              use: [dead, good]
+              addresses: ipv4
+              timeout: 200ms
+              rules: [{{domain_suffix: only.loop, use: dead}}]
+            """
+        async with app(text) as it:
+            assert tuple(await it.names.resolve("www.loop")) == (b"\x7f\0\0\1",)
+            for at in range(2):
+                told = await it.names.inquire(f"n{at}.only.loop")
+                assert "dead: no answer in time" in told.error
+            (found,) = [thing for thing in degraded(it) if "name server" in str(thing["what"])]
+            assert found == {"what": "name server dead", "why": "no answer in time"}
+            names = status_view(it, "0")["names"]
+            assert isinstance(names, dict)
+            states = {server["name"]: server["failing"] for server in names["servers"]}
+            assert states == {"dead": True, "good": False}
+            before = len(dead.asked)
+            assert tuple(await it.names.resolve("other.loop")) == (b"\x7f\0\0\1",)
+            assert len(dead.asked) == before  # asked last now, and the other was quick
+
+
+async def test_a_server_that_says_no_is_not_the_end() -> None:
+    def refusing(asked: Asked) -> Sequence[bytes]:
+        return [asked.reply(code=dns.rcode.SERVFAIL)]
+
+    async with serving(refusing) as bad, serving(zone) as good:
+        text = f"dns: {{use: ['tcp://127.0.0.1:{bad.port}', 'tcp://127.0.0.1:{good.port}']}}"
+        async with app(text) as it:
+            assert (await it.names.resolve("www.loop"))[0] == b"\x7f\0\0\1"
+
+
+async def test_a_connection_that_the_server_closed_is_opened_anew() -> None:
+    async with serving(zone) as names, app(dns_of(f"tcp://127.0.0.1:{names.port}")) as it:
+        await it.names.resolve("a.loop")
+        (server,) = it.names.servers
+        server.close()  # as if it had been idle for too long
+        await it.names.resolve("b.loop")
+        assert names.connections == 2
+        assert server.failed == 0
+
+
+async def test_through_a_proxy_the_way_is_resolved_by_the_bootstrap(
+    road: RunRoad, tmp_path: Path
+) -> None:
+    """DoH through two proxies of ours, the first known by a name that the DoH server must not be
+    asked for: nobody could reach it then."""
+    certificates.write(tmp_path)
+    pin = certificates.pin(tmp_path / "chain.pem")
+    async with (
+        serving(zone, tmp_path) as far,
+        serving(zone) as near,
+        road("inbounds: {a: {type: socks, listen: '127.0.0.1:0', allow_local: true}}") as first,
+        road("inbounds: {b: {type: http, listen: '127.0.0.1:0', allow_local: true}}") as second,
+    ):
+        text = f"""
+            dns:
+              servers:
+                far:
+                  address: https://127.0.0.1:{far.https}/dns-query
+                  via: chain
+                  bootstrap: near
+                  tls: {{pin: {pin}}}
+                near: udp://127.0.0.1:{near.port}
+              use: far
+              addresses: ipv4
+            outbounds:
+              first: {{type: socks, server: 'proxy.loop:{first.place("a").port}'}}
+              chain: {{type: http, server: '127.0.0.1:{second.place("b").port}', via: first}}
+            """
+        async with app(text) as it:
+            assert tuple(await it.names.resolve("www.loop")) == (b"\x7f\0\0\1",)
+            assert {asked.name for asked in far.asked} == {"www.loop"}
+            assert {asked.name for asked in near.asked} == {"proxy.loop"}
+            # a flow by the same chain needs the same name, whatever the rules say
+            assert tuple(await it.names.resolve("proxy.loop")) == (b"\x7f\0\0\1",)
+            assert far.count("proxy.loop") == 0
+
+
+async def test_packets_by_way_of_a_proxy(road: RunRoad) -> None:
+    async with (
+        serving(zone) as names,
+        road("inbounds: {a: {type: socks, listen: '127.0.0.1:0', allow_local: true}}") as proxy,
+    ):
+        text = f"""
+            dns:
+              servers: {{far: {{address: 'udp://127.0.0.1:{names.port}', via: proxy}}}}
+              use: far
+              addresses: ipv4
+            outbounds: {{proxy: {{type: socks, server: '{proxy.place("a")}'}}}}
+            """
+        async with app(text) as it:
+            found = await asyncio.gather(*(it.names.resolve(f"n{at}.loop") for at in range(30)))
+            assert {tuple(one) for one in found} == {(b"\x7f\0\0\1",)}
+            assert {asked.way for asked in names.asked} == {"udp"}
+            (server,) = it.names.servers
+            server.close()  # a session that is gone is opened anew
+            assert tuple(await it.names.resolve("more.loop")) == (b"\x7f\0\0\1",)
+
+
+async def test_what_stays_the_same_in_a_reload_keeps_its_answers() -> None:
+    async with serving(zone) as one, serving(zone) as two:
+
+        def text(use: str, more: str = "") -> str:
+            return (
+                HOME
+                + textwrap.dedent(f"""
+                dns:
+                  servers: {{one: 'tcp://127.0.0.1:{one.port}', two: 'tcp://127.0.0.1:{two.port}'}}
+                  use: {use}
+                  addresses: ipv4
+                """)
+                + more
+            )
+
+        async with App(load_text(text("one"))) as it:
+            await it.names.resolve("www.loop")
+            told = await it.reload(load_text(text("one", "rules: [{otherwise: direct}]\n")))
+            assert told == ("+ rule otherwise: direct",)
+            await it.names.resolve("www.loop")
+            await it.names.resolve("other.loop")
+            assert (one.count("www.loop"), one.connections) == (1, 1)
+            assert await it.reload(load_text(text("two", "rules: [{otherwise: direct}]\n"))) == (
+                "~ dns.use",
+            )
+            await it.names.resolve("www.loop")
+            assert two.count("www.loop") == 1
+            assert await it.reload(load_text(HOME)) == ("- dns", "- rule otherwise: direct")
+            assert set(await it.names.resolve("localhost")) <= {b"\x7f\0\0\1", bytes(15) + b"\1"}
+            assert it.names.servers == ()
+
+
+async def test_a_name_that_leads_inside_is_closed_to_those_from_beyond(
+    road: RunRoad, echo: Target
+) -> None:
+    def mapped(asked: Asked) -> Sequence[bytes]:
+        return [asked.reply("::ffff:127.0.0.1")]
+
+    async with serving(mapped) as names:
+        text = (
+            "inbounds: {home: {type: socks, listen: '127.0.0.1:0', allow_local: false}}\n"
+            + dns_of(f"udp://127.0.0.1:{names.port}").replace("ipv4", "ipv6")
+        )
+        async with road(text) as going:
+            link = await linked(going.place("home"))
+            assert await socks5(link, Target.of("www.loop", echo.port)) == 2  # not allowed
+            await left(link)
+            await going.settled(1)
+            assert "leads to an address of this host" in going.ended()[0]
+
+
+async def test_nothing_is_imported_for_who_has_no_servers() -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from byway.app import App\nfrom byway.config import load_text\n"
+        "async def main():\n"
+        f"    async with App(load_text({HOME!r})): pass\n"
+        "asyncio.run(main())\n"
+        "print([m for m in sys.modules if m.split('.')[0] in ('dns', 'h2')])\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await process.communicate()
+    assert said.decode().splitlines()[-1] == "[]"
