@@ -14,6 +14,8 @@ everything=(
     openssh-server vsftpd dnsmasq-base unbound
     # proxies to stand upstream of us
     microsocks dante-server tinyproxy v2ray
+    # the settings of desktops
+    dbus-daemon libglib2.0-bin gsettings-desktop-schemas dconf-gsettings-backend libkf5config-bin
     # encrypted proxies, both ends
     shadowsocks-libev simple-obfs trojan
 )

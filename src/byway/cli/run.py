@@ -8,6 +8,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
 
 from byway.api.control import Control
 from byway.app import App, Reread
@@ -18,18 +19,21 @@ from byway.system.limits import raise_open_files
 from byway.system.state import state_folder
 
 
-def run(config: Config, reread: Reread) -> int:
-    """Serve until SIGINT or SIGTERM, then drain; a second one ends it at once. SIGHUP reloads."""
+def run(config: Config, reread: Reread, system_proxy: bool = False) -> int:
+    """Serve until SIGINT or SIGTERM, then drain; a second one ends it at once. SIGHUP reloads.
+
+    With `system_proxy` the desktop's own settings lead here meanwhile.
+    """
     raise_open_files()
     try:
-        asyncio.run(_serve(config, reread))
+        asyncio.run(_serve(config, reread, system_proxy))
     except OSError as error:
         print(f"byway: {escaped(error.strerror or str(error))}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(config: Config, reread: Reread) -> None:
+async def _serve(config: Config, reread: Reread, system_proxy: bool) -> None:
     asked = asyncio.Event()
     reloads: asyncio.Queue[None] = asyncio.Queue(1)
     app = App(config, memory=state_folder(config.file, os.environ, os.getuid()))
@@ -52,9 +56,35 @@ async def _serve(config: Config, reread: Reread) -> None:
         reloading = tasks.create_task(_reload_when_told(app, reread, reloads))
         _calm_collector()
         _announce(app)
-        await asked.wait()
+        async with _desktop_led_here(app, system_proxy):
+            await asked.wait()
         reloading.cancel()
         await app.drain()
+
+
+@contextlib.asynccontextmanager
+async def _desktop_led_here(app: App, wanted: bool) -> AsyncIterator[None]:
+    """Have the desktop's programs come here meanwhile; first put back what a crash left set."""
+    folder = state_folder("system-proxy", os.environ, os.getuid())
+    if not wanted and (folder is None or not (folder / "settings.json").exists()):
+        yield
+        return
+    from byway.cli.system_proxy import SystemProxy, put_back_what_was_left
+
+    await asyncio.to_thread(put_back_what_was_left, app.log)
+    if not wanted:
+        yield
+        return
+    inbounds = [
+        {"name": name, "type": app.config.inbounds[name].type, "addresses": list(addresses)}
+        for name, addresses in app.addresses.items()
+    ]
+    proxy = SystemProxy(app.log, inbounds)
+    try:
+        await asyncio.to_thread(proxy.set)
+        yield
+    finally:
+        await asyncio.to_thread(proxy.put_back)
 
 
 async def _reload_when_told(app: App, reread: Reread, told: asyncio.Queue[None]) -> None:

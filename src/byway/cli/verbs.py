@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from byway.cli import imports, live, sets
+from byway.cli import imports, live, sets, system_proxy
 from byway.cli.version import version
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ def parser() -> argparse.ArgumentParser:
     _config_option(run)
     run.add_argument(
         "links", nargs="*", metavar="LINK", help="ways out in place of a config, in travel order"
+    )
+    run.add_argument(
+        "--system-proxy", action="store_true", help="lead the desktop's programs here meanwhile"
     )
     run.set_defaults(verb=_run)
 
@@ -61,6 +64,7 @@ def parser() -> argparse.ArgumentParser:
     live.add_verbs(verbs)
     sets.add_verb(verbs)
     imports.add_verb(verbs)
+    system_proxy.add_verb(verbs)
     rules = live.asking(verbs, "rules", "show the rules and their hits; switch one off or on")
     rules.add_argument("what", nargs="?", choices=["off", "on"], help="switch a rule")
     rules.add_argument("which", nargs="?", metavar="RULE", help="its number, or :LINE")
@@ -125,7 +129,7 @@ def _run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    return run(config, lambda: _loaded(options.config, options.links))
+    return run(config, lambda: _loaded(options.config, options.links), options.system_proxy)
 
 
 def _why(options: argparse.Namespace) -> int:
