@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from measure import rules
 from measure.figures import Series, ratio
 from measure.programs import FLOOR
 from measure.sections import Section
@@ -27,6 +28,8 @@ class Aim:
     says: str
     variants: tuple[str, ...] = ()
     """Only for these; empty: all."""
+    beside: str = ""
+    """The variant to compare with; empty: the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,11 @@ AIMS: dict[str, tuple[Aim, ...]] = {
         Aim(("cps",), "per_s", "shadowsocks-libev", 1.0, True, "per s (what we aim at)"),
         Aim(_UDP, "per_s", "sing-box", 1.5, True, "round trips/s"),
     ),
+    "rules": (
+        Aim(("cps",), "per_s", SUBJECT, 0.9, True, "per s", (rules.COMPILED,), rules.ONE),
+        Aim(("cps",), "per_s", "sing-box", 1.0, True, "per s", (rules.COMPILED,)),
+        Aim(rules.BULK, "mb_per_s", SUBJECT, 0.98, True, "MB/s", (rules.LIMITED,), rules.ONE),
+    ),
     "trojan": (
         Aim(_BULK, "mb_per_s", "sing-box", 1.3, True, "MB/s"),
         Aim(("cps",), "per_s", "sing-box", 1.5, True, "per s"),
@@ -92,6 +100,7 @@ BOUNDS: dict[str, Bounds] = {
     "proxies": Bounds(kb_per_flow=8.0, start_ms=500.0, idle_mb=60.0),
     "shadowsocks": Bounds(share=0.5),
     "trojan": Bounds(share=0.5),
+    "rules": Bounds(),
 }
 
 
@@ -113,7 +122,7 @@ def _relative(aim: Aim, series: list[Series]) -> Iterator[Finding]:
         if aim.variants and ours.entry not in aim.variants:
             continue
         value = ours.median(aim.figure)
-        theirs = reference(ours, aim.against, series)
+        theirs = _other(ours, aim, series)
         if theirs is None or value is None:
             continue
         other, share = theirs.median(aim.figure), ours.against(theirs, aim.figure)
@@ -123,12 +132,19 @@ def _relative(aim: Aim, series: list[Series]) -> Iterator[Finding]:
         sign = "≥" if aim.at_least else "≤"
         yield Finding(
             what=f"{ours.test}, {ours.entry}: {aim.says}",
-            aim=f"{sign} {aim.bound:g} of {aim.against}",
+            aim=f"{sign} {aim.bound:g} of {aim.against} {aim.beside}".rstrip(),
             ours=value,
             theirs=other,
             ratio=share,
             passed=passed,
         )
+
+
+def _other(row: Series, aim: Aim, series: list[Series]) -> Series | None:
+    if not aim.beside:
+        return reference(row, aim.against, series)
+    alike = (s for s in series if (s.program, s.entry) == (aim.against, aim.beside))
+    return next((s for s in alike if s.test == row.test), None)
 
 
 def reference(row: Series, program: str, series: list[Series]) -> Series | None:

@@ -36,6 +36,8 @@ def render(results: Results, section: Section) -> str:
             lines += [f"## {test.title}", "", *_test(test, rows, results, section), ""]
     if any(_measured(footprint) for footprint in results.footprints):
         lines += ["## Memory and start", "", *_memory(results.footprints), ""]
+    if results.sets:
+        lines += ["## The set by itself", "", *_sets(results), ""]
     if notes := list(_notes(results)):
         lines += ["## Notes", "", *(f"- {note}" for note in notes), ""]
     return "\n".join(lines)
@@ -145,6 +147,19 @@ def _memory(footprints: Sequence[Footprint]) -> list[str]:
             )
         )
     return table(head, rows)
+
+
+def _sets(results: Results) -> list[str]:
+    head = ("program", "from text s", "compiled ms", "file MB", "memory MB", "hit ns", "miss ns")
+    figures = ("text_s", "compiled_ms", "file_mb", "memory_mb", "hit_ns", "miss_ns")
+    rows = [[one["program"], *(number(one[figure]) for figure in figures)] for one in results.sets]
+    return [
+        *table(head, rows),
+        "",
+        "Byway's is the set alone in a process that is there already, asked from Python. sing-box's"
+        " figures are of whole processes: `rule-set compile` of the JSON, and `rule-set match` of"
+        " the compiled file with its greatest size; a look-up cannot be told apart from that.",
+    ]
 
 
 def _notes(results: Results) -> Iterable[str]:

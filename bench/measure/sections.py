@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from measure import shadowsocks, trojan
+from measure import rules, shadowsocks, trojan
 from measure.programs import CEILING, FLOOR, OPTIONAL, PROGRAMS, Program
+from measure.site import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Section:
     """The program whose figures the ratios are taken to, by the same entry."""
     note: str = ""
     """What a reader of the report must know of it."""
+    weigh_sets: Callable[[Site, Sequence[tuple[Program, str]]], list[dict[str, Any]]] | None = None
+    """Weighs what these programs look flows up in, by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,22 @@ TROJAN = Section(
     note=f"{_PAIR_NOTE} {trojan.NOTE}",
 )
 
-SECTIONS: dict[str, Section] = {section.name: section for section in (PROXIES, SHADOWSOCKS, TROJAN)}
+RULES = Section(
+    name="rules",
+    title="A thousand rules, a million names, and limits",
+    programs=rules.PROGRAMS,
+    tests=(
+        _cps(2.5),
+        *(_bulk(way, conns, 2.0) for way, conns in (("down", 1), ("down", 8), ("up", 8))),
+    ),
+    reference="sing-box",
+    note=rules.NOTE,
+    weigh_sets=rules.weigh_sets,
+)
+
+SECTIONS: dict[str, Section] = {
+    section.name: section for section in (PROXIES, SHADOWSOCKS, TROJAN, RULES)
+}
 
 
 def chosen_programs(section: Section, only: Sequence[str]) -> list[Program]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from measure import accounting
 from measure.figures import Series, Usage, with_costs
@@ -80,6 +81,7 @@ class Results:
     missing: dict[str, str] = field(default_factory=dict)
     series: list[Series] = field(default_factory=list)
     footprints: list[Footprint] = field(default_factory=list)
+    sets: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -129,6 +131,8 @@ class Session:
             if "idle" in memory:
                 for program, executable in weighed:
                     self._hold_idle(program, executable, footprints[program.key])
+            if memory and self.section.weigh_sets is not None:
+                self.results.sets = self.section.weigh_sets(self.site, self._found)
             if tests:
                 self._take_turns(tests, straight, footprints)
         finally:

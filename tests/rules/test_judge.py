@@ -26,12 +26,17 @@ from byway.rules import (
 from byway.rules.matchers import (
     ALWAYS,
     Address,
+    All,
     Domain,
     DomainSuffix,
     Matcher,
+    Not,
+    OnNetwork,
     Port,
     PrefixSet,
+    Version,
 )
+from byway.rules.names import Keyword
 
 
 def flow(target: str = "www.example.com:443", source: str = "127.0.0.1:5", **more: object) -> Flow:
@@ -155,6 +160,7 @@ def test_a_decision_costs_microseconds() -> None:
     assert each < 50e-6  # measured: 1
 
 
+HERE = PrefixSet((Prefix.parse("10.0.0.0/8"),))
 names = st.lists(st.sampled_from(["a", "b", "com"]), min_size=1, max_size=4).map(".".join)
 conditions: st.SearchStrategy[Matcher] = st.one_of(
     st.frozensets(names, min_size=1, max_size=3).map(Domain),
@@ -163,6 +169,11 @@ conditions: st.SearchStrategy[Matcher] = st.one_of(
     st.sampled_from(["10.0.0.0/8", "10.0.0.1", "0.0.0.0/0", "::/0", "fd00::/8"]).map(
         lambda text: Address(PrefixSet((Prefix.parse(text), Prefix.parse("10.0.0.2"))))
     ),
+    st.lists(st.sampled_from(["a", "b.", "a.b", "com", "xcom"]), min_size=1, max_size=2).map(
+        lambda words: Keyword(tuple(words))
+    ),
+    st.sampled_from([Address(HERE, resolves=False), OnNetwork((Network.UDP,)), Version(4)]),
+    st.sampled_from([Not(Port(((80, 80),))), All((Port(((81, 81),)), Address(HERE)))]),
     st.just(ALWAYS),
 )
 
@@ -171,6 +182,7 @@ runs: list[Matcher] = [
     Port(((80, 80),)),
     Address(PrefixSet((Prefix.parse("10.0.0.1"),))),
     Domain(frozenset("a")),
+    Keyword(("a",)),
 ]
 
 

@@ -41,6 +41,8 @@ from byway.config.values import (
 )
 from byway.rules import RuleRef
 
+_NOWHERE = RuleRef("", 0, "")
+
 
 class SniffedConditions(Section):
     """What is asked of a flow's first bytes; all of it must hold."""
@@ -138,7 +140,7 @@ class RuleEntry(Conditions):
     enabled: bool = True
     """False: the rule is switched off, as if it were not there."""
 
-    _ref: RuleRef = PrivateAttr(default=RuleRef("", 0, ""))
+    _ref: RuleRef = PrivateAttr(default_factory=lambda: _NOWHERE)  # a default would be copied
 
     @property
     def ref(self) -> RuleRef:

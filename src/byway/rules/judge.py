@@ -8,7 +8,7 @@ from dataclasses import replace
 from byway.flow import Flow
 from byway.rules.explain import Explanation, Outcome, Tried, checks_of
 from byway.rules.matchers import ALWAYS
-from byway.rules.tables import Rule, steps
+from byway.rules.tables import Rule, Table
 from byway.rules.verdicts import NO_FACTS, Fact, Facts, Lacks, RuleRef, Verdict, Via
 
 DEFAULT = Via("direct", RuleRef("", 0, "no rules: everything direct"))
@@ -17,7 +17,7 @@ DEFAULT = Via("direct", RuleRef("", 0, "no rules: everything direct"))
 class Judge:
     """Decides flows by rules; `otherwise` decides those that no rule matches."""
 
-    __slots__ = ("_default", "_otherwise", "_steps", "rules")
+    __slots__ = ("_default", "_otherwise", "_table", "rules")
 
     def __init__(self, rules: Sequence[Rule] = (), otherwise: Verdict = DEFAULT) -> None:
         self.rules = tuple(rules)
@@ -27,7 +27,7 @@ class Judge:
             if rule.condition == ALWAYS:
                 reached, self._otherwise = reached[:at], rule.verdict
                 break
-        self._steps = tuple(steps(reached))
+        self._table = Table(reached)
 
     def decide(self, flow: Flow, facts: Facts = NO_FACTS) -> Verdict | Lacks:
         """The verdict of the first rule that matches.
@@ -36,14 +36,10 @@ class Judge:
         into `facts` and ask again (an unresolvable name has `addresses=()`, not None). Pure: the
         same flow and facts give the same answer.
         """
-        for step, verdict in self._steps:
-            answer = step(flow, facts)
-            if answer is False:
-                continue
-            if answer is True:
-                return verdict
-            return Lacks(answer) if isinstance(answer, Fact) else answer
-        return self._otherwise
+        found = self._table.decide(flow, facts)
+        if found is None:
+            return self._otherwise
+        return Lacks(found) if isinstance(found, Fact) else found
 
     def explain(self, flow: Flow, facts: Facts = NO_FACTS) -> Explanation:
         """What `decide` says of the same flow and facts, and how it came to that."""

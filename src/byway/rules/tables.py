@@ -1,21 +1,25 @@
-"""Runs of rules that ask for one thing alone, as one look-up: a long list costs what one rule does.
+"""All rules of a judge as one look-up: the cost of a flow hardly grows with their number.
 
-The earliest rule of a run that matches still decides.
+Rules that ask for one plain thing (a name, a part of one, an address, a port) stand in tables that
+tell the first of them that takes a flow. What else there is (sets, combinations, facts) is asked
+in its turn, and only while its turn comes before that.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from byway.flow import Flow
-from byway.rules.matchers import Address, Answer, Domain, DomainSuffix, Matcher, Port
+from byway.rules.matchers import Address, Domain, DomainSuffix, Matcher, Port
+from byway.rules.names import Keyword
+from byway.rules.prefix import Prefix
 from byway.rules.verdicts import Fact, Facts, Verdict
 
-FEWEST = 2  # shorter runs are as fast rule by rule
-FEWEST_PORTS = 8  # a table of ports has 65,536 places
+FEWEST = 4  # fewer rules of a kind are asked one by one as fast
+GRAM = 3  # letters of a word by which it is found
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,106 +31,162 @@ class Rule:
     enabled: bool = True
 
 
-Step = Callable[[Flow, Facts], "Answer | Verdict"]
+class Table:
+    """Rules in order: `decide` gives the verdict of the first that matches."""
 
+    __slots__ = ("_asks", "_literal", "_names", "_none", "_others", "_ports", "_resolved", "_rules")
 
-def steps(rules: Sequence[Rule]) -> Iterator[tuple[Step, Verdict]]:
-    """One step per rule, or per run of rules; a step that says True means the verdict beside it."""
-    for table, group in groupby(rules, _table_for):
-        run = list(group)
-        fewest = FEWEST_PORTS if table is _PortTable else FEWEST
-        if table is not None and len(run) >= fewest:
-            yield table(run).decide, run[0].verdict
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = tuple(rules)
+        self._none = none = len(self._rules)
+        kinds: dict[type[object], list[int]] = {}
+        for at, rule in enumerate(self._rules):
+            kinds.setdefault(_kind(rule.condition), []).append(at)
+        others = kinds.pop(object, [])
+        for kind in [kind for kind, found in kinds.items() if len(found) < FEWEST]:
+            others += kinds.pop(kind)
+        self._others = [(at, self._rules[at].condition.match) for at in sorted(others)]
+        self._names = _Names(self._of(kinds.get(Domain, ())), none)
+        self._ports = _Ports(self._of(kinds.get(Port, ())), none)
+        addresses = kinds.get(Address, ())
+        resolving = [at for at in addresses if self._resolves(at)]
+        self._literal = _Prefixes(self._of(addresses), none)
+        self._resolved = _Prefixes(self._of(resolving), none)
+        self._asks = resolving[0] if resolving else none
+
+    def decide(self, flow: Flow, facts: Facts) -> Verdict | Fact | None:
+        """The verdict, or the fact that a rule asks for which is reached; None: no rule matches."""
+        target = flow.target
+        first = self._ports.first(target.port)
+        if target.packed is not None:
+            first = min(first, self._literal.first(target.packed))
+            asks = self._none
         else:
-            yield from ((rule.condition.match, rule.verdict) for rule in run)
+            first = min(first, self._names.first(target.host))
+            asks = self._asks
+        for at, match in self._others:
+            if at > asks:
+                # Rules before this one want to know the addresses of the name.
+                if asks >= first:
+                    break
+                if facts.addresses is None:
+                    return Fact.ADDRESS
+                first, asks = self._by_address(facts.addresses, first), self._none
+            if at >= first:
+                break
+            answer = match(flow, facts)
+            if answer is False:
+                continue
+            return self._rules[at].verdict if answer is True else answer
+        if asks < first:
+            if facts.addresses is None:
+                return Fact.ADDRESS
+            first = self._by_address(facts.addresses, first)
+        return None if first == self._none else self._rules[first].verdict
+
+    def _by_address(self, addresses: Iterable[bytes], first: int) -> int:
+        return min((first, *map(self._resolved.first, addresses)))
+
+    def _of(self, places: Iterable[int]) -> list[tuple[int, Matcher]]:
+        return [(at, self._rules[at].condition) for at in places]
+
+    def _resolves(self, at: int) -> bool:
+        condition = self._rules[at].condition
+        return isinstance(condition, Address) and condition.resolves
 
 
-class _NameTable:
-    """Rules about the target's name: one look-up per label."""
+class _Names:
+    """Rules about the target's name: a look-up for each label, and for each place in the name."""
 
-    def __init__(self, run: Sequence[Rule]) -> None:
+    __slots__ = ("_exact", "_none", "_suffix", "_words")
+
+    def __init__(self, rules: Sequence[tuple[int, Matcher]], none: int) -> None:
+        self._none = none
         self._exact: dict[str, int] = {}
         self._suffix: dict[str, int] = {}
-        self._verdicts = [rule.verdict for rule in run]
-        for at, rule in enumerate(run):
-            table = self._exact if isinstance(rule.condition, Domain) else self._suffix
-            if isinstance(rule.condition, Domain | DomainSuffix):
-                for name in rule.condition.names:
+        # by how many letters (at most GRAM), then by a word's first so many: the words
+        self._words: dict[int, dict[str, list[tuple[int, str]]]] = {}
+        for at, condition in rules:
+            if isinstance(condition, Keyword):
+                for word in condition.words:
+                    size = min(GRAM, len(word))
+                    self._words.setdefault(size, {}).setdefault(word[:size], []).append((at, word))
+            elif isinstance(condition, Domain | DomainSuffix):
+                table = self._exact if isinstance(condition, Domain) else self._suffix
+                for name in condition.names:
                     table.setdefault(name, at)
 
-    def decide(self, flow: Flow, facts: Facts) -> Answer | Verdict:
-        target = flow.target
-        if target.packed is not None:
-            return False
-        name, suffix = target.host, self._suffix
-        none = len(self._verdicts)
+    def first(self, host: str) -> int:
+        """The first rule that takes this name."""
+        none, suffix, name = self._none, self._suffix, host
         first = self._exact.get(name, none)
-        while name:
-            first = min(first, suffix.get(name, none))
+        while suffix and name:
+            if (found := suffix.get(name, none)) < first:
+                first = found
             name = name.partition(".")[2]
-        return False if first == none else self._verdicts[first]
+        for size, words in self._words.items():
+            for place in range(len(host) - size + 1):
+                for at, word in words.get(host[place : place + size], ()):
+                    if at < first and host.startswith(word, place):
+                        first = at
+        return first
 
 
-class _AddressTable:
-    """Rules about the target's address: one look-up per length of a prefix that is in use."""
+class _Prefixes:
+    """Rules about an address: one look-up for each length of a prefix that is in use."""
 
-    def __init__(self, run: Sequence[Rule]) -> None:
-        self._verdicts = [rule.verdict for rule in run]
+    __slots__ = ("_by_size", "_none")
+
+    def __init__(self, rules: Sequence[tuple[int, Matcher]], none: int) -> None:
+        self._none = none
         heads: dict[tuple[int, int], dict[int, int]] = {}
-        for at, rule in enumerate(run):
-            if isinstance(rule.condition, Address):
-                for prefix in rule.condition.prefixes.prefixes:
-                    table = heads.setdefault((prefix.size, prefix.bits), {})
-                    table.setdefault(prefix.head, at)
+        for at, condition in rules:
+            prefixes: Iterable[Prefix] = ()
+            if isinstance(condition, Address):
+                prefixes = condition.prefixes.prefixes
+            for prefix in prefixes:
+                table = heads.setdefault((prefix.size, prefix.bits), {})
+                table.setdefault(prefix.head, at)
         self._by_size = {
             size: [(size * 8 - bits, table) for (of, bits), table in heads.items() if of == size]
             for size in (4, 16)
         }
 
-    def decide(self, flow: Flow, facts: Facts) -> Answer | Verdict:
-        packed = flow.target.packed
-        if packed is not None:
-            first = self._first(packed)
-        elif facts.addresses is None:
-            return Fact.ADDRESS
-        else:
-            none = len(self._verdicts)
-            first = min(map(self._first, facts.addresses), default=none)
-        return False if first == len(self._verdicts) else self._verdicts[first]
-
-    def _first(self, packed: bytes) -> int:
-        number, first = int.from_bytes(packed), len(self._verdicts)
+    def first(self, packed: bytes) -> int:
+        """The first rule that takes this address."""
+        number, first = int.from_bytes(packed), self._none
         for shift, table in self._by_size[len(packed)]:
-            first = min(first, table.get(number >> shift, first))
+            if (found := table.get(number >> shift, first)) < first:
+                first = found
         return first
 
 
-class _PortTable:
-    """Rules about the target's port: one look-up."""
+class _Ports:
+    """Rules about the target's port: where the first rule changes, and to which."""
 
-    def __init__(self, run: Sequence[Rule]) -> None:
-        self._verdicts = [rule.verdict for rule in run]
-        self._first = array("l", [len(run)]) * 65536
-        for at in range(len(run) - 1, -1, -1):
-            condition = run[at].condition
+    __slots__ = ("_firsts", "_starts")
+
+    def __init__(self, rules: Sequence[tuple[int, Matcher]], none: int) -> None:
+        painted = array("l", [none]) * (65536 if rules else 1)
+        for at, condition in reversed(rules):
             for first, last in condition.ranges if isinstance(condition, Port) else ():
-                self._first[first : last + 1] = array("l", [at]) * (last - first + 1)
+                painted[first : last + 1] = array("l", [at]) * (last - first + 1)
+        starts = [at for at in range(len(painted)) if at == 0 or painted[at] != painted[at - 1]]
+        self._starts = array("l", starts)
+        self._firsts = array("l", [painted[at] for at in starts])
 
-    def decide(self, flow: Flow, facts: Facts) -> Answer | Verdict:
-        first = self._first[flow.target.port]
-        return False if first == len(self._verdicts) else self._verdicts[first]
+    def first(self, port: int) -> int:
+        """The first rule that takes this port."""
+        return self._firsts[bisect_right(self._starts, port) - 1]
 
 
-_Table = type[_NameTable] | type[_AddressTable] | type[_PortTable]
-
-
-def _table_for(rule: Rule) -> _Table | None:
-    """The table that a run of such rules can become."""
-    match rule.condition:
-        case Domain() | DomainSuffix():
-            return _NameTable
-        case Address(resolves=True):
-            return _AddressTable
+def _kind(condition: Matcher) -> type[object]:
+    """Which table a condition can stand in; `object`: in none."""
+    match condition:
+        case Domain() | DomainSuffix() | Keyword():
+            return Domain
+        case Address():
+            return Address
         case Port():
-            return _PortTable
-    return None
+            return Port
+    return object
