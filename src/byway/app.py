@@ -28,6 +28,7 @@ from byway.config import (
     open_sets,
     pac_file,
 )
+from byway.config.limited import alike, terms_of
 from byway.engine import Engine, ListenOptions, PacketOptions, TlsClient, TlsClientOptions
 from byway.errors import ConfigError, Problem
 from byway.facts import Finder
@@ -36,6 +37,7 @@ from byway.inbounds.entry import Means
 from byway.inbounds.listener import StreamInbound
 from byway.interfaces import Inbound, Outbound, Resolver, Stream
 from byway.ledger import Ledger
+from byway.limits import Limits
 from byway.log import Log
 from byway.naming import Naming
 from byway.outbounds.roster import Roster
@@ -78,6 +80,8 @@ class App:
         self.outbounds: Mapping[str, Outbound] = {}
         self._resolver = resolver
         self._choices = StateFile(memory and memory / "choices.json")
+        self.limits = Limits(StateFile(memory and memory / "quotas.json"))
+        self._quotas: asyncio.Task[None] | None = None
         self._remembering = asyncio.Lock()
         self.reloads = 0
         self.reload_error = ""  # why the last one was refused
@@ -108,7 +112,8 @@ class App:
         self.log = Log(self._writer.write, config.log.level, config.log.format, config.log.flows)
         self.engine = Engine()
         self.names = await Naming(self.engine, self.log.fault, self._resolver).__aenter__()
-        self.ledger = Ledger(_most_flows(config), limits.flows_per_source)
+        self.limits.follow(terms_of(config))
+        self.ledger = Ledger(_most_flows(config), limits.flows_per_source, limits=self.limits)
         before = Roster(choices=self._chosen_before())
         ways = Ways(config, self.engine, self.names, self.log, former=before)
         sets = open_sets(config)
@@ -139,6 +144,7 @@ class App:
         self.switches = Switches(self.router.judge, self._judge_by, self._tasks, self.log)
         self._keeping = [self._tasks.create_task(plugin.serve()) for plugin in ways.dialling]
         self._tell_odd((*config.warnings, *sets.problems))
+        self._keep_quotas()
         self._follow(config, sets)
         self._probe()
         for inbound in self._inbounds.values():
@@ -216,6 +222,14 @@ class App:
         task.add_done_callback(self._serving.discard)
         self.log.info("listening", inbound=inbound.name, addresses=",".join(inbound.addresses))
 
+    def _keep_quotas(self) -> None:
+        """Renew and remember quotas from now on, if there are any."""
+        if self._quotas is None and self.limits.has_quotas:
+            self._quotas = self._tasks.create_task(self.limits.keep())
+            self._keeping.append(self._quotas)
+        if self.limits.problem:
+            self.log.warning("used quotas may be forgotten", why=self.limits.problem)
+
     def _tell_odd(self, problems: Sequence[Problem]) -> None:
         self.problems = problems
         for odd in problems:
@@ -241,6 +255,7 @@ class App:
             )
         finally:
             self.log.info("stopped", flows=self.ledger.carried)
+            self.limits.save()
             await self._closed()
 
     async def drain(self) -> None:
@@ -321,6 +336,8 @@ class App:
             self._writer.close()
             self._writer = writer
         self.reloads += 1
+        await asyncio.to_thread(self.limits.follow, terms_of(config))
+        self._keep_quotas()
         self._tell_odd((*config.warnings, *sets.problems))
         self._follow(config, sets)
         self._probe()
@@ -337,7 +354,7 @@ class App:
         same = {
             name
             for name in running
-            if old.limits == config.limits and old.inbounds[name] == config.inbounds.get(name)
+            if old.limits == config.limits and alike(old.inbounds[name], config.inbounds.get(name))
         }
         new = self._built(ways, config, [name for name in config.inbounds if name not in same])
         turned = {name for name, inbound in new.items() if _can_become(running.get(name), inbound)}

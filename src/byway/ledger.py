@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from byway.errors import Reason, Refused
 from byway.flow import Flow, Target
-from byway.interfaces import Relay
+from byway.interfaces import Bucket, Relay
+from byway.limits import QUOTA, Limit, Limits
 from byway.rules import NO_FACTS, Judge, Verdict
+from byway.system.state import StateFile
 from byway.trail import Step, Witness
 
 
@@ -22,14 +24,14 @@ class Passage:
     """One flow's way through Byway: who decided, by which chain, how much, how it ended.
 
     `chain` is empty until it was dialled, `reason` until it ended. `steps` are those of the groups
-    that it left by, with the members that failed. `judge` and `facts` are what
-    the verdict was made of, so that it can be explained later. Times are `time.monotonic`.
+    that it left by, with the members that failed. `judge` and `facts` are what the verdict was
+    made of, so that it can be explained later; `limits` are those it is under, once it was
+    dialled. Times are `time.monotonic`.
     """
 
     __slots__ = (
-        "_down", "_up", "chain", "facts", "failed", "flow", "judge", "reason", "relay", "started",
-        "steps", "stopped", "task", "verdict",
-        "witnesses",
+        "_down", "_up", "chain", "facts", "failed", "flow", "judge", "limits", "reason", "relay",
+        "started", "steps", "stopped", "task", "verdict", "witnesses",
     )  # fmt: skip
 
     def __init__(self, flow: Flow) -> None:
@@ -42,6 +44,7 @@ class Passage:
         self.chain: tuple[str, ...] = ()
         self.steps: tuple[Step, ...] = ()
         self.witnesses: tuple[Witness, ...] = ()
+        self.limits: tuple[Limit, ...] = ()
         self.relay: Relay | None = None
         self.task: asyncio.Task[object] | None = None
         self.reason = ""
@@ -57,6 +60,11 @@ class Passage:
     def down(self) -> int:
         """Bytes from far to near, up to now."""
         return self._down if self.relay is None else self.relay.down
+
+    @property
+    def buckets(self) -> Sequence[Bucket]:
+        """What its relay draws from."""
+        return [limit.bucket for limit in self.limits] if self.limits else ()
 
     @property
     def duration(self) -> float:
@@ -84,9 +92,16 @@ class Passage:
 
 
 class Ledger:
-    """Holds every live passage and a bounded number of past ones."""
+    """Holds every live passage and a bounded number of past ones, and holds them to limits."""
 
-    def __init__(self, total: int = 65536, per_source: int = 4096, past: int = 1024) -> None:
+    def __init__(
+        self,
+        total: int = 65536,
+        per_source: int = 4096,
+        past: int = 1024,
+        limits: Limits | None = None,
+    ) -> None:
+        self.limits = limits or Limits(StateFile(None))
         self.total = total
         self.per_source = per_source
         self.past: deque[Passage] = deque(maxlen=past)
@@ -115,9 +130,25 @@ class Ledger:
         passage.task = asyncio.current_task()
         self._live[passage.flow.id] = passage
 
+    def lead(self, passage: Passage, chain: tuple[str, ...]) -> None:
+        """Note the way that a flow is about to take. Raises Refused (LIMIT) where a limit is full;
+        then it may take another."""
+        passage.chain = chain
+        left, passage.limits = passage.limits, ()
+        for limit in left:
+            limit.leave()
+        assert passage.verdict is not None
+        limits = self.limits.of(passage.flow, passage.verdict.rule, chain)
+        self.limits.enter(limits)
+        passage.limits = limits
+
     def leave(self, passage: Passage) -> None:
         """Note a flow's end, also of one that was not admitted."""
         passage.stop()
+        for limit in passage.limits:
+            limit.leave()
+            if limit.bucket.spent:
+                self._used_up(limit, passage)
         self.past.append(passage)
         self.failed += passage.failed
         self.up += passage.up
@@ -130,6 +161,16 @@ class Ledger:
                 del self._sources[key]
             else:
                 self._sources[key] = count - 1
+
+    def _used_up(self, limit: Limit, passage: Passage) -> None:
+        """A quota is over: so are the flows that are under it."""
+        if passage.reason == QUOTA:
+            passage.reason = limit.spent_words
+        if not limit.told:
+            limit.told = True
+            for other in self._live.values():
+                if other.relay is not None and limit in other.limits:
+                    other.relay.cut(limit.spent_words)
 
     def find(self, flow_id: int) -> Passage | None:
         """A flow by its id: a live one, or one of the past that is still remembered."""

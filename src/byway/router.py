@@ -51,7 +51,7 @@ class Router:
             if isinstance(verdict, Via):
                 with self._dialling:
                     far = await self._dialled(arrival, outbounds[verdict.outbound], passage)
-                passage.relay = relay = await arrival.relay(far, ())
+                passage.relay = relay = await arrival.relay(far, passage.buckets)
                 del far  # the relay has it
                 passage.reason = (await relay.wait()).reason
             elif isinstance(verdict, Reject):
@@ -83,7 +83,7 @@ class Router:
         self, arrival: Arrival[FarT], outbound: Outbound, passage: Passage
     ) -> Coroutine[None, None, FarT]:
         def dial(way: Outbound) -> Coroutine[None, None, FarT]:
-            passage.chain = way.chain  # of a group, what it chose
+            self._ledger.lead(passage, way.chain)  # of a group, what it chose
             return arrival.dial(way)
 
         flow = arrival.flow

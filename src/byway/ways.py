@@ -29,6 +29,7 @@ from byway.config import (
     TrojanOutbound,
     UnixPath,
 )
+from byway.config.limited import alike
 from byway.engine import (
     DialOptions,
     Engine,
@@ -274,10 +275,10 @@ def same_way(name: str, old: Config, new: Config) -> bool:
     """Whether an outbound, and all that it leaves through, is the same in both configs."""
     if name in new.groups:
         group, same_time = new.groups[name], old.limits.dial == new.limits.dial
-        same = same_time and group == old.groups.get(name)
+        same = same_time and alike(group, old.groups.get(name))
         return same and all(same_way(member, old, new) for member in group.members)
     section = new.outbounds.get(name)
-    if section is None or section != old.outbounds.get(name):
+    if section is None or not alike(section, old.outbounds.get(name)):
         return False
     if (name in _members(old)) != (name in _members(new)):
         return False  # who is a member is watched

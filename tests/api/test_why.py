@@ -66,14 +66,15 @@ def config_of(rules: list[dict[str, object]], log: str, dead: int) -> Config:
         "log": {"file": log},
         "limits": {"drain": "0s"},
         "inbounds": {
-            "door": {"type": "socks", "listen": "127.0.0.1:0"},
+            "door": {"type": "socks", "listen": "127.0.0.1:0", "limit": {"flows": 99}},
             "other": {"type": "socks", "listen": "127.0.0.1:0"},
         },
         "outbounds": {
             "spare": {"type": "http", "server": f"127.0.0.1:{dead}"},
             "chained": {"type": "socks", "server": "127.0.0.1:1", "via": "spare"},
+            "direct": {"type": "direct", "limit": {"down": "1MB/s"}},
         },
-        "rules": [*rules, {"otherwise": "direct"}],
+        "rules": [*rules, {"otherwise": "direct", "limit": {"quota": "1GB"}}],
     }
     return load_text(yaml.safe_dump(whole), "x.yaml")
 
@@ -104,7 +105,10 @@ async def agreed(config: Config, targets: Sequence[Target]) -> None:
             why = await inquire(config, judge, finder, passage.flow)
             past = recall(config, passage, app.router.judge)
             app.ledger.past.clear()
+            assert (why.pop("end"), past.pop("end")) == ("", passage.reason)
             assert why == past
+            assert why["limits"] == [str(limit) for limit in passage.limits]
+            why["end"] = ""
             fits(why, "Why")
             assert why["verdict"] == way_of(passage.verdict)
             assert passage.verdict is not None

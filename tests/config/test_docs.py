@@ -27,7 +27,7 @@ def _files_of_the_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def examples() -> list[tuple[str, str]]:
     found = []
-    for page in ("config.md", "rules.md", "groups.md", "names.md"):
+    for page in ("config.md", "rules.md", "limits.md", "groups.md", "names.md"):
         text = (GUIDE / page).read_text(encoding="utf-8")
         for at, block in enumerate(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)):
             found.append((f"{page}-{at}", block))
@@ -60,7 +60,7 @@ def test_the_guide_tells_every_default(section: type[Log] | type[Limits]) -> Non
 
 
 def test_the_guide_names_every_key() -> None:
-    pages = ("config.md", "rules.md", "groups.md", "names.md")
+    pages = ("config.md", "rules.md", "limits.md", "groups.md", "names.md")
     text = "".join((GUIDE / page).read_text(encoding="utf-8") for page in pages)
 
     for definition in schema()["$defs"].values():  # type: ignore[attr-defined]

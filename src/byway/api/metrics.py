@@ -29,10 +29,31 @@ def _lines(status: View) -> Iterator[str]:
         yield from _metric(f"byway_engine_{name}", "gauge", "Of the engine.", value)
     degraded = cast("list[object]", status["degraded"])
     yield from _metric("byway_degraded", "gauge", "Things not as they should be.", len(degraded))
+    limited = cast("list[View]", status["limited"])
+    for key, name, kind, told in _OF_LIMITS:
+        if limited:
+            yield f"# HELP byway_limit_{name} {told}"
+            yield f"# TYPE byway_limit_{name} {kind}"
+        for limit in limited:
+            if limit[key] is not None:
+                yield f"byway_limit_{name}{_labels(limit=limit['name'])} {limit[key]}"
     yield "# HELP byway_outbound_flows Live flows by outbound."
     yield "# TYPE byway_outbound_flows gauge"
     for outbound in cast("list[View]", status["outbounds"]):
         yield f"byway_outbound_flows{_labels(outbound=outbound['name'])} {outbound['flows']}"
+
+
+_OF_LIMITS = (
+    ("live", "flows", "gauge", "Live flows under a limit."),
+    ("flows", "flows_most", "gauge", "How many it allows."),
+    ("used", "quota_used_bytes", "gauge", "Used of the quota."),
+    ("quota", "quota_bytes", "gauge", "The quota."),
+    ("moved_up", "up_bytes_total", "counter", "Client to target."),
+    ("moved_down", "down_bytes_total", "counter", "Target to client."),
+    ("waits", "waits_total", "counter", "How often a flow waited for its turn."),
+    ("dropped", "dropped_total", "counter", "Packets that came before their turn."),
+    ("refused", "refused_total", "counter", "Flows that were refused."),
+)
 
 
 def _metric(name: str, kind: str, told: str, value: object, **labels: object) -> Iterator[str]:

@@ -275,6 +275,8 @@ _WHY: Schema = _shape(
         ),
         "groups": _list(_ref("Step")),
         "name": {"anyOf": [_ref("Name"), {"type": "null"}]},
+        "limits": _STRINGS,
+        "end": {"type": "string"},
         "file": {"type": "string"},
         "note": {"type": "string"},
     }
@@ -321,6 +323,22 @@ _SWITCH = _shape(
         "state": {"enum": ["on", "switched off", "off in the config"]},
         "left": {"type": ["number", "null"]},
         "hits": {"type": "integer"},
+    }
+)
+
+_LIMIT: Schema = _shape(
+    {
+        "name": {"type": "string"},
+        "place": {"type": "string"},
+        **{key: {"type": ["number", "null"]} for key in ("up", "down", "quota", "per", "flows")},
+        "live": {"type": "integer"},
+        "used": {"type": "integer"},
+        "spent": {"type": "boolean"},
+        "left": {"type": ["number", "null"]},
+        **{
+            key: {"type": "integer"}
+            for key in ("moved_up", "moved_down", "waits", "dropped", "refused")
+        },
     }
 )
 
@@ -379,6 +397,7 @@ _SCHEMAS: Schema = {
             "switched_off": _list(_SWITCH),
             "flows": _NUMBERS,
             "limits": _NUMBERS,
+            "limited": _list(_LIMIT),
             "engine": _NUMBERS,
             "memory": _NUMBERS,
             "degraded": _list(_object(what="string", why="string")),

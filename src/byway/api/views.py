@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from byway.api.groups import group_view
+from byway.api.limits import limit_views
 from byway.api.names import failing, names_view
 from byway.app import App
 from byway.ledger import Passage
@@ -137,6 +138,7 @@ def status_view(app: App, version: str) -> View:
             "head": limits.head,
             "drain": limits.drain,
         },
+        "limited": limit_views(app.limits),
         "engine": app.engine.stats(),
         "memory": memory_view(),
         "degraded": degraded(app),
@@ -166,6 +168,8 @@ def degraded(app: App) -> Sequence[View]:
         why = f"{member} was chosen and is no member any more; {default} is taken"
         found.append({"what": f"group {group}", "why": why})
     found += failing(app)
+    if app.limits.problem:
+        found.append({"what": "limits", "why": f"used quotas: {app.limits.problem}"})
     found += [{"what": "config", "why": str(problem)} for problem in app.problems]
     if app.refresher is not None:
         from byway.api.sets import stale

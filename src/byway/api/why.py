@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from byway.api.groups import choices, step_view, unseen
+from byway.api.limits import offered_to
 from byway.api.told import told_view, words
 from byway.api.views import View, rule_view
 from byway.config import Config
+from byway.config.limited import terms_of
 from byway.dns.told import Told
 from byway.errors import Unreachable
 from byway.facts import Finder
@@ -77,6 +79,8 @@ async def inquire(
         "chain": [_hop_view(hop) for hop in _hops(config, way)],
         "groups": [chosen[name] for name in way if name in chosen],
         "name": _name(flow, _hops(config, way), names, resolved),
+        "limits": offered_to(terms_of(config), flow, answer, way),
+        "end": "",
         "file": config.file,
         "note": "; ".join(filter(None, (unsaid, note))),
     }
@@ -98,6 +102,8 @@ def recall(config: Config, passage: Passage, judge: Judge, names: Naming | None 
         **explained,
         **_decided(verdict),
         "chain": [_hop_view(hop) for hop in _hops(config, passage.chain)],
+        "limits": offered_to(terms_of(config), flow, verdict, passage.chain),
+        "end": passage.reason,
         "groups": [step_view(step, now) for step in passage.steps],
         "name": _name(flow, _hops(config, passage.chain), names, None),
         "file": config.file,

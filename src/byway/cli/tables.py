@@ -108,6 +108,9 @@ def status_lines(answer: View) -> Iterator[str]:
         for group in groups:
             yield from (f"  {line}" for line in group_lines(group))
     yield from _name_lines(cast(View, answer["names"]))
+    if limited := _views(answer["limited"]):
+        yield "limits"
+        yield from (f"  {escaped(limit_line(limit))}" for limit in limited)
     degraded = _views(answer["degraded"])
     yield ""
     yield "all is well" if not degraded else "degraded"
@@ -152,6 +155,20 @@ def _name_lines(names: View) -> Iterator[str]:
         state = "failing" if server["failing"] else delay
         where = f"{server['address']}" + (f" via {server['via']}" if server["via"] else "")
         yield escaped(f"  {server['name']!s:<16} {state:<12} {counts:<24} {where}")
+
+
+def limit_line(limit: View) -> str:
+    """A limit: what it allows, how far it is used, and what came of it."""
+    most = "" if limit["flows"] is None else f"/{limit['flows']}"
+    told = [f"{limit['live']}{most} flows"]
+    ways = [way for way in ("up", "down") if limit[way] is not None]
+    told += [f"{size(cast(float, limit[way]))}/s {way}" for way in ways]
+    if limit["quota"] is not None:
+        used, left = size(cast(int, limit["used"])), cast("float | None", limit["left"])
+        again = "" if left is None else f", whole in {age(left)}"
+        told.append(f"{used} of {size(cast(int, limit['quota']))} used{again}")
+    told += [f"{limit[key]} {key}" for key in ("waits", "dropped", "refused") if limit[key]]
+    return f"{limit['name']!s:<30} {', '.join(told)}"
 
 
 def size(count: float) -> str:

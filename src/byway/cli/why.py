@@ -73,6 +73,10 @@ def lines(answer: View) -> Iterator[str]:
         yield escaped(f"name     {resolved(name)}")
     if answer["guarded"] and hops:
         yield "guarded  it came from beyond this host: this host's own addresses are closed to it"
+    for limit in cast("Sequence[str]", answer["limits"]):
+        yield escaped(f"limit    {limit}")
+    if answer["end"]:
+        yield escaped(f"end      {answer['end']}")
     if answer["note"]:
         yield escaped(f"note     {answer['note']}")
 

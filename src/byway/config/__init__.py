@@ -18,6 +18,7 @@ from byway.config.groups import (
     SelectGroup,
 )
 from byway.config.invite import invitations
+from byway.config.limit import Limit
 from byway.config.links import is_link, read_link, write_link
 from byway.config.load import default, from_links, load, load_text
 from byway.config.model import (
@@ -65,6 +66,7 @@ __all__ = [
     "HttpOutbound",
     "InboundConfig",
     "InlineSet",
+    "Limit",
     "Limits",
     "Log",
     "MixedInbound",

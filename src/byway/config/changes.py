@@ -32,6 +32,11 @@ def _all(old: Config, new: Config) -> Iterator[str]:
     yield from _names(old.dns, new.dns)
     yield from _named("set", old.sets, new.sets)
     yield from _rules(old, new)
+    before = {rule.ref.text: rule.limit for rule in reversed(old.rules)}
+    after = {rule.ref.text: rule.limit for rule in reversed(new.rules)}
+    for text, limit in reversed(after.items()):
+        if before.get(text, limit) != limit:
+            yield f"~ limit of rule {text}"
 
 
 def _names(old: Dns | None, new: Dns | None) -> Iterator[str]:

@@ -31,6 +31,7 @@ from byway.config.groups import (
     Probe,
     SelectGroup,
 )
+from byway.config.limit import Limit
 from byway.config.links import is_link, read_link
 from byway.config.model import (
     RESERVED,
@@ -459,6 +460,8 @@ def _placed(value: object, at: Node) -> Node:
 
 def _model_at(model: type[Section], loc: Sequence[str | int]) -> type[Section]:
     """The model that a path inside another leads to."""
+    if "limit" in loc:
+        return Limit
     if loc and issubclass(model, Conditions):
         return SniffedConditions if loc[-1] == "sniffed" else Conditions
     match loc:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
+from byway.config.limit import Limit
 from byway.config.section import Section
 from byway.config.terms import (
     AddressSize,
@@ -139,6 +140,8 @@ class RuleEntry(Conditions):
     """Where everything else goes; the last rule, alone in it."""
     enabled: bool = True
     """False: the rule is switched off, as if it were not there."""
+    limit: Limit | None = None
+    """What the flows that it decides may use, all together."""
 
     _ref: RuleRef = PrivateAttr(default_factory=lambda: _NOWHERE)  # a default would be copied
 

@@ -103,7 +103,9 @@ def rule_text(rule: Node, limit: int = 3) -> str:
     if not isinstance(rule.content, dict):
         return ""
     return ", ".join(
-        f"{key}: {_written(entry.value, limit)}" for key, entry in rule.content.items()
+        f"{key}: {_written(entry.value, limit)}"
+        for key, entry in rule.content.items()
+        if key != "limit"  # it is no part of what the rule says of flows
     )
 
 
@@ -361,7 +363,7 @@ def _order(rules: Sequence[Node], problems: Problems) -> None:
         if not isinstance(rule.content, dict):
             continue
         path, keys = ("rules", at), set(rule.content)
-        if "otherwise" in keys and len(keys) > 1:
+        if "otherwise" in keys and keys - {"otherwise", "limit"}:
             message = "otherwise stands alone in its rule"
             problems.add((*path, "otherwise"), message, at_key=True)
         elif "otherwise" in keys and at < len(rules) - 1:

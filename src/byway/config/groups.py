@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from byway.config.limit import Limit
 from byway.config.section import Section
 from byway.config.values import JsonSchema, Many, OneOrMany, Reads, Way, duration, text_of
 from byway.config.wrong import Wrong
@@ -56,6 +57,8 @@ class Probe(Section):
 class _Members(Section):
     members: Annotated[tuple[Way, ...], Many]
     """Among which it chooses: outbounds, links, other groups, `direct`; the first is preferred."""
+    limit: Limit | None = None
+    """What flows that leave by it may use, all together."""
 
 
 class SelectGroup(_Members):

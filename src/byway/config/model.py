@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr
 from byway.config.conditions import RuleEntry, SetConfig
 from byway.config.control import ControlSocket, MetricsAddress
 from byway.config.groups import GroupConfig
+from byway.config.limit import Limit
 from byway.config.names import Dns
 from byway.config.section import Section
 from byway.config.tls import ClientTls
@@ -112,6 +113,8 @@ class User(Section):
     """What the client calls itself: 1 to 255 bytes."""
     password: Password
     """1 to 255 bytes."""
+    limit: Limit | None = None
+    """What its flows may use here, all together."""
 
 
 class ServerTls(Section):
@@ -135,6 +138,8 @@ class Placed(Section):
     allow_local: AutoFlag = Field(default="auto", validate_default=True)
     """May flows reach this host's loopback, link-local and metadata addresses?
     auto (None): only if every listener is loopback or unix."""
+    limit: Limit | None = None
+    """What its flows may use, all together."""
 
     @property
     def beyond_loopback(self) -> tuple[Target, ...]:
@@ -248,7 +253,12 @@ InboundConfig = Annotated[
 ]
 
 
-class DirectOutbound(Section):
+class _Leaving(Section):
+    limit: Limit | None = None
+    """What flows that leave by it may use, all together."""
+
+
+class DirectOutbound(_Leaving):
     """Leave from this host itself."""
 
     type: Literal["direct"]
@@ -260,7 +270,7 @@ class DirectOutbound(Section):
     """The firewall mark of its packets (needs CAP_NET_ADMIN)."""
 
 
-class _Proxied(Section):
+class _Proxied(_Leaving):
     server: HostPort
     """The proxy: `host:port`."""
     via: Way | None = None

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import cast
 
-from byway.config import conditions, groups, model, names, tls
+from byway.config import conditions, groups, limit, model, names, tls
 from byway.config.conditions import Conditions
 from byway.config.links import SCHEMES
 from byway.config.model import RESERVED, Config
@@ -24,7 +24,7 @@ Schema = dict[str, object]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NULL: Schema = {"type": "null"}
-_MODULES = (model, conditions, groups, names, tls)
+_MODULES = (model, conditions, groups, limit, names, tls)
 
 
 def schema() -> Schema:
@@ -52,7 +52,11 @@ def schema() -> Schema:
     rule = _part(definitions, "RuleEntry")
     asked: list[Schema] = [{"required": [key]} for key in keys_of(Conditions)]
     rule["oneOf"] = [
-        {"required": ["otherwise"], "maxProperties": 1},
+        {
+            "required": ["otherwise"],
+            "properties": {"otherwise": True, "limit": True},
+            "additionalProperties": False,
+        },
         {"required": ["to"], "anyOf": asked},
     ]
     _part(definitions, "Conditions")["minProperties"] = 1

@@ -345,17 +345,21 @@ def duration(low: str, high: str) -> Reads:
     return Reads(read, schema)
 
 
-_SIZES = {"B": 1, "KB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GiB": 1024**3}
+_SIZES = {
+    "B": 1, "KB": 1000, "KiB": 1024, "MB": 1000**2, "MiB": 1024**2, "GB": 1000**3, "GiB": 1024**3,
+    "TB": 1000**4, "TiB": 1024**4,
+}  # fmt: skip
+_SIZE = rf"[0-9]{{1,12}}({'|'.join(_SIZES)})"
 
 
 def size(low: str, high: str) -> Reads:
     """Metadata for an int of bytes within bounds."""
 
     def count(text: str) -> int:
-        found = re.fullmatch(r"([0-9]{1,12})(B|KB|KiB|MB|MiB|GiB)", text, re.ASCII)
+        found = re.fullmatch(_SIZE, text, re.ASCII)
         if not found:
             raise ValueError(text)
-        return int(found[1]) * _SIZES[found[2]]
+        return int(text.removesuffix(found[1])) * _SIZES[found[1]]
 
     def read(value: object) -> int:
         if isinstance(value, int) and not isinstance(value, bool):
@@ -371,7 +375,44 @@ def size(low: str, high: str) -> Reads:
 
     schema: JsonSchema = {
         "type": "string",
-        "pattern": "^[0-9]{1,12}(B|KB|KiB|MB|MiB|GiB)$",
+        "pattern": f"^{_SIZE}$",
+        "examples": [low, high],
+    }
+    return Reads(read, schema)
+
+
+_RATES: dict[str, float] = {
+    **{f"{unit}/s": float(count) for unit, count in _SIZES.items() if count <= 1024**3},
+    **{f"{unit}bit/s": 1000**power / 8 for power, unit in enumerate(("", "k", "M", "G"))},
+}
+_RATE = rf"[0-9]{{1,12}}(?:\.[0-9]{{1,6}})?({'|'.join(_RATES)})"
+
+
+def rate(low: str, high: str) -> Reads:
+    """Metadata for an int of bytes per second within bounds."""
+
+    def count(text: str) -> int:
+        found = re.fullmatch(_RATE, text, re.ASCII)
+        if not found:
+            raise ValueError(text)
+        return round(float(text.removesuffix(found[1])) * _RATES[found[1]])
+
+    def read(value: object) -> int:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise Wrong("a rate needs its unit", f"for example {value}MB/s, or {value}Mbit/s")
+        text = text_of(value)
+        try:
+            found = count(text)
+        except ValueError:
+            hint = "for example 500KB/s, 1.5MB/s, 8Mbit/s"
+            raise Wrong(f"{shown(text)} is not a rate", hint) from None
+        if not count(low) <= found <= count(high):
+            raise Wrong(f"{shown(text)} is out of bounds", f"{low} to {high}")
+        return found
+
+    schema: JsonSchema = {
+        "type": "string",
+        "pattern": f"^{_RATE}$",
         "examples": [low, high],
     }
     return Reads(read, schema)

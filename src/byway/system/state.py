@@ -12,7 +12,6 @@ import json
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -128,6 +127,8 @@ def _object(content: bytes) -> dict[str, Kept]:
 
 def _put(path: Path, data: bytes) -> None:
     """Write beside the file and rename, so that a crash leaves the old or the new one."""
+    import tempfile  # not light, and of no use to those who only read
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fd, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

@@ -1,0 +1,34 @@
+"""What the flows of one user, inbound, outbound or rule may use, all together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from byway.config.section import Section
+from byway.config.values import duration, rate, size
+from byway.config.wrong import Wrong
+
+
+class Limit(Section):
+    """What flows may use, all together: at least one of these."""
+
+    up: Annotated[int, rate("1KB/s", "100GB/s")] | None = None
+    """Bytes per second from clients to targets: `1MB/s`, `8Mbit/s`."""
+    down: Annotated[int, rate("1KB/s", "100GB/s")] | None = None
+    """Bytes per second from targets to clients."""
+    quota: Annotated[int, size("1B", "1000000TB")] | None = None
+    """Bytes in all, both ways. When they are used up, flows are cut and new ones refused."""
+    per: Annotated[float, duration("1m", "366d")] | None = None
+    """How long until the quota is whole again; none: never."""
+    flows: int | None = Field(default=None, ge=1, le=10_000_000)
+    """Flows at once; further ones are refused."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Limit:
+        if self.per is not None and self.quota is None:
+            raise Wrong("per is how long a quota holds, and there is none", "add quota", ("per",))
+        if all(getattr(self, key) is None for key in ("up", "down", "quota", "flows")):
+            raise Wrong("the limit limits nothing", "give up, down, quota or flows")
+        return self
