@@ -54,11 +54,18 @@ class Client:
         assert isinstance(answer, dict)
         return answer
 
-    def follow(self, path: str, **query: object) -> Iterator[Answer]:
-        """The objects of an answer without an end, until Byway ends. Raises NotRunning."""
+    def follow(self, path: str, question: object = None, **query: object) -> Iterator[Answer]:
+        """The objects of an answer that comes bit by bit, until its end or that of Byway.
+
+        Raises NotRunning, or Told when the answer is no.
+        """
+        method = "GET" if question is None else "POST"
+        body = None if question is None else json.dumps(question).encode()
         try:
-            self._link.request("GET", f"{path}?{urlencode(query)}")
+            self._link.request(method, f"{path}?{urlencode(query)}", body)
             response = self._link.getresponse()
+            if response.status != 200:
+                raise Told(response.status, json.loads(response.read()))
             self._link.endless()
             while line := response.readline():
                 yield json.loads(line)

@@ -41,6 +41,33 @@ def _lines(status: View) -> Iterator[str]:
     yield "# TYPE byway_outbound_flows gauge"
     for outbound in cast("list[View]", status["outbounds"]):
         yield f"byway_outbound_flows{_labels(outbound=outbound['name'])} {outbound['flows']}"
+    yield from _of_groups(cast("list[View]", status["groups"]))
+
+
+def _of_groups(groups: list[View]) -> Iterator[str]:
+    """A line for each member of each group, for each thing that is known of it."""
+    if not groups:
+        return
+    told = {
+        "state": "1 where the member is well or new, 0 where it is out or on trial.",
+        "taken": "1 for the member that the group would take now.",
+        "failures": "Failures in a row.",
+        "delay_seconds": "The smoothed delay, where one is known.",
+    }
+    for what, text in told.items():
+        yield f"# HELP byway_group_member_{what} {text}"
+        yield f"# TYPE byway_group_member_{what} gauge"
+        for group in groups:
+            for member in cast("list[View]", group["members"]):
+                values = {
+                    "state": int(member["state"] in ("well", "new")),
+                    "taken": int(member["name"] == group["taken"]),
+                    "failures": member["failures"],
+                    "delay_seconds": member["delay"],
+                }
+                if values[what] is not None:
+                    labels = _labels(group=group["name"], member=member["name"])
+                    yield f"byway_group_member_{what}{labels} {values[what]}"
 
 
 _OF_LIMITS = (

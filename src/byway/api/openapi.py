@@ -81,6 +81,12 @@ def _paths() -> Schema:
                 "How a name is resolved, now.", _ref("Name"), _query("name", {"type": "string"})
             )
         },
+        "/probe": {
+            "post": _asks(
+                "Measure outbounds (`names`, all without): one JSON object a line, as it is found.",
+                _ref("Measure"),
+            )
+        },
         "/reload": {"post": _asks("Read the config again.", _object(changes="array"))},
         "/log": {
             "get": _asks(
@@ -362,6 +368,20 @@ _SCHEMAS: Schema = {
     ),
     "Name": _NAME,
     "Sets": _shape({"sets": _list(_SET)}),
+    "Measure": _shape(
+        {
+            "name": {"type": "string"},
+            "chain": _STRINGS,
+            "phase": {"enum": ["delay", "load"]},
+            "done": {"type": "boolean"},
+            "dial": {"type": ["number", "null"]},
+            "answer": {"type": ["number", "null"]},
+            "bytes": {"type": "integer"},
+            "rate": {"type": ["integer", "null"]},
+            "error": {"type": ["string", "null"]},
+            "hop": {"type": ["string", "null"]},
+        }
+    ),
     "Step": _STEP,
     "Why": _WHY,
     "Status": _shape(

@@ -43,6 +43,7 @@ class Routes:
             ("POST", "/groups/choices"): self._choices,
             ("POST", "/groups/select"): self._select,
             ("GET", "/resolve"): self._resolve,
+            ("POST", "/probe"): self._probe,
             ("POST", "/reload"): self._reload,
             ("GET", "/rules"): self._rules,
             ("POST", "/rules/{id}"): self._switch,
@@ -139,6 +140,18 @@ class Routes:
         from byway.api.rules import switched
 
         return Reply(await switched(self._app, int(asked.path.split("/")[2]), question))
+
+    async def _probe(self, _: Asked, question: object) -> Reply | Follow:
+        """Delay and throughput of outbounds, told as they are found."""
+        from byway.api import probe
+
+        asked, app = question if isinstance(question, dict) else {}, self._app
+        names = asked.get("names", [])
+        if not isinstance(names, list):
+            raise Denied(400, "names is a list of outbounds and groups")
+        plan = probe.plan_of(asked)
+        chosen = probe.chosen(app.config, names)
+        return Follow(probe.lines(chosen, app.outbounds, plan, app.engine))
 
     async def _reload(self, _: Asked, __: object) -> Reply:
         try:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from byway.cli import imports, live, sets, system_proxy
+from byway.cli import imports, live, probe, sets, system_proxy
 from byway.cli.version import version
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     rules.add_argument("--json", action="store_true", help="for programs")
     rules.set_defaults(verb=_rules)
 
+    probe.add_verb(verbs)
     select = live.asking(verbs, "select", "have a group take a member; or show the groups")
     select.add_argument("group", nargs="?", metavar="GROUP", help="which group (all are shown)")
     select.add_argument("member", nargs="?", metavar="MEMBER", help="the member to take")
