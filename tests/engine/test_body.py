@@ -129,6 +129,25 @@ class TestBody:
             await moving
         assert engine.stats()["waiting"] == 0
 
+    async def test_closing_the_sink_ends_it(self, engine: Engine) -> None:
+        _writer, source = engine.pair()
+        sink, _reader = engine.pair()
+        moving = asyncio.ensure_future(engine.send_body(source, sink, Body(length=5)))
+        await asyncio.sleep(0)
+        sink.close()
+        with pytest.raises(EngineError):
+            await moving
+        assert engine.stats()["waiting"] == 0
+
+    async def test_a_body_after_another_takes_its_place(self, engine: Engine) -> None:
+        writer, source = engine.pair()
+        sink, reader = engine.pair()
+        for _ in range(3):
+            await writer.write(b"hello")
+            assert await engine.send_body(source, sink, Body(length=5)) == 5
+            assert await reader.read_exactly(5) == b"hello"
+        assert engine.stats()["waiting"] == 0
+
     async def test_a_cancel_ends_it(self, engine: Engine) -> None:
         _writer, source = engine.pair()
         sink, _reader = engine.pair()

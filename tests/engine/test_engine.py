@@ -250,6 +250,24 @@ async def test_closing_the_engine_fails_what_waits() -> None:
     far.close()
 
 
+async def test_a_closed_engine_holds_no_descriptors() -> None:
+    def opened() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = opened()
+    engine = Engine(2)
+    near, far = await connected(engine)
+    await near.write(b"x")
+    assert await far.read() == b"x"
+    near.close()
+    far.close()
+    await engine.close()
+    assert opened() == before
+    with pytest.raises(EngineError):
+        engine.listen(Target.of("127.0.0.1", 0))
+    await engine.close()
+
+
 async def test_several_engines_live_in_one_process(engine: Engine) -> None:
     other = Engine(1)
     near, far = await connected(other)
@@ -370,6 +388,21 @@ class TestRelay:
         with pytest.raises(ConnectionResetError):
             await far.read()
         assert (await relay.wait()).reason == "near side: connection reset"
+
+    @pytest.mark.parametrize("side", ["near side", "far side"])
+    async def test_a_reset_of_a_side_that_had_ended_is_noticed(
+        self, engine: Engine, side: str
+    ) -> None:
+        near, a, b, far = await self.pairs(engine)
+        relay = engine.relay(a, b)
+        silent, other = (near, far) if side == "near side" else (far, near)
+        await silent.end()
+        with pytest.raises(EOFError):
+            await other.read()
+        silent.abort()  # and the other side says nothing
+        assert (await relay.wait()).reason == f"{side}: connection reset"
+        with pytest.raises(OSError, match="reset|pipe"):  # it is told, and not left waiting
+            await other.write(b"x")
 
     async def test_the_last_words_of_one_who_takes_no_more_are_heard(self, engine: Engine) -> None:
         near, a, b, far = await self.pairs(engine)

@@ -176,6 +176,25 @@ async def test_bind_lends_a_port(road: RunRoad) -> None:
         await clients.left(link)
 
 
+async def test_a_guarded_lent_port_is_closed_to_this_host_itself(road: RunRoad) -> None:
+    text = "inbounds: {in: {type: socks, listen: '127.0.0.1:0', allow_local: false}}\n"
+    async with road(text) as run:
+        link = await clients.linked(run.place("in"))
+        code, lent = await clients.socks5_asked(link, 2, Target.of("0.0.0.0", 0))
+        assert code == 0
+        assert lent is not None
+        peer = await clients.linked(Target.of("127.0.0.1", lent.port))
+        with contextlib.suppress(ConnectionResetError):
+            assert await peer[0].read() == b""
+        await clients.left(peer)
+        link[1].write_eof()
+        await run.settled(1)
+        (passage,) = run.app.ledger.past
+        assert passage.relay is None
+        assert "no peer came" in passage.reason
+        await clients.left(link)
+
+
 async def test_bind_through_socks(road: RunRoad) -> None:
     async with road(SOCKS) as far:
         text = f"{SOCKS}outbounds: {{a: {{type: socks, server: '{far.place('in')}'}}}}\n"

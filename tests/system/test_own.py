@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import resource
+import shutil
+import subprocess
+import sys
+
+import pytest
 
 from byway.flow import packed_address
 from byway.system.limits import flows_for, open_files, raise_open_files
@@ -16,6 +21,50 @@ def test_knows_its_own() -> None:
         assert packed is not None
         assert own.holds(packed) is expected
         assert own.holds(packed) is expected
+
+
+WITHIN = """
+import subprocess, sys
+from byway.flow import packed_address
+from byway.system.own import OwnAddresses
+
+def told():
+    own = OwnAddresses()
+    hosts = ("127.0.0.1", "192.0.2.5", "192.0.2.77", "2001:db8::5", "2001:db8::77")
+    return [own.holds(packed_address(host)) for host in hosts]
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+ip("link", "set", "lo", "up")
+print(told())
+for sysctl in ("ipv4", "ipv6"):
+    with open(f"/proc/sys/net/{sysctl}/ip_nonlocal_bind", "w") as file:
+        file.write("1")
+print(told())
+ip("address", "add", "192.0.2.5/32", "dev", "lo")
+ip("address", "add", "2001:db8::5/128", "dev", "lo", "nodad")
+print(told())
+ip("route", "add", "local", "192.0.2.64/26", "dev", "lo")
+ip("route", "add", "default", "dev", "lo")
+print(told())
+"""
+
+
+def test_what_may_be_bound_to_is_not_for_that_its_own() -> None:
+    """In a network of the test's own, with addresses that come and ip_nonlocal_bind set."""
+    apart = ["unshare", "--user", "--map-root-user", "--net"]
+    if shutil.which("ip") is None or subprocess.run([*apart, "true"], check=False).returncode:
+        pytest.skip("network namespaces cannot be made here")
+    done = subprocess.run(
+        [*apart, sys.executable, "-c", WITHIN], check=True, capture_output=True, timeout=30
+    )
+    assert done.stdout.decode().splitlines() == [
+        "[True, False, False, False, False]",
+        "[True, False, False, False, False]",
+        "[True, True, False, True, False]",
+        "[True, True, True, True, False]",  # routed to itself: it would answer
+    ]
 
 
 def test_open_files_are_raised_to_the_hard_limit() -> None:

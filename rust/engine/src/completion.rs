@@ -3,9 +3,9 @@
 //! Engine threads know tokens, never Python objects. A token is either *woken* (an operation that
 //! the drainer polls itself may go on) or *done* (a spawned operation hands over its outcome).
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
 use crossbeam_queue::SegQueue;
@@ -26,7 +26,8 @@ pub enum Event<T> {
 pub struct Completions<T> {
     queue: SegQueue<Event<T>>,
     signalled: AtomicBool,
-    eventfd: OwnedFd,
+    /// None once it is closed.
+    eventfd: Mutex<Option<OwnedFd>>,
     pushed: AtomicU64,
 }
 
@@ -37,14 +38,27 @@ impl<T: Send + 'static> Completions<T> {
         Ok(Arc::new(Self {
             queue: SegQueue::new(),
             signalled: AtomicBool::new(false),
-            eventfd,
+            eventfd: Mutex::new(Some(eventfd)),
             pushed: AtomicU64::new(0),
         }))
     }
 
-    /// The descriptor that turns readable when there is something to drain.
+    /// The descriptor that turns readable when there is something to drain; -1 once it is closed.
     pub fn fd(&self) -> RawFd {
-        self.eventfd.as_raw_fd()
+        self.with_fd(AsRawFd::as_raw_fd).unwrap_or(-1)
+    }
+
+    /// Nobody drains any more: give up the descriptor.
+    pub fn close(&self) {
+        drop(self.lock().take());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<OwnedFd>> {
+        self.eventfd.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_fd<R>(&self, work: impl FnOnce(&OwnedFd) -> R) -> Option<R> {
+        self.lock().as_ref().map(work)
     }
 
     /// Add an event and, if the drainer may be asleep, wake it.
@@ -53,14 +67,14 @@ impl<T: Send + 'static> Completions<T> {
         self.pushed.fetch_add(1, Ordering::Relaxed);
         if !self.signalled.swap(true, Ordering::AcqRel) {
             // A full counter is impossible here (it is reset at each drain), so the result says nothing.
-            let _ = rustix::io::write(self.eventfd.as_fd(), &1u64.to_ne_bytes());
+            self.with_fd(|fd| _ = rustix::io::write(fd, &1u64.to_ne_bytes()));
         }
     }
 
     /// Take note that a drain begins: clears the eventfd so that later events signal anew.
     pub fn begin(&self) {
         let mut count = [0u8; 8];
-        let _ = rustix::io::read(self.eventfd.as_fd(), &mut count);
+        self.with_fd(|fd| _ = rustix::io::read(fd, &mut count));
         // A swap, to see all that was pushed before the signal it takes back.
         self.signalled.swap(false, Ordering::AcqRel);
     }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -116,6 +117,16 @@ impl Io {
         }
     }
 
+    /// Whether the socket at the bottom is of no use any more: reset, or closed on both sides.
+    pub fn is_broken(&self) -> bool {
+        match self {
+            Self::Tcp(socket) => is_broken(socket.as_fd()),
+            Self::Unix(socket) => is_broken(socket.as_fd()),
+            Self::Layer(layer) => layer.below().is_some_and(Self::is_broken),
+            Self::Gone => false,
+        }
+    }
+
     /// The TCP socket at the bottom, where there is one.
     pub fn bottom(&self) -> Option<&TcpStream> {
         match self {
@@ -138,6 +149,13 @@ impl Io {
         };
         Ok(())
     }
+}
+
+fn is_broken(socket: BorrowedFd<'_>) -> bool {
+    let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    let at_once = Timespec::default();
+    let told = PollFlags::ERR | PollFlags::HUP;
+    poll(&mut asked, Some(&at_once)).is_ok() && asked[0].revents().intersects(told)
 }
 
 /// A borrowed bare socket.

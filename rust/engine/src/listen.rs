@@ -140,7 +140,8 @@ pub fn listen_tcp(
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let bound = socket.local_addr()?.as_socket();
-    let _entered = reactors.home(0).enter();
+    let home = reactors.home(0)?;
+    let _entered = home.enter();
     let door = Door::Tcp(watched(socket.into())?);
     Ok(open(door, bound, None, options, reactors, arrivals))
 }
@@ -165,7 +166,8 @@ pub fn listen_unix(
     // Nobody can connect before `listen`, so the file never stands open to all.
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     socket.listen(options.backlog)?;
-    let _entered = reactors.home(0).enter();
+    let home = reactors.home(0)?;
+    let _entered = home.enter();
     let door = Door::Unix(watched(socket.into())?);
     Ok(open(
         door,
@@ -184,6 +186,7 @@ fn deserted(path: &Path) -> io::Result<bool> {
     Ok(answer.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
 
+/// On the loop that the calling thread has entered.
 fn open(
     door: Door,
     address: Option<SocketAddr>,
@@ -198,9 +201,7 @@ fn open(
         arrivals,
         first: options.first,
     };
-    let task = reactors
-        .home(0)
-        .spawn(serve(door, porter, Arc::downgrade(reactors)));
+    let task = tokio::spawn(serve(door, porter, Arc::downgrade(reactors)));
     Listener {
         address,
         turnstile,

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, Mutex, Once, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -55,7 +55,8 @@ impl Post {
 
 /// The event loops and their threads.
 pub struct Reactors {
-    handles: Vec<Handle>,
+    /// Given up by `stop`: they keep the loops' descriptors open.
+    handles: RwLock<Vec<Handle>>,
     mailboxes: Vec<Arc<Mailbox>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     stop: watch::Sender<bool>,
@@ -102,7 +103,7 @@ impl Reactors {
             threads.push(thread);
         }
         Ok(Self {
-            handles,
+            handles: RwLock::new(handles),
             mailboxes,
             threads: Mutex::new(threads),
             stop,
@@ -123,12 +124,14 @@ impl Reactors {
 
     /// A loop for the next flow, in turn.
     pub fn next_home(&self) -> usize {
-        self.next.fetch_add(1, Ordering::Relaxed) % self.handles.len()
+        self.next.fetch_add(1, Ordering::Relaxed) % self.mailboxes.len()
     }
 
-    /// The loop with this number.
-    pub fn home(&self, home: usize) -> &Handle {
-        &self.handles[home % self.handles.len()]
+    /// The loop with this number. Fails after `stop`.
+    pub fn home(&self, home: usize) -> io::Result<Handle> {
+        let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+        let found = handles.get(home % self.mailboxes.len()).cloned();
+        found.ok_or_else(|| io::Error::other("the engine is closed"))
     }
 
     /// Run a task on a loop, from any thread.
@@ -143,7 +146,7 @@ impl Reactors {
 
     /// How many loops there are.
     pub fn count(&self) -> usize {
-        self.handles.len()
+        self.mailboxes.len()
     }
 
     /// End the loops, dropping what runs on them, and wait for the threads. Idempotent.
@@ -163,6 +166,8 @@ impl Reactors {
         for mailbox in &self.mailboxes {
             while mailbox.queue.pop().is_some() {}
         }
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        *handles = Vec::new();
     }
 }
 

@@ -29,6 +29,10 @@ use crate::stream::Stream;
 /// How long held bytes wait for company before they go out alone.
 const HOLD: Duration = Duration::from_millis(5);
 
+/// How often one that has ended its own direction is looked at: nothing is read from it any more,
+/// so that a reset of it would go unnoticed.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Why a relay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -109,6 +113,8 @@ pub struct Relay {
     last: Instant,
     timer: Pin<Box<Sleep>>,
     over: bool,
+    /// When the side that has ended its own direction is looked at next.
+    look: Option<Instant>,
     /// How it will end, once the direction that still works is through.
     torn: Option<End>,
     _permits: (Option<Permit>, Option<Permit>),
@@ -144,6 +150,7 @@ impl Relay {
             last: now,
             timer: Box::pin(sleep_until(now + first)),
             over: false,
+            look: None,
             torn: None,
             _permits: (near.permit, far.permit),
         })
@@ -251,6 +258,19 @@ impl Relay {
         }
     }
 
+    /// How it ends if the side whose direction is over has broken off.
+    fn gone(&mut self) -> Option<End> {
+        let (silent, other, end) = if self.up.over {
+            (&self.near, &mut self.far, End::Near as fn(_) -> _)
+        } else {
+            (&self.far, &mut self.near, End::Far as fn(_) -> _)
+        };
+        silent.is_broken().then(|| {
+            other.abort();
+            end(io::ErrorKind::ConnectionReset)
+        })
+    }
+
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         while self.timer.as_mut().poll(cx).is_ready() {
             if !self.up.held.is_empty() || !self.down.held.is_empty() {
@@ -261,10 +281,18 @@ impl Relay {
             if self.up.waits() || self.down.waits() {
                 self.last = Instant::now();
             }
-            let due = self.last + self.idle;
-            if due <= Instant::now() {
+            let (now, mut due) = (Instant::now(), self.last + self.idle);
+            if due <= now {
                 self.abort();
                 return Poll::Ready(End::Idle);
+            }
+            if let Some(look) = self.look {
+                if let Some(end) = self.gone() {
+                    return Poll::Ready(end);
+                }
+                let next = if look <= now { now + LOOK } else { look };
+                self.look = Some(next);
+                due = due.min(next);
             }
             self.timer.as_mut().reset(due);
         }
@@ -282,6 +310,13 @@ impl Future for Relay {
             return Poll::Ready(End::Cut);
         }
         let mut end = this.poll_ways(cx);
+        if end.is_pending() && this.look.is_none() && this.up.over != this.down.over {
+            let look = Instant::now() + LOOK;
+            this.look = Some(look);
+            if look < this.timer.deadline() {
+                this.timer.as_mut().reset(look);
+            }
+        }
         if end.is_pending() {
             end = this.poll_timer(cx);
         }

@@ -18,7 +18,10 @@ where
     F: Future<Output = ()> + Send + Unpin + 'static,
 {
     // Sockets and timers belong to the loop that will watch them.
-    let _entered = reactors.home(home).enter();
+    let Ok(handle) = reactors.home(home) else {
+        return; // stopped: what is dropped is closed
+    };
+    let _entered = handle.enter();
     let step = Arc::new(Step {
         post: reactors.post(home),
         stage: Mutex::new(Stage::Stepping),

@@ -148,7 +148,8 @@ async fn connection() -> (TcpStream, TcpStream) {
 
 fn at_home(socket: TcpStream, reactors: &Reactors, home: usize) -> Stream {
     let socket = socket.into_std().expect("a socket");
-    let _entered = reactors.home(home).enter();
+    let handle = reactors.home(home).expect("it runs");
+    let _entered = handle.enter();
     let socket = TcpStream::from_std(socket).expect("registers");
     Stream::new(Io::Tcp(socket), home, None)
 }

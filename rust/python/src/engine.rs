@@ -132,7 +132,9 @@ impl Engine {
     fn pair(&self, py: Python<'_>) -> PyResult<(Stream, Stream)> {
         self.hub.check(py)?;
         let home = self.hub.reactors.next_home();
-        let _entered = self.hub.reactors.home(home).enter();
+        let handle = self.hub.reactors.home(home);
+        let handle = handle.map_err(|error| to_python(py, error.into()))?;
+        let _entered = handle.enter();
         let (one, other) = UnixStream::pair().map_err(|error| to_python(py, error.into()))?;
         let wrap = |socket| Stream::new(CoreStream::new(Io::Unix(socket), home, None), &self.hub);
         Ok((wrap(one), wrap(other)))
@@ -330,6 +332,7 @@ impl Engine {
         let moving = move_body(cells.0, cells.1, body, seconds(idle), meter);
         let started = self.spawn(py, home, moving, Done::Moved)?;
         source.get().reads_by(py, started.0)?;
+        sink.get().fed_by(py, started.0)?;
         Ok(started)
     }
 
@@ -363,6 +366,7 @@ impl Engine {
             }
         }
         while self.hub.completions.pop().is_some() {}
+        self.hub.completions.close();
         Ok(())
     }
 }

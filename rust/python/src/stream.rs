@@ -35,13 +35,14 @@ pub fn packed(address: SocketAddr) -> (Vec<u8>, u16) {
 pub struct Stream {
     pub cell: Cell,
     hub: Arc<Hub>,
-    /// The places of a waiting read and a waiting write.
-    waiting: [AtomicU64; 2],
+    /// The places of a waiting read, a waiting write, and a body that comes in.
+    waiting: [AtomicU64; 3],
 }
 
-/// Which wait of a stream: its own reads, or its own writes.
+/// Which wait of a stream: its own reads, its own writes, or a spawned operation that writes.
 const READ: usize = 0;
 const WRITE: usize = 1;
+const FED: usize = 2;
 const NOBODY: u64 = u64::MAX;
 
 impl Stream {
@@ -49,7 +50,7 @@ impl Stream {
         Self {
             cell: Arc::new(Mutex::new(Some(Box::new(stream)))),
             hub: Arc::clone(hub),
-            waiting: [const { AtomicU64::new(NOBODY) }; 2],
+            waiting: [const { AtomicU64::new(NOBODY) }; 3],
         }
     }
 
@@ -70,6 +71,13 @@ impl Stream {
     pub fn reads_by(&self, py: Python<'_>, token: Token) -> PyResult<()> {
         self.displace(py, READ)?;
         self.waiting[READ].store(token, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A spawned operation writes to here now; closing the handle ends it.
+    pub fn fed_by(&self, py: Python<'_>, token: Token) -> PyResult<()> {
+        self.displace(py, FED)?;
+        self.waiting[FED].store(token, Ordering::Relaxed);
         Ok(())
     }
 
@@ -97,7 +105,7 @@ impl Stream {
 
     /// Wake whoever waits on this handle: there is nothing left to wait for.
     fn fail_waits(&self, py: Python<'_>) -> PyResult<()> {
-        for which in [READ, WRITE] {
+        for which in [READ, WRITE, FED] {
             self.fail_wait(py, which, "the stream was closed or handed on")?;
         }
         Ok(())
@@ -150,6 +158,7 @@ impl Drop for Stream {
         // Whoever waits holds the handle, so nobody does.
         self.forget(READ);
         self.forget(WRITE);
+        self.forget(FED);
         self.shut();
     }
 }

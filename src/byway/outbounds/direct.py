@@ -74,7 +74,8 @@ class Direct:
             listener = self._engine.listen(address, ListenOptions(backlog=4, first=0))
         except OSError as error:
             raise Refused(f"cannot lend a port: {error}", reason_of(error)) from error
-        return Lent(listener, packed if any(packed) else None)
+        closed = (lambda remote: guard.why_closed(remote, self._own)) if self._closed else None
+        return Lent(listener, packed if any(packed) else None, closed)
 
     async def located(self, target: Target) -> Target:
         """The target as its best address. Raises Refused (guard) or Unreachable."""
@@ -123,13 +124,19 @@ class Direct:
 class Lent:
     """A port lent for one connection; those from elsewhere are closed."""
 
-    __slots__ = ("_listener", "_peer", "address")
+    __slots__ = ("_closed", "_listener", "_peer", "address")
 
-    def __init__(self, listener: Listener, peer: bytes | None) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        peer: bytes | None,
+        closed: Callable[[bytes], str | None] | None = None,
+    ) -> None:
         assert listener.address is not None
         self.address = listener.address
         self._listener = listener
         self._peer = peer
+        self._closed = closed
 
     async def accept(self) -> tuple[Stream, Target]:
         """The first connection from the peer that was named. The port is free again then."""
@@ -137,9 +144,7 @@ class Lent:
         try:
             while chosen is None:
                 for stream in await self._listener.accept():
-                    remote = stream.info.remote
-                    right = remote is not None and self._peer in (None, remote.packed)
-                    if right and chosen is None:
+                    if chosen is None and self._is_right(stream.info.remote):
                         chosen = stream
                     else:
                         stream.close()
@@ -148,6 +153,12 @@ class Lent:
         remote = chosen.info.remote
         assert remote is not None
         return chosen, remote
+
+    def _is_right(self, remote: Target | None) -> bool:
+        if remote is None or remote.packed is None or self._peer not in (None, remote.packed):
+            return False
+        # A guarded flow must not meet this host itself, whoever called first.
+        return self._closed is None or self._closed(remote.packed) is None
 
     def close(self) -> None:
         """Take the port back."""

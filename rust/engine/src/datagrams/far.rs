@@ -154,10 +154,13 @@ impl Far {
         reactors: &Reactors,
     ) -> FarHandle {
         let far = Self::over(inner, Hop::new(relay, None));
-        let watcher = reactors
-            .home(control.home)
-            .spawn(watch(control, Arc::downgrade(&far)));
-        let _ = far.watcher.set(watcher.abort_handle());
+        match reactors.home(control.home) {
+            Ok(home) => {
+                let watcher = home.spawn(watch(control, Arc::downgrade(&far)));
+                let _ = far.watcher.set(watcher.abort_handle());
+            }
+            Err(_) => far.kill(End::Closed),
+        }
         far
     }
 

@@ -153,7 +153,7 @@ impl PacketListener {
             .local_addr()?
             .as_socket()
             .ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let home = reactors.home(reactors.next_home());
+        let home = reactors.home(reactors.next_home())?;
         let _entered = home.enter();
         let line = Arc::new(Line::new(socket)?);
         let hub = Hub::new(line, codec, options, asks).map_err(io::Error::other)?;

@@ -26,7 +26,8 @@ fn a_far_serves_one_session() {
 fn control(rig: &Rig) -> (Stream, std::os::unix::net::UnixStream) {
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("pair");
     ours.set_nonblocking(true).expect("nonblocking");
-    let _entered = rig.reactors.home(0).enter();
+    let home = rig.reactors.home(0).expect("it runs");
+    let _entered = home.enter();
     let socket = tokio::net::UnixStream::from_std(ours).expect("register");
     (Stream::new(Io::Unix(socket), 0, None), theirs)
 }
