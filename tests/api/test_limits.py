@@ -83,6 +83,30 @@ async def test_a_limit_shows_what_it_says_and_what_came_of_it(tmp_path: Path) ->
             await clients.left(link)
 
 
+async def test_offloads_and_memory_by_part_are_shown(tmp_path: Path) -> None:
+    text = f"""
+log: {{file: {tmp_path}/byway.log}}
+inbounds:
+  door: {{type: forward, listen: "127.0.0.1:0", target: "127.0.0.1:9", network: udp}}
+"""
+    async with App(load_text(text, "b.yaml")) as app:
+        status = status_view(app, "1")
+        fits(status, "Status")
+        packets, memory = cast(View, status["packets"]), cast(View, status["memory"])
+        assert packets["listeners"] == 1
+        assert {"gro", "gso", "packets_up", "limited"} <= packets.keys()
+        assert {"resident", "code", "heap", "sets", "salts", "relays", "names"} <= memory.keys()
+        lines = "\n".join(status_lines(status))
+        for offload in ("gro", "gso"):
+            state = "on" if packets[offload] else "off"
+            assert f"{offload.upper()} {state}" in lines
+        metrics = exposition(status)
+        assert "\nbyway_packets_listeners 1\n" in metrics
+        assert "\nbyway_packets_up 0\n" in metrics
+        assert "\nbyway_memory_sets_bytes " in metrics
+        assert "\nbyway_engine_spliced " in metrics
+
+
 async def test_quotas_that_will_be_forgotten_are_degraded(tmp_path: Path) -> None:
     config = load_text(CONFIG.format(folder=tmp_path), "b.yaml")
     async with App(config) as app:

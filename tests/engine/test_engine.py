@@ -401,7 +401,7 @@ class TestRelay:
             await other.read()
         silent.abort()  # and the other side says nothing
         assert (await relay.wait()).reason == f"{side}: connection reset"
-        with pytest.raises(OSError, match="reset|pipe"):  # it is told, and not left waiting
+        with pytest.raises(OSError, match=r"reset|pipe"):  # it is told, and not left waiting
             await other.write(b"x")
 
     async def test_the_last_words_of_one_who_takes_no_more_are_heard(self, engine: Engine) -> None:

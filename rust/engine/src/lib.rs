@@ -11,6 +11,7 @@ pub mod completion;
 pub mod datagrams;
 pub mod dial;
 pub mod failure;
+pub mod held;
 pub mod io;
 pub mod layers;
 pub mod limits;

@@ -7,6 +7,8 @@ use std::{io, mem};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 
+use crate::held;
+
 /// What one splice may move. A larger pipe than the default 64 KiB means fewer wake-ups per byte.
 pub const CAPACITY: usize = 1 << 20;
 
@@ -33,6 +35,7 @@ impl Pipe {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Refused past the user's pipe budget; the default size then does.
         let _ = fcntl_setpipe_size(&writer, CAPACITY);
+        held::PIPES.add(1);
         Ok(Self {
             reader,
             writer,
@@ -68,6 +71,12 @@ impl Pipe {
         let moved = splice(&self.reader, None, into, None, self.held, flags())?;
         self.held -= moved;
         Ok(moved)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        held::PIPES.sub(1);
     }
 }
 

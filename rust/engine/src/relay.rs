@@ -22,6 +22,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use self::way::{Closing, Fault, Way};
 use crate::bucket::{Buckets, Direction, Throttle};
 use crate::failure::{Failure, Outcome, panic_text};
+use crate::held;
 use crate::io::Io;
 use crate::limits::Permit;
 use crate::stream::Stream;
@@ -32,6 +33,10 @@ const HOLD: Duration = Duration::from_millis(5);
 /// How often one that has ended its own direction is looked at: nothing is read from it any more,
 /// so that a reset of it would go unnoticed.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// The bytes of a relay that moves nothing, without its sockets and what it was asked with.
+pub const SIZE: usize =
+    size_of::<Run>() + size_of::<Gauge>() + size_of::<Sleep>() + 2 * size_of::<usize>();
 
 /// Why a relay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +137,7 @@ impl Relay {
     ) -> io::Result<Self> {
         let (up, near) = Half::of(near, home)?;
         let (down, far) = Half::of(far, home)?;
+        held::RELAYS.add(1);
         let now = Instant::now();
         let buckets = &gauge.buckets;
         let (rising, falling) = (
@@ -328,6 +334,7 @@ impl Future for Relay {
 /// Dropped before its end, as its thread stops: neither side may take what it has for the whole.
 impl Drop for Relay {
     fn drop(&mut self) {
+        held::RELAYS.sub(1);
         if !self.over {
             self.abort();
         }

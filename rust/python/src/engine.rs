@@ -10,11 +10,12 @@ use byway_engine::completion::{Event, Token};
 use byway_engine::datagrams::{Asks, Far, PacketListener as CorePackets, PacketOptions};
 use byway_engine::dial::{self, DialOptions};
 use byway_engine::failure::{Failure, Outcome};
+use byway_engine::held;
 use byway_engine::io::Io;
 use byway_engine::layers::tls;
 use byway_engine::listen::{self, Arrivals, ListenOptions};
 use byway_engine::reactor::Reactors;
-use byway_engine::relay::Run;
+use byway_engine::relay::{self, Run};
 use byway_engine::start::start;
 use byway_engine::stream::Stream as CoreStream;
 use byway_engine::{UnixStream, abortable, catching};
@@ -348,6 +349,20 @@ impl Engine {
             self.hub.completions.crossings(),
             self.hub.reactors.count(),
         )
+    }
+
+    /// What the engines of this process hold, by name: counts, and bytes where the name says so.
+    #[staticmethod]
+    fn held() -> [(&'static str, u64); 6] {
+        let relays = held::RELAYS.now();
+        [
+            ("relays", relays),
+            ("spliced", held::SPLICED.now()),
+            ("pipes", held::PIPES.now()),
+            ("relay_bytes", relays * relay::SIZE as u64),
+            ("set_bytes", held::SETS.now()),
+            ("salt_bytes", held::SALTS.now()),
+        ]
     }
 
     /// End the threads and fail whatever still waits. Idempotent.

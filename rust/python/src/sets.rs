@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use byway_engine::held;
 use byway_engine::sets::{Form, Lists, Stamp};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -20,13 +21,13 @@ impl SetLists {
         let form = Form::named(form).ok_or_else(|| PyValueError::new_err("unknown form"))?;
         // The caller's reference keeps the bytes, and nothing can change them.
         let lists = py.detach(|| Lists::read(data, form));
-        Ok(Self { lists })
+        Ok(Self::new(lists))
     }
 
     #[staticmethod]
     fn load(py: Python<'_>, path: PathBuf, stamp: [u8; 32]) -> Option<Self> {
         let lists = py.detach(|| Lists::load(&path, &stamp))?;
-        Some(Self { lists })
+        Some(Self::new(lists))
     }
 
     fn save(&self, py: Python<'_>, path: PathBuf, stamp: Stamp) -> PyResult<()> {
@@ -76,8 +77,26 @@ impl SetLists {
             literal,
             ..
         } = &self.lists;
-        let bytes = names.size() + addresses.size() + literal.size();
-        (names.len(), addresses.len(), literal.len(), bytes)
+        (names.len(), addresses.len(), literal.len(), self.size())
+    }
+}
+
+impl SetLists {
+    fn new(lists: Lists) -> Self {
+        let made = Self { lists };
+        held::SETS.add(made.size());
+        made
+    }
+
+    fn size(&self) -> usize {
+        let lists = &self.lists;
+        lists.names.size() + lists.addresses.size() + lists.literal.size()
+    }
+}
+
+impl Drop for SetLists {
+    fn drop(&mut self) {
+        held::SETS.sub(self.size());
     }
 }
 

@@ -27,6 +27,9 @@ def _lines(status: View) -> Iterator[str]:
         yield from _metric(f"byway_memory_{name}_bytes", "gauge", "Memory.", value)
     for name, value in cast("Mapping[str, int]", status["engine"]).items():
         yield from _metric(f"byway_engine_{name}", "gauge", "Of the engine.", value)
+    for name, value in cast("Mapping[str, int]", status["packets"]).items():
+        told = "Of the packet listeners that are open."
+        yield from _metric(f"byway_packets_{name.removeprefix('packets_')}", "gauge", told, value)
     degraded = cast("list[object]", status["degraded"])
     yield from _metric("byway_degraded", "gauge", "Things not as they should be.", len(degraded))
     limited = cast("list[View]", status["limited"])

@@ -419,6 +419,7 @@ _SCHEMAS: Schema = {
             "limits": _NUMBERS,
             "limited": _list(_LIMIT),
             "engine": _NUMBERS,
+            "packets": _NUMBERS,
             "memory": _NUMBERS,
             "degraded": _list(_object(what="string", why="string")),
         }

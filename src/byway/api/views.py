@@ -140,13 +140,15 @@ def status_view(app: App, version: str) -> View:
         },
         "limited": limit_views(app.limits),
         "engine": app.engine.stats(),
-        "memory": memory_view(),
+        "packets": app.engine.packets(),
+        "memory": memory_view(app),
         "degraded": degraded(app),
     }
 
 
-def memory_view() -> View:
-    """Resident bytes by part: `code` comes from files, `heap` is ours alone (proc(5), statm)."""
+def memory_view(app: App) -> View:
+    """Bytes by part: `code` comes from files, `heap` is ours alone (proc(5), statm), and the others
+    are parts of that: large sets, remembered names, salts against replays, relays."""
     with open("/proc/self/statm", encoding="ascii") as file:
         resident, shared = (int(word) for word in file.read().split()[1:3])
     page = os.sysconf("SC_PAGE_SIZE")
@@ -154,6 +156,8 @@ def memory_view() -> View:
         "resident": resident * page,
         "code": shared * page,
         "heap": (resident - shared) * page,
+        **app.engine.memory(),
+        "names": 0 if app.names.answers is None else app.names.answers.sizes[1],
     }
 
 

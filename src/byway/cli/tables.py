@@ -77,11 +77,14 @@ def status_lines(answer: View) -> Iterator[str]:
     yield f"flows     {flows['live']} on the road, {ended}"
     yield f"moved     {size(cast(int, flows['up']))} up, {size(cast(int, flows['down']))} down"
     parts = ", ".join(
-        f"{name} {size(cast(int, value))}" for name, value in memory.items() if name != "resident"
+        f"{name} {size(cast(int, value))}"
+        for name, value in memory.items()
+        if name != "resident" and (value or name in ("code", "heap"))
     )
     yield f"memory    {size(cast(int, memory['resident']))} ({parts})"
     engine = cast("Mapping[str, int]", answer["engine"])
     yield f"engine    {', '.join(f'{value} {name}' for name, value in engine.items())}"
+    yield from _packet_lines(cast("Mapping[str, int]", answer["packets"]))
     limits = cast("Mapping[str, float]", answer["limits"])
     yield f"limits    {', '.join(f'{name} {value:g}' for name, value in limits.items())}"
     off = _views(answer["switched_off"])
@@ -139,6 +142,21 @@ def member_lines(members: Sequence[View], taken: str, why: str) -> Iterator[str]
             told = f"{why}; {told}" if told else why
         line = f"{mark} {member['name']!s:<16} {member['state']!s:<6} {known:>8}  {told}"
         yield escaped(line.rstrip())
+
+
+def _packet_lines(packets: Mapping[str, int]) -> Iterator[str]:
+    """What the packet listeners do, and whether the kernel joins and cuts packets for them."""
+    count = packets["listeners"]
+    if not count:
+        return
+    yield f"packets   {packets['packets_up']} up, {packets['packets_down']} down"
+    told = ", ".join(
+        f"{name.upper()} {'on' if packets[name] == count else f'on {packets[name]} of {count}'}"
+        if packets[name]
+        else f"{name.upper()} off"
+        for name in ("gro", "gso")
+    )
+    yield f"offloads  {told}"
 
 
 def _name_lines(names: View) -> Iterator[str]:

@@ -69,7 +69,7 @@ class PacketAsk:
 class PacketListener:
     """A bound packet socket."""
 
-    __slots__ = ("_raw",)
+    __slots__ = ("__weakref__", "_raw")
 
     def __init__(self, raw: _engine.PacketListener) -> None:
         self._raw = raw

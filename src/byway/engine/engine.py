@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from weakref import WeakSet
 
 from byway import _engine, interfaces
 from byway._engine import Meter
@@ -36,6 +37,7 @@ class Engine:
         self._raw = _engine.Engine(threads or len(os.sched_getaffinity(0)), loop.create_future)
         loop.add_reader(self._raw.fileno(), self._raw.drain)
         self._closed = False
+        self._packets: WeakSet[PacketListener] = WeakSet()
 
     async def connect(
         self, addresses: Sequence[Target], options: DialOptions | None = None
@@ -144,7 +146,9 @@ class Engine:
         options = options or PacketOptions()
         limits = (options.idle, options.sessions, options.targets, options.waiting, options.only)
         place = (address.host, address.port)
-        return PacketListener(self._raw.listen_packets(place, _codec(codec), limits))
+        listener = PacketListener(self._raw.listen_packets(place, _codec(codec), limits))
+        self._packets.add(listener)
+        return listener
 
     async def send_body(
         self,
@@ -187,9 +191,33 @@ class Engine:
         await self._dial(self._raw.rehearse_panic())
 
     def stats(self) -> dict[str, int]:
-        """Waiting operations, crossings since the start, threads."""
+        """Waiting operations, crossings since the start, threads; of the whole process relays,
+        directions that turned to splicing since the start, pipes for it."""
         waiting, crossings, threads = self._raw.stats()
-        return {"waiting": waiting, "crossings": crossings, "threads": threads}
+        held = self.held()
+        counts = {name: held[name] for name in ("relays", "spliced", "pipes")}
+        return {"waiting": waiting, "crossings": crossings, "threads": threads, **counts}
+
+    @staticmethod
+    def held() -> dict[str, int]:
+        """What the engines of this process hold: counts, and bytes where the name says so."""
+        return dict(_engine.Engine.held())
+
+    def memory(self) -> dict[str, int]:
+        """Bytes that engines of this process hold, by part: large sets, salts that were seen,
+        relays (without what is on its way in them)."""
+        held = self.held()
+        return {f"{name}s": held[f"{name}_bytes"] for name in ("set", "salt", "relay")}
+
+    def packets(self) -> dict[str, int]:
+        """What all packet listeners did, and how many of them have which offload."""
+        total: dict[str, int] = {"listeners": 0}
+        for listener in self._packets:
+            if told := listener.stats():
+                total["listeners"] += 1
+                for name, count in told.items():
+                    total[name] = total.get(name, 0) + count
+        return total
 
     async def close(self) -> None:
         """End the engine's threads; every relay and wait ends. Idempotent."""

@@ -7,6 +7,8 @@
 
 use hashbrown::HashSet;
 
+use crate::held;
+
 /// The filter of one server, or of one key of it.
 pub struct SaltFilter {
     young: HashSet<u128>,
@@ -35,6 +37,19 @@ impl SaltFilter {
     /// two that agree in them has the key. Show it only salts that came with a right tag, so that
     /// nobody else can fill it.
     pub fn fresh(&mut self, salt: &[u8], now: f64) -> bool {
+        let before = self.size();
+        let fresh = self.remember(salt, now);
+        held::SALTS.add(self.size());
+        held::SALTS.sub(before);
+        fresh
+    }
+
+    /// The bytes that it takes.
+    pub fn size(&self) -> usize {
+        self.young.allocation_size() + self.old.allocation_size()
+    }
+
+    fn remember(&mut self, salt: &[u8], now: f64) -> bool {
         let mut first = [0; 16];
         let n = salt.len().min(16);
         first[..n].copy_from_slice(&salt[..n]);
@@ -74,6 +89,12 @@ impl SaltFilter {
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+}
+
+impl Drop for SaltFilter {
+    fn drop(&mut self) {
+        held::SALTS.sub(self.size());
     }
 }
 

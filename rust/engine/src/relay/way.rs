@@ -8,6 +8,7 @@ use bytes::{Buf, BytesMut};
 
 use super::End;
 use crate::bucket::{Spent, Throttle};
+use crate::held;
 use crate::io::Io;
 use crate::pipe::{CAPACITY, Pipe};
 use crate::stream::{SCRATCH, with_scratch};
@@ -236,6 +237,7 @@ impl Way {
             }
             if n == SCRATCH && source.bare().is_some() && sink.bare().is_some() {
                 self.splicing = true;
+                held::SPLICED.add(1);
             }
             if late || !self.held.is_empty() {
                 self.release_held();
