@@ -83,6 +83,7 @@ class App:
         self.limits = Limits(StateFile(memory and memory / "quotas.json"))
         self._quotas: asyncio.Task[None] | None = None
         self._remembering = asyncio.Lock()
+        self._finder: Finder | None = None
         self.reloads = 0
         self.reload_error = ""  # why the last one was refused
         self._inbounds: dict[str, Inbound] = {}
@@ -130,7 +131,12 @@ class App:
         except BaseException:
             await self._closed()
             raise
-        self._finder = Finder(self.names, framings=self.engine.framings, patience=limits.sniff)
+        self._finder = Finder(
+            self.names,
+            framings=self.engine.framings,
+            patience=limits.sniff,
+            tell=self._tell_fault,
+        )
         self.router = Router(
             judge_of(config, sets.sets),
             self._finder,
@@ -170,6 +176,9 @@ class App:
             first=limits.handshake, per_source=limits.flows_per_source, total=_most_flows(config)
         )
         return {name: ways.inbound(name, means, listening) for name in names}
+
+    def _tell_fault(self, function: str, note: str) -> None:
+        self.log.warning("a rule in Python failed: no match", function=function, why=note)
 
     def _judge_by(self, judge: Judge) -> None:
         self.router.judge = judge
@@ -328,6 +337,7 @@ class App:
         self.names.turn(prepared)
         self.router.turn(judge, outbounds, config.limits.dial)
         self.router.hits = carried_over(self.router.hits, self.switches.rules)
+        assert self._finder is not None
         self._finder.patience = config.limits.sniff
         self.ledger.total = _most_flows(config)
         self.ledger.per_source = config.limits.flows_per_source
@@ -433,6 +443,8 @@ class App:
             inbound.close()
         for plugin in self._plugins:
             await plugin.close()
+        if self._finder is not None:
+            self._finder.close()
         await self.names.__aexit__(None, None, None)
         await self.engine.close()
         self._writer.close()

@@ -74,9 +74,7 @@ class Router:
         passage.judge = judge
         while isinstance(verdict := judge.decide(flow, facts), Lacks):
             with self._dialling:
-                passage.facts = facts = await self._finder.find(
-                    verdict.fact, flow, facts, arrival.hear
-                )
+                passage.facts = facts = await self._finder.find(verdict, flow, facts, arrival.hear)
         return verdict
 
     def _dialled(

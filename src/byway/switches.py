@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from byway.errors import BywayError
 from byway.log import Log
 from byway.rules import Judge, RuleRef
-from byway.rules.matchers import ALWAYS
 
 LONGEST = 366 * 86400.0  # seconds
 
@@ -69,7 +68,7 @@ class Switches:
     async def switch_off(self, at: int, seconds: float | None = None) -> None:
         """Pass a rule over from now on, for so long. Raises NoSwitch."""
         rule = self._judge.rules[at]
-        if rule.condition == ALWAYS:
+        if rule.takes_all:
             raise NoSwitch(
                 "the last rule cannot be switched off", "everything needs a way; change the config"
             )

@@ -22,6 +22,7 @@ def _files_of_the_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     country: mmdb.Value = {"country": {"iso_code": "DE"}}
     mmdb.write(tmp_path / "GeoLite2-Country.mmdb", {"192.0.2.0/24": country})
     mmdb.write(tmp_path / "GeoLite2-ASN.mmdb", {"192.0.2.0/24": {"asn": 64496}})
+    (tmp_path / "my_rules.py").write_text("def decide(flow): ...")
     monkeypatch.chdir(tmp_path)
 
 

@@ -12,7 +12,7 @@ import pytest
 from byway.errors import Unreachable
 from byway.facts import Finder
 from byway.flow import Flow, Network, Process, Target
-from byway.rules import NO_FACTS, Fact
+from byway.rules import NO_FACTS, Fact, Lacks
 from byway.system.processes import NOBODY, owner_of
 
 OWN = os.path.realpath(sys.executable)
@@ -92,11 +92,11 @@ async def test_the_finder_asks_once_for_a_source() -> None:
     ):
         source = Target.of(*client.getsockname())
         flow = Flow(1, Network.TCP, "mixed", source, Target.of("h", 1))
-        first = (await finder.find(Fact.PROCESS, flow, NO_FACTS)).process
-        second = (await finder.find(Fact.PROCESS, flow, NO_FACTS)).process
+        first = (await finder.find(Lacks(Fact.PROCESS), flow, NO_FACTS)).process
+        second = (await finder.find(Lacks(Fact.PROCESS), flow, NO_FACTS)).process
 
     assert isinstance(first, Process)
     assert first.path == OWN
     assert second is first
     unix = Flow(1, Network.TCP, "mixed", None, Target.of("h", 1))
-    assert (await finder.find(Fact.PROCESS, unix, NO_FACTS)).process == NOBODY
+    assert (await finder.find(Lacks(Fact.PROCESS), unix, NO_FACTS)).process == NOBODY

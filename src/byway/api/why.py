@@ -30,6 +30,7 @@ SOURCES: Mapping[Fact, str] = {
     Fact.MOMENT: "this host's clock",
     Fact.PROCESS: "sock_diag and /proc",
     Fact.SNIFFED: "its first bytes",
+    Fact.ANSWER: "rules in Python",
 }
 UNSAID = "a rule asks for the first bytes; --sniffed-protocol and --sniffed-name tell what they say"
 
@@ -65,7 +66,7 @@ async def inquire(
         assert isinstance(lacking, Lacks)
         if names is not None and lacking.fact is Fact.ADDRESS and flow.target.is_name:
             resolved = await names.inquire(flow.target.host)  # the finder gets the same then
-        facts = await finder.find(lacking.fact, flow, facts)
+        facts = await finder.find(lacking, flow, facts)
     explanation = judge.explain(flow, facts)
     answer = explanation.answer
     assert not isinstance(answer, Lacks)
@@ -237,6 +238,9 @@ def _facts(facts: Facts) -> Sequence[tuple[Fact, str]]:
     if facts.sniffed is not None:
         heard = f"{facts.sniffed.protocol} {facts.sniffed.name}".strip()
         found.append((Fact.SNIFFED, heard or "nothing that is understood"))
+    for function, said in facts.answers:
+        told = said.way or said.note or "nothing"
+        found.append((Fact.ANSWER, f"{function.name} says {told}"))
     return found
 
 

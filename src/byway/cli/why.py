@@ -198,12 +198,16 @@ async def _inquired(config: Config, flow: Flow, given: Facts, where: str | None)
     from byway.naming import alone
 
     async with alone(config) as names:
+        finder = Finder(names)
 
         def live() -> Mapping[str, dict[str, object]]:
             return choices_of(where, flow)
 
         judge = judge_of(config).without(off_by_hand(where, config))
-        return await inquire(config, judge, Finder(names), flow, live, given, names)
+        try:
+            return await inquire(config, judge, finder, flow, live, given, names)
+        finally:
+            finder.close()
 
 
 def _views(value: object) -> Sequence[View]:

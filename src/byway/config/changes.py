@@ -26,6 +26,10 @@ def _all(old: Config, new: Config) -> Iterator[str]:
     for key, stamp in new._stamps.items():
         if getattr(old.geo, key) == getattr(new.geo, key) and old._stamps.get(key) != stamp:
             yield f"~ geo.{key}: the file has changed"
+    for place, function in new.functions.items():
+        before = old.functions.get(place)
+        if before is not None and before.digest != function.digest:
+            yield f"~ python {place}: the file has changed"
     yield from _named("inbound", old.inbounds, new.inbounds)
     yield from _named("outbound", old.outbounds, new.outbounds)
     yield from _named("group", old.groups, new.groups)

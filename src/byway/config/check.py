@@ -7,8 +7,8 @@ work on the names and texts in the tree, so that one mistake is told once.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence, Set
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -66,6 +66,10 @@ from byway.config.values import NAME_PATTERN
 from byway.config.wrong import Wrong, kind_of, shown
 from byway.errors import ConfigError
 from byway.rules import RuleRef
+
+if TYPE_CHECKING:
+    from byway.config.terms import PythonPlace
+    from byway.facts.python import Function
 
 INBOUNDS: Mapping[str, type[InboundConfig]] = {
     "mixed": MixedInbound,
@@ -127,6 +131,7 @@ class _Checker:
         self._links: set[str] = set()  # the names of outbounds made of links
         self._made: dict[tuple[object, ...], str] = {}  # the name for what a link says
         self._numbers: dict[str, int] = {}  # how many links want this name
+        self._rule_places: list[int] = []  # where each sound rule stands
         self._told: set[Path] = set()  # what is not to be told again
 
     def config(self) -> Config:
@@ -162,6 +167,8 @@ class _Checker:
             from byway.config.ownnames import check_names
 
             check_names(config, dns, self._problems)
+        if any(rule.python is not None for rule in rules):
+            config._functions = self._opened_functions(rules, {*outbounds, *groups})
         if not self._problems.errors:
             crosscheck.warn(config, self._problems)
         config._file = self._problems.file
@@ -356,9 +363,19 @@ class _Checker:
         for at, item in enumerate(node.content):
             rule = self._read(RuleEntry, ("rules", at), item)
             if rule is not None:
+                self._rule_places.append(at)
                 rule._ref = RuleRef(self._problems.file, item.line, crosscheck.rule_text(item))
                 found.append(rule)
         return tuple(found)
+
+    def _opened_functions(
+        self, rules: Sequence[RuleEntry], ways: Set[str]
+    ) -> Mapping[PythonPlace, Function]:
+        from byway.config.scripts import open_functions  # of use to few
+
+        placed = zip(self._rule_places, rules, strict=True)
+        words = frozenset({*ways, *crosscheck.VERDICTS})
+        return open_functions(placed, words, self._problems)
 
     def _read(self, model: type[S], path: Path, node: Node) -> S | None:
         """The model of a node, or None with its problems noted."""

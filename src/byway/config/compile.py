@@ -23,7 +23,15 @@ def judge_of(config: Config, sets: Mapping[str, RuleSet] | None = None) -> Judge
     """The judge for a checked config; the sets are read here when they are not handed in."""
     known = Known(open_sets(config).sets if sets is None else sets, config.world)
     return Judge(
-        [Rule(_condition(entry, known), _verdict(entry), entry.enabled) for entry in config.rules]
+        [
+            Rule(
+                _condition(entry, known),
+                _verdict(entry),
+                entry.enabled,
+                None if entry.python is None else config.functions[entry.python],
+            )
+            for entry in config.rules
+        ]
     )
 
 
@@ -56,7 +64,7 @@ class Known:
 
 def _verdict(entry: RuleEntry) -> Verdict:
     match entry.way:
-        case "reject":
+        case "reject" | "":
             return Reject(entry.ref)
         case "drop":
             return Drop(entry.ref)

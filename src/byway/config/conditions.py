@@ -18,6 +18,7 @@ from byway.config.terms import (
     GroupPath,
     ProgramName,
     ProgramPath,
+    PythonName,
     SetItem,
     SetName,
     SniffedProtocolName,
@@ -136,6 +137,8 @@ class RuleEntry(Conditions):
 
     to: Way | None = None
     """Where it goes then: an outbound (a name or a link), `reject` or `drop`."""
+    python: PythonName | None = None
+    """The function that says where it goes, if anywhere: `file.py:function`."""
     otherwise: Way | None = None
     """Where everything else goes; the last rule, alone in it."""
     enabled: bool = True
@@ -152,7 +155,9 @@ class RuleEntry(Conditions):
 
     @property
     def way(self) -> str:
-        """The outbound's name, `reject` or `drop`."""
+        """The outbound's name, `reject` or `drop`; empty where a function says it."""
+        if self.python is not None:
+            return ""
         return self.to or self.otherwise or "direct"
 
 

@@ -89,7 +89,7 @@ def warn(config: Config, problems: Problems) -> None:
         line = config.rules[earlier].ref.line
         problems.warn(("rules", at), f"never reached: the rule in line {line} matches all of it")
     for at, rule in enumerate(config.rules):
-        if rule.enabled and rule.network == (Network.UDP,) and rule.way not in VERDICTS:
+        if rule.enabled and rule.network == (Network.UDP,) and rule.way not in (*VERDICTS, ""):
             for hop in without_udp(config, rule.way):
                 problems.warn(
                     ("rules", at, "to"),
@@ -369,6 +369,10 @@ def _order(rules: Sequence[Node], problems: Problems) -> None:
         elif "otherwise" in keys and at < len(rules) - 1:
             hint = "make it the last rule"
             problems.add(path, "no rule after otherwise can be reached", hint)
+        elif "python" in keys:
+            if "to" in keys:
+                hint = "leave out to; conditions may stand beside python"
+                problems.add((*path, "to"), "the function says to where", hint, at_key=True)
         elif "otherwise" not in keys and keys <= _KEYS:
             if "to" not in keys:
                 hint = "to: an outbound, reject or drop"

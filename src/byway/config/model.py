@@ -6,7 +6,8 @@ bytes, targets, prefixes); the texts a person writes for them are read by `value
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
@@ -42,6 +43,10 @@ from byway.config.values import (
 from byway.errors import Problem
 from byway.flow import Network, Target
 from byway.rules.geo import NOWHERE, World
+
+if TYPE_CHECKING:
+    from byway.config.terms import PythonPlace
+    from byway.facts.python import Function
 
 RESERVED = ("reject", "drop", "otherwise")
 
@@ -362,6 +367,7 @@ class Config(Section):
     _lines: dict[tuple[str, str], int] = PrivateAttr(default_factory=dict)
     _world: World = PrivateAttr(default=NOWHERE)
     _stamps: dict[str, tuple[int, int]] = PrivateAttr(default_factory=dict)
+    _functions: Mapping[PythonPlace, Function] = PrivateAttr(default_factory=dict)
 
     @property
     def file(self) -> str:
@@ -372,6 +378,11 @@ class Config(Section):
     def world(self) -> World:
         """What the files of `geo` know; they were read with the config."""
         return self._world
+
+    @property
+    def functions(self) -> Mapping[PythonPlace, Function]:
+        """The functions of rules in Python; their files were run with the config."""
+        return self._functions
 
     def line(self, section: str, name: str) -> int:
         """The line of an entry of `inbounds`, `outbounds`, `groups` or `sets`; 0: it has none."""

@@ -58,6 +58,7 @@ def schema() -> Schema:
             "additionalProperties": False,
         },
         {"required": ["to"], "anyOf": asked},
+        {"required": ["python"], "not": {"required": ["to"]}},
     ]
     _part(definitions, "Conditions")["minProperties"] = 1
     for name, section_schema in sections.items():

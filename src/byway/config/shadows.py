@@ -36,6 +36,8 @@ class _Seen:
         self._prefixes: dict[tuple[str, int, int, int], int] = {}
 
     def add(self, at: int, rule: RuleEntry) -> None:
+        if rule.python is not None:
+            return  # what it takes, only its function knows
         conditions = [name for name in _CONDITIONS if getattr(rule, name) is not None]
         if len(conditions) != 1 or any(getattr(rule, name) is not None for name in _NESTED):
             return

@@ -5,10 +5,12 @@ As in `values.py`, each alias is a type for the model, and its reader raises `Wr
 
 from __future__ import annotations
 
+import os
 import re
+from dataclasses import dataclass
 from typing import Annotated
 
-from byway.config.values import JsonSchema, Reads, shown_value, text_of
+from byway.config.values import JsonSchema, Reads, ReadsPath, shown_value, text_of
 from byway.config.wrong import Wrong, shown
 from byway.flow import PROTOCOLS
 from byway.protocols.web_address import WebAddress
@@ -90,6 +92,26 @@ def _span(value: object) -> Span:
         raise Wrong(f"{shown(text)} is not a span of the week: {error}", hint) from None
 
 
+@dataclass(frozen=True, slots=True)
+class PythonPlace:
+    """A function in a file: the file as it was written, and where it is."""
+
+    file: str
+    path: str
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.function}"
+
+
+def _python(value: object, folder: str | None) -> PythonPlace:
+    file, colon, function = text_of(value).rpartition(":")
+    if not colon or not file or "\0" in file or not function.isidentifier():
+        raise Wrong(f"{shown_value(value)} names no function", "for example my_rules.py:decide")
+    path = os.path.expanduser(file)
+    return PythonPlace(file, os.path.join(folder, path) if folder else path, function)
+
+
 def _program(value: object) -> str:
     text = text_of(value)
     if not text or "/" in text or "\0" in text:
@@ -159,6 +181,7 @@ AddressSize = Annotated[int, Reads(_version, {"enum": [4, 6]})]
 ProgramName = Annotated[str, Reads(_program, _text("curl"))]
 ProgramPath = Annotated[str, Reads(_absolute, _text("/usr/bin/curl"))]
 GroupPath = Annotated[str, Reads(_absolute, _text("/system.slice/backup.service"))]
+PythonName = Annotated[PythonPlace, ReadsPath(_python, _text("my_rules.py:decide"))]
 CountryCode = Annotated[str, Reads(_country, _text("DE", pattern="^[A-Za-z]{2}$"))]
 SystemNumber = Annotated[int, Reads(_system, _SYSTEM_SCHEMA)]
 SniffedProtocolName = Annotated[str, Reads(_protocol, {"enum": list(PROTOCOLS)})]

@@ -6,15 +6,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING, cast
 
 from byway.errors import Unreachable
 from byway.flow import UNHEARD, Flow, Network, Process, Sniffed, Target
 from byway.interfaces import Enough, Framings, Resolver
-from byway.rules import Fact, Facts
+from byway.rules import Fact, Facts, Lacks, Said
 from byway.system.processes import NOBODY, owner_of
+
+if TYPE_CHECKING:
+    from byway.facts.python import Function
+    from byway.facts.threads import Threads
 
 PROCESS_KEPT = 3.0  # seconds
 MOST_PROCESSES = 4096
+MOST_FAULTS = 256  # that are told of functions
 SNIFFING = 0.3  # seconds; a server that talks first costs its client so much
 
 Hear = Callable[[Enough, float], Awaitable[None]]
@@ -23,7 +29,10 @@ Hear = Callable[[Enough, float], Awaitable[None]]
 
 class Finder:
     """Asks the resolver for addresses, the clock for the time, the kernel for processes, the near
-    side for its first bytes, for at most `patience` seconds."""
+    side for its first bytes (for at most `patience` seconds), and functions for what they say.
+
+    `tell` is told of a function and what went wrong in it, once of each fault.
+    """
 
     def __init__(
         self,
@@ -31,18 +40,25 @@ class Finder:
         now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
         framings: Framings | None = None,
         patience: float = SNIFFING,
+        tell: Callable[[str, str], None] = lambda function, note: None,
     ) -> None:
         self.patience = patience
+        self._tell = tell
+        self._told: set[str] = set()
+        self._threads: Threads | None = None
         self._framings = framings
         self._resolver = resolver
         self._now = now
         self._processes: dict[tuple[Network, Target], tuple[float, Process]] = {}
 
-    async def find(self, fact: Fact, flow: Flow, known: Facts, hear: Hear | None = None) -> Facts:
+    async def find(
+        self, lacking: Lacks, flow: Flow, known: Facts, hear: Hear | None = None
+    ) -> Facts:
         """`known` and this fact. What cannot be found out is empty, so that the judge goes on.
 
         `hear` is how the flow's first bytes are had; None for a flow that has none.
         """
+        fact = lacking.fact
         if fact is Fact.ADDRESS:
             return replace(known, addresses=await self._addresses(flow))
         if fact is Fact.MOMENT:
@@ -51,6 +67,10 @@ class Finder:
             return replace(known, process=await self._process(flow))
         if fact is Fact.SNIFFED:
             return replace(known, sniffed=await self._sniffed(flow, hear))
+        if fact is Fact.ANSWER and lacking.function is not None:
+            function = cast("Function", lacking.function)  # no other has rules ask for it
+            said = await self._said(function, flow, known)
+            return replace(known, answers=(*known.answers, (function, said)))
         raise ValueError(f"nobody knows how to find {fact}")
 
     async def _sniffed(self, flow: Flow, hear: Hear | None) -> Sniffed:
@@ -73,6 +93,24 @@ class Finder:
 
         await hear(enough, self.patience)
         return found
+
+    async def _said(self, function: Function, flow: Flow, known: Facts) -> Said:
+        """What a function of a rule says; each of its faults is told once."""
+        if self._threads is None:
+            from byway.facts.threads import Threads
+
+            self._threads = Threads()
+        said = await function.answer(flow, known, self._threads)
+        if said.note and said.place not in self._told and len(self._told) < MOST_FAULTS:
+            self._told.add(said.place)
+            self._tell(function.name, said.note)
+        return said
+
+    def close(self) -> None:
+        """Let go of what it has begun."""
+        if self._threads is not None:
+            self._threads.close()
+            self._threads = None
 
     async def _process(self, flow: Flow) -> Process:
         """The process behind a source, remembered for a few seconds: ports are used again later."""

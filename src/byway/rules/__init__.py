@@ -16,6 +16,7 @@ from byway.rules.verdicts import (
     Lacks,
     Reject,
     RuleRef,
+    Said,
     Verdict,
     Via,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "Reject",
     "Rule",
     "RuleRef",
+    "Said",
     "Tried",
     "Verdict",
     "Via",

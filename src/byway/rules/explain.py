@@ -17,7 +17,7 @@ from byway.rules.names import Keyword, Regex, Wildcard
 from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
 from byway.rules.sets import InSet, RuleSet
 from byway.rules.sniffed import SniffedName, SniffedProtocol, as_target
-from byway.rules.verdicts import Fact, Facts, Lacks, RuleRef, Verdict
+from byway.rules.verdicts import Fact, Facts, Function, Lacks, RuleRef, Verdict
 
 
 class Outcome(Enum):
@@ -54,7 +54,7 @@ class Tried:
     rule: RuleRef
     outcome: Outcome
     checks: tuple[Check, ...]
-    verdict: Verdict
+    verdict: Verdict | None  # of a rule in Python that did not match there is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,16 @@ def checks_of(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[Check, ...]
     if isinstance(matcher, m.All):
         return tuple(check(part, flow, facts) for part in matcher.of)
     return (check(matcher, flow, facts),)
+
+
+def function_check(function: Function, facts: Facts) -> Check:
+    """What a rule's function said, where its condition holds."""
+    lacking = next((need for need in function.needs if not facts.knows(need)), None)
+    said = facts.said(function)
+    if lacking is not None or said is None:
+        return Check("python", f"what {function.name} says", "a way", lacking or Fact.ANSWER)
+    told = f"{function.name} ({said.note})" if said.note else function.name
+    return Check("python", told, "a way", said.way is not None, said.way or "")
 
 
 def check(matcher: m.Matcher, flow: Flow, facts: Facts) -> Check:

@@ -6,10 +6,19 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from byway.flow import Flow
-from byway.rules.explain import Explanation, Outcome, Tried, checks_of
-from byway.rules.matchers import ALWAYS
+from byway.rules.explain import Explanation, Outcome, Tried, checks_of, function_check
 from byway.rules.tables import Rule, Table
-from byway.rules.verdicts import NO_FACTS, Fact, Facts, Lacks, RuleRef, Verdict, Via
+from byway.rules.verdicts import (
+    NO_FACTS,
+    Drop,
+    Fact,
+    Facts,
+    Lacks,
+    Reject,
+    RuleRef,
+    Verdict,
+    Via,
+)
 
 DEFAULT = Via("direct", RuleRef("", 0, "no rules: everything direct"))
 
@@ -24,7 +33,7 @@ class Judge:
         self._default = self._otherwise = otherwise
         reached = [rule for rule in self.rules if rule.enabled]
         for at, rule in enumerate(reached):
-            if rule.condition == ALWAYS:
+            if rule.takes_all:
                 reached, self._otherwise = reached[:at], rule.verdict
                 break
         self._table = Table(reached)
@@ -48,14 +57,9 @@ class Judge:
             if not rule.enabled:
                 tried.append(Tried(rule.verdict.rule, Outcome.OFF, (), rule.verdict))
                 continue
-            answer = rule.condition.match(flow, facts)
-            outcome = Outcome.MATCHED if answer is True else Outcome.NO_MATCH
-            if isinstance(answer, Fact):
-                outcome = Outcome.LACKS
-            checks = checks_of(rule.condition, flow, facts)
-            tried.append(Tried(rule.verdict.rule, outcome, checks, rule.verdict))
-            if answer is not False:
-                said = Lacks(answer) if isinstance(answer, Fact) else rule.verdict
+            one, said = _tried(rule, flow, facts)
+            tried.append(one)
+            if said is not None:
                 return Explanation(tuple(tried), said)
         tried.append(Tried(self._otherwise.rule, Outcome.MATCHED, (), self._otherwise))
         return Explanation(tuple(tried), self._otherwise)
@@ -67,3 +71,25 @@ class Judge:
             for at, rule in enumerate(self.rules)
         ]
         return Judge(rules, self._default)
+
+
+def _tried(rule: Rule, flow: Flow, facts: Facts) -> tuple[Tried, Verdict | Lacks | None]:
+    """The trial of one rule, and what it ended with; None: the next rule is to be tried."""
+    checks, function = checks_of(rule.condition, flow, facts), rule.function
+    answer = rule.consult(flow, facts)
+    if function is not None and not any(check.answer is not True for check in checks):
+        checks = (*checks, function_check(function, facts))
+    said: Verdict | Lacks | None
+    match answer:
+        case bool():
+            said = rule.verdict if answer else None
+        case Fact():
+            said = Lacks(answer)
+        case _:
+            said = answer
+    verdict = said if isinstance(said, Via | Reject | Drop) else None
+    outcome = Outcome.NO_MATCH if said is None else Outcome.MATCHED
+    if isinstance(said, Lacks):
+        outcome = Outcome.LACKS
+    shown = verdict if function is not None else rule.verdict
+    return Tried(rule.verdict.rule, outcome, checks, shown), said

@@ -9,14 +9,23 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from byway.flow import Flow
-from byway.rules.matchers import Address, Domain, DomainSuffix, Matcher, Port
+from byway.rules.matchers import ALWAYS, Address, Answer, Domain, DomainSuffix, Matcher, Port
 from byway.rules.names import Keyword
 from byway.rules.prefix import Prefix
-from byway.rules.verdicts import Fact, Facts, Verdict
+from byway.rules.verdicts import (
+    Drop,
+    Fact,
+    Facts,
+    Function,
+    Lacks,
+    Reject,
+    Verdict,
+    Via,
+)
 
 FEWEST = 4  # fewer rules of a kind are asked one by one as fast
 GRAM = 3  # letters of a word by which it is found
@@ -24,11 +33,44 @@ GRAM = 3  # letters of a word by which it is found
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A condition and what it leads to. A rule that is switched off is passed over."""
+    """A condition and what it leads to. A rule that is switched off is passed over.
+
+    With a `function` the verdict is what that says, if anything; `verdict` then tells only where
+    the rule stands.
+    """
 
     condition: Matcher
     verdict: Verdict
     enabled: bool = True
+    function: Function | None = None
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether no flow passes it."""
+        return self.condition == ALWAYS and self.function is None
+
+    def consult(self, flow: Flow, facts: Facts) -> Answer | Verdict | Lacks:
+        """What the function says, once the condition holds and its needs are known."""
+        function = self.function
+        answer = self.condition.match(flow, facts)
+        if answer is not True or function is None:
+            return answer
+        lacking = next((need for need in function.needs if not facts.knows(need)), None)
+        if lacking is not None:
+            return lacking
+        said = facts.said(function)
+        if said is None:
+            return Lacks(Fact.ANSWER, function)
+        ref = self.verdict.rule
+        match said.way:
+            case None:
+                return False
+            case "reject":
+                return Reject(ref)
+            case "drop":
+                return Drop(ref)
+            case outbound:
+                return Via(outbound, ref)
 
 
 class Table:
@@ -41,11 +83,11 @@ class Table:
         self._none = none = len(self._rules)
         kinds: dict[type[object], list[int]] = {}
         for at, rule in enumerate(self._rules):
-            kinds.setdefault(_kind(rule.condition), []).append(at)
+            kinds.setdefault(_kind(rule), []).append(at)
         others = kinds.pop(object, [])
         for kind in [kind for kind, found in kinds.items() if len(found) < FEWEST]:
             others += kinds.pop(kind)
-        self._others = [(at, self._rules[at].condition.match) for at in sorted(others)]
+        self._others = [(at, self._asking(at)) for at in sorted(others)]
         self._names = _Names(self._of(kinds.get(Domain, ())), none)
         self._ports = _Ports(self._of(kinds.get(Port, ())), none)
         addresses = kinds.get(Address, ())
@@ -54,7 +96,7 @@ class Table:
         self._resolved = _Prefixes(self._of(resolving), none)
         self._asks = resolving[0] if resolving else none
 
-    def decide(self, flow: Flow, facts: Facts) -> Verdict | Fact | None:
+    def decide(self, flow: Flow, facts: Facts) -> Verdict | Fact | Lacks | None:
         """The verdict, or the fact that a rule asks for which is reached; None: no rule matches."""
         target = flow.target
         first = self._ports.first(target.port)
@@ -86,6 +128,10 @@ class Table:
 
     def _by_address(self, addresses: Iterable[bytes], first: int) -> int:
         return min((first, *map(self._resolved.first, addresses)))
+
+    def _asking(self, at: int) -> Callable[[Flow, Facts], Answer | Verdict | Lacks]:
+        rule = self._rules[at]
+        return rule.condition.match if rule.function is None else rule.consult
 
     def _of(self, places: Iterable[int]) -> list[tuple[int, Matcher]]:
         return [(at, self._rules[at].condition) for at in places]
@@ -180,9 +226,9 @@ class _Ports:
         return self._firsts[bisect_right(self._starts, port) - 1]
 
 
-def _kind(condition: Matcher) -> type[object]:
-    """Which table a condition can stand in; `object`: in none."""
-    match condition:
+def _kind(rule: Rule) -> type[object]:
+    """Which table a rule can stand in; `object`: in none."""
+    match rule.condition if rule.function is None else None:
         case Domain() | DomainSuffix() | Keyword():
             return Domain
         case Address():

@@ -6,9 +6,11 @@ all but the judge's question.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import Protocol
 
 from byway.flow import Process, Sniffed
 
@@ -20,6 +22,31 @@ class Fact(Enum):
     MOMENT = "moment"
     PROCESS = "process"
     SNIFFED = "sniffed"
+    ANSWER = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a function of a rule in Python said: a way, or None for no match.
+
+    `note` tells what went wrong, for people; `place` is the same for the same fault.
+    """
+
+    way: str | None
+    note: str = ""
+    place: str = ""
+
+
+class Function(Protocol):
+    """A function of a rule in Python."""
+
+    @property
+    def name(self) -> str:
+        """Its file and its name."""
+
+    @property
+    def needs(self) -> Sequence[Fact]:
+        """What has to be known before it is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +63,28 @@ class Facts:
     moment: datetime | None = None
     process: Process | None = None
     sniffed: Sniffed | None = None
+    answers: tuple[tuple[Function, Said], ...] = ()
+
+    def knows(self, fact: Fact) -> bool:
+        """Whether it was found out (an answer: any)."""
+        match fact:
+            case Fact.ADDRESS:
+                return self.addresses is not None
+            case Fact.MOMENT:
+                return self.moment is not None
+            case Fact.PROCESS:
+                return self.process is not None
+            case Fact.SNIFFED:
+                return self.sniffed is not None
+            case Fact.ANSWER:
+                return bool(self.answers)
+
+    def said(self, function: Function) -> Said | None:
+        """What a function said, None while it was not asked."""
+        for one, said in self.answers:
+            if one is function:
+                return said
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +123,10 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Lacks:
-    """The judge cannot tell without this fact."""
+    """The judge cannot tell without this fact; an answer is that of a `function`."""
 
     fact: Fact
+    function: Function | None = None
 
 
 Verdict = Via | Reject | Drop

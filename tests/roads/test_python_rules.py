@@ -1,0 +1,59 @@
+"""Real flows by rules in Python: what why says is what happens, and a fault is told once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import cast
+
+from byway.api.why import inquire, recall
+from byway.config import judge_of
+from byway.facts import Finder
+from byway.flow import Target
+from tests.roads import clients
+from tests.roads.conftest import RunRoad
+
+SOURCE = """\
+import byway
+
+@byway.rule(needs="sniffed", timeout=5)
+def decide(flow):
+    if flow.sniffed.name == "blocked.example":
+        return "reject"
+    if flow.sniffed.protocol == "ssh":
+        raise ValueError(f"no {flow.target}")
+"""
+
+
+async def test_what_why_says_is_what_happens(road: RunRoad, echo: Target, tmp_path: Path) -> None:
+    (tmp_path / "r.py").write_text(SOURCE)
+    text = (
+        "inbounds: {in: {type: socks, listen: '127.0.0.1:0'}}\n"
+        f"rules: [{{python: '{tmp_path}/r.py:decide'}}, {{otherwise: direct}}]\n"
+    )
+    async with road(text) as run:
+        for said in (
+            b"SSH-2.0-x\r\n",
+            b"SSH-2.0-y\r\n",
+            b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        ):
+            link = await clients.linked(run.place("in"))
+            assert await clients.socks5(link, echo) == 0
+            assert await clients.said(link, said) == said
+            await clients.left(link)
+        await run.settled(3)
+        app = run.app
+        finder = Finder(app.names)
+        for passage in app.ledger.past:
+            past = recall(app.config, passage, app.router.judge)
+            given = type(passage.facts)(sniffed=passage.facts.sniffed)
+            why = await inquire(app.config, judge_of(app.config), finder, passage.flow, given=given)
+            assert why["verdict"] == past["verdict"] == "direct"
+            assert why["rules"] == past["rules"]
+            json.dumps(why)
+        finder.close()
+    log = run.log.read_text()
+    assert log.count("a rule in Python failed") == 1
+    assert "ValueError: no 127.0.0.1" in log
+    facts = cast("list[dict[str, str]]", past["facts"])
+    assert facts[-1]["found"] == "r.py:decide says nothing"
