@@ -184,7 +184,7 @@ class App:
         self.router.judge = judge
 
     def _pac(self, inbound: str, at: Target) -> str:
-        return pac_file(self.config, inbound, at)
+        return pac_file(self.config, inbound, at, self.switches.off)
 
     def _follow(self, config: Config, sets: OpenSets) -> None:
         """Keep the sets from the web fresh from now on."""

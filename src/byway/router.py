@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from contextlib import nullcontext
 
 from byway.deadline import Deadline
 from byway.errors import BywayError, Reason, Refused
@@ -14,7 +15,10 @@ from byway.facts import Finder
 from byway.interfaces import Arrival, FarT, Outbound
 from byway.ledger import Ledger, Passage
 from byway.log import Log
-from byway.rules import NO_FACTS, Judge, Lacks, Reject, RuleRef, Verdict, Via
+from byway.rules import NO_FACTS, Fact, Judge, Lacks, Reject, RuleRef, Verdict, Via
+
+_OWN_TIME = frozenset({Fact.SNIFFED, Fact.ANSWER})  # facts that are not waited for any longer
+_UNTIMED = nullcontext()
 
 
 class Router:
@@ -73,7 +77,7 @@ class Router:
         flow, facts, judge = arrival.flow, NO_FACTS, self.judge
         passage.judge = judge
         while isinstance(verdict := judge.decide(flow, facts), Lacks):
-            with self._dialling:
+            with _UNTIMED if verdict.fact in _OWN_TIME else self._dialling:
                 passage.facts = facts = await self._finder.find(verdict, flow, facts, arrival.hear)
         return verdict
 

@@ -108,3 +108,10 @@ def test_others_get_the_proxy_and_no_rules(text: str) -> None:
     made = pac_file(load_text(text), "home", PROXY)
     assert "rules = []" in made
     assert answers(made, ["http://a/"]) == ["PROXY 127.0.0.1:1080"]
+
+
+def test_a_rule_that_is_switched_off_is_left_out() -> None:
+    config = load_text(ODD)
+
+    assert "exact.example" in pac_file(config, "home", PROXY)
+    assert "exact.example" not in pac_file(config, "home", PROXY, off={0})

@@ -57,3 +57,24 @@ async def test_what_why_says_is_what_happens(road: RunRoad, echo: Target, tmp_pa
     assert "ValueError: no 127.0.0.1" in log
     facts = cast("list[dict[str, str]]", past["facts"])
     assert facts[-1]["found"] == "r.py:decide says nothing"
+
+
+async def test_a_function_has_its_own_time_and_not_the_dials(
+    road: RunRoad, echo: Target, tmp_path: Path
+) -> None:
+    (tmp_path / "r.py").write_text(
+        "import byway, threading\n"
+        "@byway.rule(timeout=0.3)\n"
+        "def decide(flow): threading.Event().wait(0.4)\n"
+    )
+    text = (
+        "inbounds: {in: {type: socks, listen: '127.0.0.1:0'}}\nlimits: {dial: 100ms}\n"
+        f"rules: [{{python: '{tmp_path}/r.py:decide'}}, {{otherwise: direct}}]\n"
+    )
+    async with road(text) as run:
+        link = await clients.linked(run.place("in"))
+        assert await clients.socks5(link, echo) == 0
+        assert await clients.said(link, b"hello") == b"hello"
+        await clients.left(link)
+        await run.settled(1)
+    assert "took longer than 0.3 s" in run.log.read_text()

@@ -7,6 +7,7 @@ cannot know (an address, a user, the time) is left to Byway.
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 
 from byway.config.conditions import RuleEntry
 from byway.config.model import Config, DirectOutbound
@@ -16,19 +17,22 @@ KNOWN = {"domain", "domain_suffix", "port", "network", "inbound", "to", "otherwi
 """The conditions that a browser can judge, or that are settled for one inbound."""
 
 
-def pac_file(config: Config, inbound: str, proxy: Target) -> str:
-    """The file for those who reach an inbound at `proxy`. All in it is JSON, so nothing escapes."""
+def pac_file(
+    config: Config, inbound: str, proxy: Target, off: Collection[int] = frozenset()
+) -> str:
+    """The file for those who reach an inbound at `proxy`, while the rules `off` (from 0) are
+    switched off. All in it is JSON, so nothing escapes."""
     section = config.inbounds[inbound]
     plain = config.outbounds["direct"] == DirectOutbound(type="direct")
     open_way = plain and not section.guarded and not section.beyond_loopback
-    rules = [] if not open_way else list(_rules(config, inbound))
+    rules = [] if not open_way else list(_rules(config, inbound, off))
     return _FILE % (json.dumps(f"PROXY {proxy}"), json.dumps(rules))
 
 
-def _rules(config: Config, inbound: str) -> list[dict[str, object]]:
+def _rules(config: Config, inbound: str, off: Collection[int]) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
-    for entry in config.rules:
-        if not entry.enabled or (entry.inbound and inbound not in entry.inbound):
+    for at, entry in enumerate(config.rules):
+        if at in off or not entry.enabled or (entry.inbound and inbound not in entry.inbound):
             continue
         if entry.network and Network.TCP not in entry.network:
             continue
