@@ -36,7 +36,7 @@ def secret(method: str, seed: int = 1) -> str:
 def ss_server(folder: Path, method: str, plugin: str = "", options: str = "") -> Iterator[int]:
     """shadowsocks-libev's server."""
     port = free_port()
-    words = [need("ss-server"), "-s", HOST, "-p", port, "-m", method, "-k", secret(method)]
+    words = [need("ss-server"), "-u", "-s", HOST, "-p", port, "-m", method, "-k", secret(method)]
     words += ["--plugin", need(plugin), "--plugin-opts", options] if plugin else []
     with running([str(word) for word in words], folder / "ss-server.log", port):
         yield port
@@ -48,7 +48,7 @@ def ss_local(
 ) -> Iterator[int]:
     """shadowsocks-libev's client."""
     port = free_port()
-    words = [need("ss-local"), "-s", HOST, "-p", server, "-b", HOST, "-l", port]
+    words = [need("ss-local"), "-u", "-s", HOST, "-p", server, "-b", HOST, "-l", port]
     words += ["-m", method, "-k", secret(method)]
     words += ["--plugin", need(plugin), "--plugin-opts", options] if plugin else []
     with running([str(word) for word in words], folder / "ss-local.log", port):
@@ -77,7 +77,9 @@ def v2ray_client(folder: Path, method: str, server: int) -> Iterator[int]:
 
 
 @contextmanager
-def sing_server(folder: Path, method: str, users: tuple[int, ...] = ()) -> Iterator[int]:
+def sing_server(
+    folder: Path, method: str, users: tuple[int, ...] = (), seed: int = 1
+) -> Iterator[int]:
     """sing-box's shadowsocks server."""
     port = free_port()
     inbound: Config = {
@@ -85,11 +87,11 @@ def sing_server(folder: Path, method: str, users: tuple[int, ...] = ()) -> Itera
         "listen": HOST,
         "listen_port": port,
         "method": method,
-        "password": secret(method),
+        "password": secret(method, seed),
     }
     if users:
         inbound["users"] = [
-            {"name": f"user {seed}", "password": secret(method, seed)} for seed in users
+            {"name": f"user {user}", "password": secret(method, user)} for user in users
         ]
     with sing_box(folder, [inbound], {"type": "direct"}):
         yield port
@@ -111,6 +113,30 @@ def sing_client(
         "password": password or secret(method),
     }
     with sing_box(folder, [inbound], outbound):
+        yield port
+
+
+@contextmanager
+def sing_relay(folder: Path, method: str, destinations: dict[int, int]) -> Iterator[int]:
+    """sing-box as a relay: the ports of the servers behind it, by the seed of their key."""
+    port = free_port()
+    inbound: Config = {
+        "type": "shadowsocks",
+        "listen": HOST,
+        "listen_port": port,
+        "method": method,
+        "password": secret(method),
+        "destinations": [
+            {
+                "name": f"next {seed}",
+                "server": HOST,
+                "server_port": there,
+                "password": secret(method, seed),
+            }
+            for seed, there in destinations.items()
+        ],
+    }
+    with sing_box(folder, [inbound], {"type": "direct"}):
         yield port
 
 
