@@ -3,4 +3,5 @@
 mod bounds;
 mod ground;
 mod roads;
+mod sealed;
 mod ways;
