@@ -33,6 +33,7 @@ from byway.engine import Engine, ListenOptions, PacketOptions, TlsClient, TlsCli
 from byway.errors import ConfigError, Problem
 from byway.facts import Finder
 from byway.flow import Target
+from byway.inbounds.both import Both
 from byway.inbounds.entry import Means
 from byway.inbounds.listener import StreamInbound
 from byway.interfaces import Inbound, Outbound, Resolver, Stream
@@ -385,10 +386,7 @@ class App:
                 self._serve(running[name])
             raise
         for name in turned:
-            before, after = running[name], new[name]
-            assert isinstance(before, StreamInbound)
-            assert isinstance(after, StreamInbound)
-            before.become(after)
+            _turn(running[name], new[name])
         for name in coming:
             self._serve(new[name])
         return {name: new[name] if name in coming else running[name] for name in config.inbounds}
@@ -452,9 +450,20 @@ class App:
 
 def _can_become(inbound: Inbound | None, new: Inbound) -> bool:
     """Whether a running inbound can become the new one, and keep its listeners."""
-    if not isinstance(inbound, StreamInbound) or not isinstance(new, StreamInbound):
-        return False
-    return inbound.is_placed_as(new)
+    if isinstance(inbound, StreamInbound) and isinstance(new, StreamInbound):
+        return inbound.is_placed_as(new)
+    return isinstance(inbound, Both) and isinstance(new, Both) and inbound.is_placed_as(new)
+
+
+def _turn(inbound: Inbound, new: Inbound) -> None:
+    """Let a running inbound become the new one, as it can."""
+    if isinstance(inbound, Both):
+        assert isinstance(new, Both)
+        inbound.become(new)
+    else:
+        assert isinstance(inbound, StreamInbound)
+        assert isinstance(new, StreamInbound)
+        inbound.become(new)
 
 
 def _most_flows(config: Config) -> int:

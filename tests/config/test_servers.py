@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byway.config import (
+    ShadowsocksInbound,
     ShadowsocksOutbound,
     TrojanOutbound,
     from_links,
@@ -314,6 +315,25 @@ SS = "{type: shadowsocks, %s}"
             "only one key",
         ),
         (
+            "outbounds",
+            "server: h:1, method: aes-128-gcm, password: x, network: sctp",
+            "network",
+            "tcp",
+        ),
+        (
+            "outbounds",
+            "server: h:1, method: aes-128-gcm, password: x, plugin: p, network: udp",
+            "network",
+            "plugins carry TCP alone",
+        ),
+        (
+            "inbounds",
+            f"listen: '0.0.0.0:1', method: 2022-blake3-aes-128-gcm, password: {KEY16},"
+            f" users: [{{name: a, password: {KEY16}, relay: nowhere}}]",
+            "users[0].relay",
+            "port",
+        ),
+        (
             "inbounds",
             "listen: ['127.0.0.1:1', '127.0.0.1:2'], method: aes-128-gcm, password: x, plugin: p",
             "listen",
@@ -364,3 +384,34 @@ def test_any_text_is_a_link_or_wrong(text: str) -> None:
         except Wrong:
             continue
         assert link.outbound["server"]
+
+
+SEALED = "method: aes-128-gcm, password: x"
+
+
+@pytest.mark.parametrize(
+    ("more", "networks"),
+    [
+        ("", {"tcp", "udp"}),
+        (", network: udp", {"udp"}),
+        (", network: [tcp, udp], plugin: p", {"tcp", "udp"}),
+        (", plugin: p", {"tcp"}),
+    ],
+)
+def test_which_networks(more: str, networks: set[str]) -> None:
+    config = load_text(
+        f"inbounds: {{a: {{type: shadowsocks, listen: '127.0.0.1:1', {SEALED}{more}}}}}\n"
+        f"outbounds: {{b: {{type: shadowsocks, server: 'h:1', {SEALED}{more}}}}}\n"
+    )
+    for section in (config.inbounds["a"], config.outbounds["b"]):
+        assert isinstance(section, ShadowsocksInbound | ShadowsocksOutbound)
+        assert {network.value for network in section.networks} == networks
+
+
+def test_packets_take_the_port_too() -> None:
+    door = "{type: forward, listen: '127.0.0.1:1', target: 'h:1', network: udp}"
+    sealed = SS % f"listen: '127.0.0.1:1', {SEALED}"
+    text = f"inbounds: {{a: {sealed}, b: {door}}}"
+    with pytest.raises(ConfigError, match="taken already"):
+        load_text(text)
+    load_text(text.replace("password: x", "password: x, network: tcp"))

@@ -292,6 +292,39 @@ class TestUsers:
         assert two[32:48] == one[16:32]  # a relay takes its own away
 
 
+class TestRelay:
+    """Who is served by the next server."""
+
+    there = Target.of("next.example", 8388)
+
+    def relay(self) -> Server:
+        return Server(SMALL, IPSK, kit(), [User("ann", UPSK, self.there), User("bob", bytes(16))])
+
+    def test_the_next_server_gets_all_but_the_identity(self) -> None:
+        wire = recorded(SMALL, (IPSK, UPSK), said=b"x" * 3000)
+        request = play(self.relay().accept(scripted(wire)[0]))
+        assert (request.target, request.user, request.relayed) == (self.there, "ann", True)
+        passed = b""
+        while len(passed) < len(wire) - 16:
+            passed += play(request.stream.read())
+        assert passed == wire[:16] + wire[32:]
+        behind = play(Server(SMALL, UPSK, kit()).accept(scripted(passed)[0]))
+        assert (behind.target, behind.relayed) == (EXAMPLE, False)
+
+    def test_others_are_served_here(self) -> None:
+        wire = recorded(SMALL, (IPSK, bytes(16)))
+        request = play(self.relay().accept(scripted(wire)[0]))
+        assert (request.target, request.user, request.relayed) == (EXAMPLE, "bob", False)
+
+    def test_replays_and_strangers_get_no_further(self) -> None:
+        relay, wire = self.relay(), recorded(SMALL, (IPSK, UPSK))
+        play(relay.accept(scripted(wire)[0]))
+        with pytest.raises(Refused, match="replay"):
+            play(relay.accept(scripted(wire)[0]))
+        with pytest.raises(Refused, match="no user of ours"):
+            play(relay.accept(scripted(recorded(SMALL, (IPSK, bytes([9]) * 16)))[0]))
+
+
 class TestKeys:
     """Passwords of this edition are keys."""
 

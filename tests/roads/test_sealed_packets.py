@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from byway.config import load_text
 from byway.flow import Network, Target
 from byway.protocols.shadowsocks import METHODS
 from tests.roads import clients
@@ -190,3 +191,20 @@ async def _passes(
         assert await clients.socks5(link, echo) == 0
         assert await clients.said(link, b"x" * 3000) == b"x" * 3000
         await clients.left(link)
+
+
+async def test_sessions_outlive_a_reload(road: RunRoad, udp_echo: Target) -> None:
+    """New rules about users, with the same keys: the flows on the road stay, new ones obey."""
+    users = f", users: [{{name: NAME, password: '{key(7)}'}}]"
+    rules = "rules: [{user: bob, to: reject}, {otherwise: direct}]\n"
+    text = at_server(SMALL, users)
+    async with road(text.replace("NAME", "ann")) as far, echoing("127.0.0.1") as other:
+        client = at_client(SMALL, far.place("in"), f"{word(SMALL)}:{key(7)}")
+        async with road(client) as here, associated(here.place("in")) as (sock, _):
+            await echoed(sock, udp_echo, b"before")
+            await far.app.reload(load_text(text.replace("NAME", "bob") + rules))
+            await echoed(sock, udp_echo, b"after")
+            sock.transport.sendto(wrapped(other, b"no"))
+            await far.settled(1)
+            assert [p.flow.user for p in far.app.ledger.past] == ["bob"]
+            assert [p.flow.user for p in far.app.ledger.live] == ["ann"]

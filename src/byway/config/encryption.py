@@ -84,6 +84,12 @@ def _key(path: Path, node: Node, method: Method, problems: Problems, single: boo
 def _plugin(path: Path, node: Node, problems: Problems) -> None:
     if node.get("plugin_opts") is not None and node.get("plugin") is None:
         problems.add((*path, "plugin_opts"), "options without a plugin", "add plugin")
+    network = node.get("network")
+    if node.get("plugin") is None or network is None:
+        return
+    if "tcp" not in [str(item.content) for item in network.items()]:
+        hint = "leave the plugin out, or add tcp"
+        problems.add((*path, "network"), "plugins carry TCP alone, and it is not among these", hint)
 
 
 def _passwords(path: Path, inbound: Node, problems: Problems) -> None:

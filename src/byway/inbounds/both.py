@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from byway.flow import Target
+from byway.inbounds.listener import StreamInbound
 from byway.inbounds.packets import PacketDoor
 from byway.interfaces import Carry, Inbound
 
@@ -67,6 +68,27 @@ class Both:
                 both.create_task(self._streams.serve(carry))
             for door in self._doors:
                 both.create_task(door.serve(carry))
+
+    def is_placed_as(self, other: Both) -> bool:
+        """Whether both listen alike and take packets alike, so that this can become the other."""
+        mine, theirs = self._streams, other._streams
+        if isinstance(mine, StreamInbound) and isinstance(theirs, StreamInbound):
+            alike = mine.is_placed_as(theirs)
+        else:
+            alike = mine is None and theirs is None
+        return (
+            alike
+            and (self._packets, self._codec) == (other._packets, other._codec)
+            and self._door().options == other._door().options
+        )
+
+    def become(self, other: Both) -> None:
+        """Greet from now on as `other` does; listeners, sessions and flows stay as they are."""
+        if isinstance(self._streams, StreamInbound) and isinstance(other._streams, StreamInbound):
+            self._streams.become(other._streams)
+        self._door = other._door
+        for door in self._doors:
+            door.become(other._door())
 
     def close(self) -> None:
         """Accept no more. Packet sessions end with their port."""

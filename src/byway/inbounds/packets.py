@@ -13,7 +13,7 @@ from byway.inbounds.entry import Entry
 from byway.interfaces import Bucket, Carry, Datagrams, Ending, Enough, Outbound, Relay
 
 if TYPE_CHECKING:
-    from byway.engine import Codec, PacketAsk, PacketListener
+    from byway.engine import Codec, PacketAsk, PacketListener, PacketOptions
 
 ENDED = "the client ended its association"
 FIRST_LOOK = 0.001  # seconds between two looks for further packets; each wait is twice the last
@@ -44,6 +44,15 @@ class PacketDoor:
         options = replace(means.packets, only=only)
         self._listener = means.engine.listen_packets(address, codec, options)
         return self._listener.address
+
+    @property
+    def options(self) -> PacketOptions:
+        """The bounds that it is opened with."""
+        return self._entry.means.packets
+
+    def become(self, other: PacketDoor) -> None:
+        """Describe new flows as `other` does; sessions and flows stay as they are."""
+        self._entry, self._user, self._users = other._entry, other._user, other._users
 
     async def serve(self, carry: Carry) -> None:
         """Take packets until closed or cancelled."""

@@ -29,6 +29,7 @@ use std::time::SystemTime;
 
 use self::aead::Aead;
 pub use self::server::{DoorKeys, DoorUser};
+pub use self::wire::read_body;
 use super::session::Origin;
 use crate::layers::cipher::{Suite, TAG};
 
