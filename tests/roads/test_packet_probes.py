@@ -71,8 +71,9 @@ def probes(method: Method, target: Target, good: bytes) -> Iterator[bytes]:
         yield bytes(broken)
     yield packet(method, target, tail=b"\7" + bytes(40))  # no address that there is
     yield packet(method, target, tail=b"\3")
-    if method.is_2022:
+    if good:
         yield good
+    if method.is_2022:
         yield from (packet(method, target, off=off) for off in (-3600, -32, 32, 3600))
         yield packet(method, target, kind=1)
         yield packet(method, target, tail=b"\0" + int(time.time()).to_bytes(8) + b"\xff\xff")

@@ -325,10 +325,13 @@ impl Down<'_> {
                     arena.resize(arena.len() + TAIL, 0);
                     made = door.seal(origin, &mut arena[begin..], padding);
                 });
-                if made {
-                    self.outbox
-                        .add(marker, &address, whole, len, Span::default());
+                if !made {
+                    // Its client's session was forgotten: nobody there could open it.
+                    self.hub.tally.dropped(Bad::Stranger);
+                    return;
                 }
+                self.outbox
+                    .add(marker, &address, whole, len, Span::default());
             }
         }
     }

@@ -32,6 +32,7 @@ pub use self::server::{DoorKeys, DoorUser};
 pub use self::wire::read_body;
 use super::session::Origin;
 use crate::layers::cipher::{Suite, TAG};
+use crate::layers::replay::SaltFilter;
 
 /// Which way packets are sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,18 +161,22 @@ pub struct Opened {
 
 /// The server's end: all clients of a packet port.
 pub enum Door {
-    /// SIP004.
-    Aead(Aead),
+    /// SIP004, and the salts that were seen: the edition has no other mark of a replay.
+    Aead(Aead, SaltFilter),
     /// SIP022.
     Blake(Box<server::Server>),
 }
+
+/// Packets of SIP004 whose salts are known at the least: under 10 MB, taken as they come.
+const SALTS: usize = 1 << 17;
 
 impl Door {
     /// With these keys, for at most so many sessions that were heard of within a minute.
     pub fn new(keys: &DoorKeys, sessions: usize) -> Result<Self, BadKeys> {
         match keys.method {
             Method::Aead(suite) if keys.users.is_empty() => {
-                Aead::new(suite, &keys.key).map(Self::Aead)
+                let salts = SaltFilter::new(SALTS, None);
+                Aead::new(suite, &keys.key).map(|aead| Self::Aead(aead, salts))
             }
             Method::Aead(_) => Err(BadKeys),
             Method::Blake(suite) => server::Server::new(suite, keys, sessions)
@@ -182,12 +187,18 @@ impl Door {
     /// Open a packet in place.
     pub fn open(&mut self, from: SocketAddr, packet: &mut [u8]) -> Result<Opened, Bad> {
         match self {
-            Self::Aead(aead) => Ok(Opened {
-                origin: Origin::Source(from),
-                body: aead.open(packet)?,
-                newest: false,
-                relayed: false,
-            }),
+            Self::Aead(aead, salts) => {
+                let body = aead.open(packet)?;
+                if !salts.fresh(&packet[..aead.prefix()], 0.0) {
+                    return Err(Bad::Replayed);
+                }
+                Ok(Opened {
+                    origin: Origin::Source(from),
+                    body,
+                    newest: false,
+                    relayed: false,
+                })
+            }
             Self::Blake(server) => server.open(packet, unix()),
         }
     }
@@ -195,7 +206,7 @@ impl Door {
     /// How much padding an answer from this port gets, of so many bytes.
     pub fn padding(&self, port: u16, payload: usize) -> usize {
         match self {
-            Self::Aead(_) => 0,
+            Self::Aead(..) => 0,
             Self::Blake(_) => wire::padding(port, payload),
         }
     }
@@ -203,7 +214,7 @@ impl Door {
     /// What goes before the address.
     pub fn prefix(&self, padding: usize) -> usize {
         match self {
-            Self::Aead(aead) => aead.prefix(),
+            Self::Aead(aead, _) => aead.prefix(),
             Self::Blake(server) => server.prefix() + padding,
         }
     }
@@ -211,7 +222,7 @@ impl Door {
     /// Seal an answer: a prefix of zeros, address and payload, room for a tag. False when it cannot be.
     pub fn seal(&mut self, origin: Origin, packet: &mut [u8], padding: usize) -> bool {
         match self {
-            Self::Aead(aead) => aead.seal(packet),
+            Self::Aead(aead, _) => aead.seal(packet),
             Self::Blake(server) => server.seal(origin, packet, padding, unix()),
         }
         .is_some()

@@ -96,6 +96,8 @@ struct Reply {
     key: Option<Key>,
 }
 
+const _: () = assert!(size_of::<Guest>() < 2048, "what the docs say");
+
 impl Linked for Guest {
     fn links(&self) -> &Links {
         &self.links

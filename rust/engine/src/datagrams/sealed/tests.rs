@@ -321,6 +321,18 @@ fn a_replay_and_another_time_are_dropped() {
 }
 
 #[test]
+fn a_salt_passes_once() {
+    for method in &ALL[..3] {
+        let (mut client, mut door) = pair(method);
+        let packet = sent(&mut client, &plain());
+        let mut open = |packet: &[u8]| door.open(source(), &mut packet.to_vec()).map(|_| ());
+        assert_eq!(open(&packet), Ok(()));
+        assert_eq!(open(&packet), Err(Bad::Replayed));
+        assert_eq!(open(&sent(&mut client, &plain())), Ok(()));
+    }
+}
+
+#[test]
 fn sessions_are_bounded_and_none_is_forgotten_early() {
     let (doors, clients) = keys(ALL[3], 0);
     let mut server = Server::new(Suite::Aes128, &doors[0], 2).expect("keys");
