@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import jsonschema
 import pytest
 
 from byway.api.openapi import description
-from byway.api.sets import set_views, stale, updated
+from byway.api.sets import renewed_since, set_views, stale, updated
 from byway.api.views import degraded
 from byway.app import App
 from byway.config import Config, UrlSet, load_text, open_sets
@@ -259,6 +260,24 @@ async def test_times_are_spread(tmp_path: Path, chance: float, wait: float) -> N
     async with refreshing(tmp_path, [TimeoutError("slow")], clock, lambda: chance) as refresher:
         await clock.waits.get()
         assert refresher.sets["ads"].due - clock.now == pytest.approx(wait * FIRST_RETRY)
+
+
+async def test_a_past_flow_is_told_of_newer_lists(tmp_path: Path) -> None:
+    async with website() as site:
+        site.pages["/a"] = page(b"a.example\n", "200 OK", 'ETag: "1"')
+        async with App(config(tmp_path, site.url("/a"))) as app:
+            await outcome(app)
+            now = time.monotonic()
+            assert renewed_since(app, now) == ""
+            site.pages["/a"] = page(b"a.example\n", "200 OK", 'ETag: "2"')
+            assert await outcome(app) == "unchanged"
+            site.pages["/a"] = page(b"", "304 Not Modified")
+            assert await outcome(app) == "unchanged"
+            assert 'If-None-Match: "2"' in site.asked[-1]
+            assert renewed_since(app, now) == ""
+            site.pages["/a"] = page(b"b.example\n")
+            await outcome(app)
+            assert renewed_since(app, now) == "updated since: the set ads"
 
 
 async def test_sets_are_updated_by_name(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from byway.config import Config, UrlSet, fetched
 from byway.config.compiled import user_cache
 from byway.config.fetched import Kept
 from byway.config.sets import told
-from byway.errors import BywayError, Problem
+from byway.errors import BywayError, PeerError, Problem
 from byway.log import Log
 from byway.rules.gathering import Bad, BadEntry
 from byway.rules.geo import NOWHERE, World
@@ -50,6 +50,7 @@ class Following:
     since: float = 0.0  # when it began not to be as the config wants it
     why: str = ""
     failures: int = 0
+    renewed: float = 0.0  # time.monotonic: when it got other contents
     problems: Sequence[Problem] = ()
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     waiting: list[asyncio.Future[str]] = field(default_factory=list)
@@ -155,16 +156,15 @@ class Refresher:
     async def _taken(self, one: Following, document: Document | None) -> str:
         """Put a newer list in place. Raises Bad for what is no list; the older one stays then."""
         kept = one.kept
-        same = kept is not None and (
-            document is None or hashlib.sha256(document.body).hexdigest() == kept.digest
-        )
-        if document is None or same:
-            if kept is not None:
-                with contextlib.suppress(OSError):  # it is asked for once more after a restart
-                    kept.touch(self._now())
+        if kept is not None and await asyncio.to_thread(self._is_still, kept, document):
+            one.kept = kept if document is None else kept.known_by(document)
             return "unchanged"
-        kept, contents, bad = await asyncio.to_thread(self._read, one, document)
+        if document is None:
+            raise PeerError("the server says unchanged, of a list that was never fetched")
+        others = [other.kept.path for other in self.sets.values() if other.kept is not None]
+        kept, contents, bad = await asyncio.to_thread(self._read, one, document, others)
         before, one.kept, one.rules.contents = len(one.rules.contents), kept, contents
+        one.renewed = time.monotonic()
         one.problems = told(bad, str(one.section.url), one.name)
         for problem in one.problems:
             place = f"{problem.file}:{problem.line}:{problem.column}"
@@ -172,7 +172,21 @@ class Refresher:
         self._log.info("set updated", set=one.name, entries=len(contents), before=before)
         return f"{len(contents)} entries"
 
-    def _read(self, one: Following, document: Document) -> tuple[Kept, Contents, list[BadEntry]]:
+    def _is_still(self, kept: Kept, document: Document | None) -> bool:
+        """In a thread: whether a list is the kept one, which then says when that was seen."""
+        if document is not None and hashlib.sha256(document.body).hexdigest() != kept.digest:
+            return False
+        with contextlib.suppress(OSError):  # else it is fetched once more after a restart
+            if document is None or kept.known == kept.known_by(document).known:
+                kept.touch(self._now())
+            else:
+                again = kept.known_by(document)
+                fetched.store(replace(again, checked=self._now()), document.body)
+        return True
+
+    def _read(
+        self, one: Following, document: Document, others: Sequence[Path]
+    ) -> tuple[Kept, Contents, list[BadEntry]]:
         """In a thread: read, look whether it is good for anything, and only then keep."""
         kept = fetched.planned(one.section.url, document, self._folder, self._now())
         contents, bad = fetched.read(
@@ -185,7 +199,7 @@ class Refresher:
             raise Bad(f"nothing in it can be read{why}")
         try:
             fetched.store(kept, document.body)
-            fetched.prune(self._folder, [kept.path])
+            fetched.prune(self._folder, {kept.path, *others})
         except OSError as error:
             self._log.warning("a set cannot be kept on disk", set=one.name, error=error)
         return kept, contents, bad

@@ -184,7 +184,7 @@ def test_bombs_do_not_go_off() -> None:
     with pytest.raises(ConfigError, match="larger than"):
         import_text(b"proxies: #" + b"x" * (16 << 20), "big")
     deep = "NOT,((" * 3000 + "DOMAIN,a" + "))" * 3000
-    assert "nested too deep" in str(made(f"proxies: []\nrules: ['{deep},DIRECT']").notes)
+    assert "nested too deep" in str(made(f"port: 1\nrules: ['{deep},DIRECT']").notes)
 
 
 def test_names_are_kept_behind_a_sign() -> None:
@@ -200,3 +200,54 @@ rules: ["MATCH,日本"]
 """)
     assert set(found.config.outbounds) == {"way", "way-2", "reject-2", "a-b-c-d", "direct"}
     assert found.config.rules[-1].way == "way-2"
+
+
+def test_names_are_resolved_as_there() -> None:
+    dns = example().config.dns
+    assert dns is not None
+    assert {name: str(one.address) for name, one in dns.servers.items()} == {
+        "dns-1": "https://dns.example",
+        "dns-2": "tls://1.1.1.1",
+        "dns-3": "udp://10.0.0.53",
+        "dns-4": "udp://8.8.8.8",
+    }
+    assert dns.servers["dns-2"].via == "hk-Hong-Kong"
+    assert dns.use == ("dns-1", "dns-2", "system")
+    assert [rule.use for rule in dns.rules] == [("dns-3",), ("dns-4",)]
+    assert dns.hosts["router.example"] == ("192.168.1.1",)
+    assert dns.addresses == "ipv4"
+
+
+def test_a_server_whose_way_is_gone_is_not_asked_directly() -> None:
+    found = made("""
+proxies: [{name: v, type: vless, server: x, port: 1}]
+dns:
+  enable: true
+  nameserver: ["tls://1.1.1.1#v", "8.8.8.8"]
+  nameserver-policy: {a.example: "tls://9.9.9.9#v", "geosite:cn": 1.2.4.8}
+hosts: {"bad name": 1.1.1.1, good.example: 1.1.1.1}
+""")
+    dns = found.config.dns
+    assert dns is not None
+    assert [str(one.address) for one in dns.servers.values()] == ["udp://8.8.8.8"]
+    assert dns.rules == ()
+    assert list(dns.hosts) == ["good.example"]
+    assert len(found.notes) >= 4
+
+
+def test_much_in_few_words_is_bounded() -> None:
+    subs = "".join(
+        f"  s{at}: [" + f"'SUB-RULE,(NETWORK,tcp),s{at + 1}', " * 20 + "]\n" for at in range(12)
+    )
+    with pytest.raises(ConfigError, match="stands for more than"):
+        made(f"rules: ['SUB-RULE,(NETWORK,tcp),s0']\nsub-rules:\n{subs}")
+    proxies = "".join(f"- {{name: n{at}, type: http, server: x, port: 1}}\n" for at in range(600))
+    groups = "".join(f"- {{name: g{at}, type: select, include-all: true}}\n" for at in range(600))
+    with pytest.raises(ConfigError, match="stands for more than"):
+        made(f"proxies:\n{proxies}proxy-groups:\n{groups}")
+
+
+def test_many_of_one_name_are_told_apart() -> None:
+    same = "".join(f"- {{name: '香{at}', type: http, server: x, port: 1}}\n" for at in range(2000))
+    names = set(made(f"proxies:\n{same}").config.outbounds)
+    assert len(names) == 2001

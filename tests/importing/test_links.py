@@ -87,6 +87,12 @@ def test_what_is_nothing_is_refused(data: bytes) -> None:
         import_text(data, "sub")
 
 
+def test_a_subscription_of_which_nothing_is_spoken_is_refused() -> None:
+    with pytest.raises(ConfigError, match="VMess is not spoken yet") as caught:
+        import_text(b"vmess://x\nvless://y\n", "sub")
+    assert "nothing in it that Byway could keep" in str(caught.value)
+
+
 @given(st.binary(max_size=300))
 @example(b"proxies:\n- \x85")
 def test_any_bytes_are_a_config_or_refused(data: bytes) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from byway.config import judge_of, load_text
+from byway.errors import ConfigError
 from byway.flow import Flow, Network, Target
 from byway.importing import Imported, import_text
 from byway.rules import NO_FACTS, Drop, Lacks, Reject, Via
@@ -117,7 +118,58 @@ def test_a_plugin_is_none_that_the_file_brings() -> None:
         "type": "shadowsocks", "tag": "s", "server": "x", "server_port": 1,
         "method": "aes-128-gcm", "password": "p", "plugin": "/tmp/evil",
     }  # fmt: skip
-    found = import_text(json.dumps({"outbounds": [outbound]}).encode(), "x")
+    inbound = {"type": "mixed", "listen_port": 1}
+    file = {"inbounds": [inbound], "outbounds": [outbound]}
+    found = import_text(json.dumps(file).encode(), "x")
 
     assert set(found.config.outbounds) == {"direct"}
     assert found.config.rules[-1].way == "reject"
+
+
+def test_names_are_resolved_as_there() -> None:
+    dns = example().config.dns
+    assert dns is not None
+    assert {name: str(one.address) for name, one in dns.servers.items()} == {
+        "remote": "tls://9.9.9.9",
+        "old": "https://1.1.1.1",
+    }
+    assert (dns.servers["remote"].via, dns.servers["remote"].bootstrap) == ("proxy", "system")
+    assert dns.use == ("remote",)
+    assert dns.rules[0].use == ("system",)
+    assert dns.addresses == "ipv4-first"
+
+
+def test_sniffed_protocols_are_asked_for() -> None:
+    file = {
+        "outbounds": [{"type": "direct", "tag": "d"}],
+        "route": {
+            "rules": [
+                {"protocol": ["bittorrent"], "action": "reject"},
+                {"protocol": "rdp", "action": "reject"},
+            ]
+        },
+    }
+    found = import_text(json.dumps(file).encode(), "x")
+    assert [rule.ref.text for rule in found.config.rules] == [
+        "sniffed: {protocol: [bittorrent]}, to: reject",
+        "otherwise: direct",
+    ]
+    assert "rdp" in str(found.notes)
+
+
+@pytest.mark.parametrize("hostile", ["/*" * 500_000, '"\\"' * 500_000, '{"a": "' + "x" * 900_000])
+def test_what_is_never_closed_takes_no_time(hostile: str) -> None:
+    with pytest.raises(ConfigError):
+        import_text(b'{"outbounds": [' + hostile.encode(), "x")
+
+
+def test_comments_and_strange_characters_are_read() -> None:
+    text = """{ // one
+      /* two */ "outbounds": [
+	{"type": "http", "tag": "a\\/b", "server": "x", "server_port": 1, "password": "// no /* c",
+         "username": "u\\u00e9\\ud83d\\ude00\\\\u0041"},
+      ],
+    }"""
+    outbound = import_text(text.encode(), "x").config.outbounds["a-b"]
+    assert outbound.username == "ué😀\\u0041"  # type: ignore[union-attr]
+    assert outbound.password.get_secret_value() == "// no /* c"  # type: ignore[union-attr]

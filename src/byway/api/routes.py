@@ -105,7 +105,13 @@ class Routes:
         from byway.api.why import recall
 
         passage = self._found(asked)
-        return Reply(recall(self._app.config, passage, self._app.router.judge, self._app.names))
+        view = recall(self._app.config, passage, self._app.router.judge, self._app.names)
+        if self._app.refresher is not None:
+            from byway.api.sets import renewed_since
+
+            notes = (str(view["note"]), renewed_since(self._app, passage.started))
+            view["note"] = "; ".join(filter(None, notes))
+        return Reply(view)
 
     async def _resolve(self, asked: Asked, _: object) -> Reply:
         from byway.api.told import told_view

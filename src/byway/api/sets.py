@@ -45,6 +45,13 @@ def stale(followed: Iterable[Following]) -> Sequence[View]:
     ]
 
 
+def renewed_since(app: App, started: float) -> str:
+    """A note for who explains a flow of that time (time.monotonic) by the sets of today."""
+    followed = () if app.refresher is None else app.refresher.sets.values()
+    names = [one.name for one in followed if one.renewed > started]
+    return f"updated since: the set {', '.join(names)}" if names else ""
+
+
 async def updated(app: App, question: object) -> View:
     """Fetch the sets that are named, or all; what came of it. Raises Denied.
 

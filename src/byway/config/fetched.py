@@ -58,6 +58,11 @@ class Kept:
         """What to ask the server with."""
         return Document(b"", self.etag, self.modified)
 
+    def known_by(self, document: Document) -> Kept:
+        """The same list, known to its server by other words."""
+        other = replace(self, etag=document.etag, modified=document.modified)
+        return replace(other, offset=len(_line(other)))
+
     def touch(self, now: float) -> None:
         """Note that it was still the newest. Raises OSError."""
         os.utime(self.path, (now, now))

@@ -25,7 +25,7 @@ _REASONS = {
     "external-controller-unix": "Byway is asked by a unix socket (see control)",
     "secret": "Byway is asked by a unix socket (see control)",
     "external-ui": "there is no web interface",
-    "sniffer": "names are sniffed when a rule asks for them",
+    "sniffer": "names inside are asked for by rules with sniffed, not by domain",
     "profile": _OWN,
     "unified-delay": _OWN,
     "tcp-concurrent": _OWN,
@@ -271,14 +271,17 @@ def _servers(found: Fields, made: Section, draft: Draft) -> None:
             return None
         if address == "system" and not way:
             return "system"
+        if way in draft.gone:
+            draft.note(node.line, address, f"is not asked: {way!r} is not carried")
+            return None
         name = f"dns-{len(servers) + 1}"
         server: Section = {"address": address}
         if way and way != "DIRECT" and way in draft.names:
             server["via"] = Way(way)
         elif way and way != "DIRECT":
             draft.note(node.line, name, f"is asked directly: {way!r} is no way that is known")
-        if bootstrap and not re.match(r"[a-z]+://(?:[0-9.]+|\[)", address):
-            server["bootstrap"] = bootstrap
+        if "via" in server or not re.match(r"[a-z]+://(?:[0-9.]+(?:[:/]|$)|\[)", address):
+            server["bootstrap"] = bootstrap or "system"
         servers[name] = server
         by_text[written] = name
         return name

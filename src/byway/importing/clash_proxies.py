@@ -74,6 +74,7 @@ class _Members:
         for provider in use:
             named += [name for name, _ in self.provided.get(provider, [])]
         for name in dict.fromkeys(named):
+            self.draft.step()
             if name in fixed or (taken(name, True) and not refused(name, False)):
                 yield name
 

@@ -71,6 +71,7 @@ def _rule(
 ) -> bool:
     """One rule, within the conditions of the sub-rules it is of; whether it takes everything."""
     line = text(node).strip()
+    draft.step()
     if not line:
         return False
     try:

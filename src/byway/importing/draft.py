@@ -21,6 +21,7 @@ Section = dict[str, object]
 VERDICTS = ("reject", "drop")
 NO_NAME: Section = {"domain_wildcard": "*"}
 """What every name answers to, and no address: `not` of it asks nobody to resolve."""
+MOST_STEPS = 300_000
 _MOST_MERGED = 50  # items of one kind that become one rule
 
 
@@ -74,6 +75,8 @@ class Draft:
         self.gone: dict[str, str] = {}  # ways that are not carried, and why
         self.sets: dict[str, str] = {}  # of sets: theirs to ours
         self._taken: set[str] = {"direct", *RESERVED}
+        self._numbers: dict[str, int] = {}
+        self._left = MOST_STEPS
 
     def note(self, line: int, what: str, why: str) -> None:
         """Tell of something that could not be kept. No secret may be in it."""
@@ -140,9 +143,16 @@ class Draft:
                 return Imported(text, config, tuple(sorted(dict.fromkeys(self.notes))))
         raise AssertionError("every round leaves something out")
 
+    def step(self, count: int = 1) -> None:
+        """Count what is made of the source, which may say much in few words. Raises ConfigError."""
+        self._left -= count
+        if self._left < 0:
+            message = f"stands for more than {MOST_STEPS} rules and members of groups"
+            raise ConfigError([Problem(self.file, 0, 0, "", message)])
+
     def _named(self, theirs: str) -> str:
         if theirs not in self.names:
-            self.names[theirs] = plain_name(theirs, self._taken, "way")
+            self.names[theirs] = plain_name(theirs, self._taken, "way", self._numbers)
             self._taken.add(self.names[theirs])
         return self.names[theirs]
 
@@ -243,6 +253,8 @@ class Draft:
                     self.lost(item.what, item.line, problem.message)
                 else:
                     self.note(item.line, item.what, problem.message)
+            elif section == "dns" and self._removed_from_dns(problem):
+                found = True
             elif self.plain.get(section):
                 self.plain[section] = {}
                 found = True
@@ -254,6 +266,36 @@ class Draft:
                 self.note(item.line, item.what, problem.message)
         return found
 
+    def _removed_from_dns(self, problem: Problem) -> bool:
+        """Leave out a server, a host or a rule of names; whether the problem is about one."""
+        dns = self.plain.get("dns", {})
+        part, _, rest = problem.key.removeprefix("dns.").partition(".")
+        entries, rules = dns.get(part), dns.get("rules")
+        if at := re.match(r"rules\[(\d+)\]", part):
+            if not isinstance(rules, list) or int(at[1]) >= len(rules):
+                return False
+            del rules[int(at[1])]
+            self.note(0, "a rule of dns", problem.message)
+            return True
+        if not isinstance(entries, dict):
+            return False
+        fits = [n for n in entries if rest == n or rest.startswith((f"{n}.", f"{n}["))]
+        if not fits:
+            return False
+        name = max(fits, key=len)
+        del entries[name]
+        self.note(0, f"dns.{part}.{name}", problem.message)
+        if part == "servers":
+            _unused(dns, name)
+            if isinstance(rules, list):
+                for rule in rules:
+                    _unused(rule, name)
+                dns["rules"] = [rule for rule in rules if "use" in rule]
+            for server in entries.values():
+                if isinstance(server, dict) and server.get("bootstrap") == name:
+                    server["bootstrap"] = "system"
+        return True
+
     def _place(self, key: str) -> tuple[str, str]:
         """The section and entry that the key path of a problem leads to."""
         if at := re.match(r"rules\[(\d+)\]", key):
@@ -264,18 +306,32 @@ class Draft:
         return section, max(fits, key=len, default="")
 
 
-def plain_name(theirs: str, taken: Container[str], fallback: str) -> str:
-    """A name of ours that is like theirs. Flags become the two letters of their country."""
+def _unused(section: Section, server: str) -> None:
+    """Ask this server no more."""
+    left = [one for one in _listed(section.get("use", [])) if one != server]
+    if left:
+        section["use"] = left
+    else:
+        section.pop("use", None)
+
+
+def plain_name(
+    theirs: str, taken: Container[str], fallback: str, numbers: dict[str, int] | None = None
+) -> str:
+    """A name of ours that is like theirs. Flags become the two letters of their country.
+    `numbers` are those given already, where there may be many of one name."""
     letters = "".join(
         f" {chr(ord(c) - 0x1F1E6 + 97)}" if 0x1F1E6 <= ord(c) <= 0x1F1FF else c for c in theirs
     )
     letters = re.sub(r" ([a-z]) ([a-z])", r" \1\2 ", letters)
     ascii_ = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
     name = re.sub(r"[^A-Za-z0-9_.]+", "-", ascii_).strip("-.")[:48] or fallback
-    free, number = name, 1
+    free, number = name, (numbers or {}).get(name, 1)
     while free in taken or free in RESERVED:
         number += 1
         free = f"{name}-{number}"
+    if numbers is not None:
+        numbers[name] = number
     return free
 
 

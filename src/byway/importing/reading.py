@@ -51,9 +51,10 @@ def import_text(
         links.read(text, draft)
     else:
         _structured(text, file, draft)
-    kept = any(draft.entries[name] for name in ("outbounds", "groups", "sets")) or draft.rules
-    if not kept and not any(draft.entries.values()) and not draft.notes:
-        raise _refusal(file, "has nothing in it that Byway could keep")
+    if not any(draft.entries.values()) and not draft.rules and not draft.plain:
+        notes = [Problem(file, note.line, 1, note.what, note.why) for note in draft.notes]
+        message = "has nothing in it that Byway could keep"
+        raise ConfigError([*notes, Problem(file, 0, 0, "", message)])
     return draft.finish()
 
 
@@ -95,21 +96,36 @@ def _sip008(text: str, file: str, draft: Draft) -> None:
 
 
 def _json_as_yaml(text: str) -> str:
-    """JSON, which sing-box allows comments in, as YAML: no comments, no pairs of surrogates."""
+    """JSON, which sing-box allows comments in, as YAML: no comments, no pairs of surrogates.
+
+    One pass: what is not closed ends it, and the parser says so.
+    """
     text = _SURROGATES.sub(_joined, text)
-    out, at, size = [], 0, len(text)
-    for found in re.finditer(r'"(?:[^"\\]|\\.)*"|//[^\n]*|/\*.*?\*/|\t', text, re.DOTALL):
-        out.append(text[at : found.start()])
-        piece = found[0]
-        if piece[0] == "/":
-            piece = re.sub(r"[^\n]", " ", piece)
-        elif piece == "\t":
-            piece = " "
+    out, at = [], 0
+    while found := _TOKEN.search(text, at):
+        start = found.start()
+        out.append(text[at:start])
+        if found[0] == "\t":
+            at = start + 1
+            out.append(" ")
+            continue
+        whole = _WHOLE[found[0]].match(text, start)
+        if whole is None:
+            return "".join(out) + text[start:]
+        at = whole.end()
+        if found[0] == '"':
+            out.append(whole[0].replace("\\/", "/"))
         else:
-            piece = piece.replace("\\/", "/")
-        out.append(piece)
-        at = found.end()
-    return "".join(out) + text[at:size]
+            out.append(re.sub(r"[^\n]", " ", whole[0]))
+    return "".join(out) + text[at:]
+
+
+_TOKEN = re.compile(r'"|//|/\*|\t')
+_WHOLE = {
+    '"': re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL),
+    "//": re.compile(r"//[^\n]*"),
+    "/*": re.compile(r"/\*.*?\*/", re.DOTALL),
+}
 
 
 def _joined(found: re.Match[str]) -> str:

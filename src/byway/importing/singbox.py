@@ -286,6 +286,8 @@ def _server(node: Node, servers: dict[str, object], words: dict[str, str], draft
     start = text(fields(resolver).get("server")) or text(resolver)
     if start in words:
         server["bootstrap"] = words[start]
+    elif "via" in server or not re.match(r"[a-z]+://(?:[0-9.]+(?:[:/]|$)|\[)", address):
+        server["bootstrap"] = "system"
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", tag).strip("-") or f"dns-{len(servers) + 1}"
     while name in servers or name == "system":
         name += "-2"

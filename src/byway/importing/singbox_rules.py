@@ -31,7 +31,6 @@ _SAID = {"action", "outbound", "invert", "type", "mode", "rules", "method", "no_
 _NOT = {
     "geosite": "there are no geosite files here: take the list as a set",
     "clash_mode": "there are no modes here",
-    "protocol": "write it as a rule of ours",
     "client": "the program is not sniffed",
     "rule_set_ip_cidr_match_source": "a set is asked about targets",
     "rule_set_ipcidr_match_source": "a set is asked about targets",
@@ -41,7 +40,7 @@ _NOT = {
     "wifi_bssid": "the network around is not asked for",
     "source_ip_is_private": "write a rule with source",
 }
-_PASSED = {"sniff", "route-options"}
+_SNIFFED = {"tls", "http", "quic", "ssh", "dns", "stun", "dtls", "bittorrent"}
 
 
 class Unsaid(Exception):  # noqa: N818 - says of a rule what it is
@@ -74,8 +73,10 @@ def read(route: Fields, tags: list[str], draft: Draft) -> None:
 
 
 def _rule(node: Node, rule: Fields, action: str, resolved: bool, draft: Draft) -> None:
-    if action in _PASSED:
-        return  # Byway sniffs when a rule asks
+    if action == "sniff":
+        raise Unsaid("sniff: names inside are asked for by rules with sniffed, not by domain")
+    if action == "route-options":
+        raise Unsaid("route-options are not kept")
     if action == "hijack-dns":
         raise Unsaid("Byway does not answer the names of others yet")
     if action == "route":
@@ -116,6 +117,8 @@ def _plain(rule: Fields, resolved: bool, draft: Draft) -> Section:
             about += _target(key, node, resolved, draft)
         elif key in _OTHERS:
             made[_OTHERS[key]] = _other(key, node, draft)
+        elif key == "protocol":
+            made["sniffed"] = {"protocol": _protocols(texts(node))}
         elif key == "ip_version":
             made["ip_version"] = int(text(node)) if text(node).isdigit() else text(node)
         elif key in ("port", "port_range", "source_port", "source_port_range"):
@@ -175,6 +178,12 @@ def _other(key: str, node: Node, draft: Draft) -> list[object]:
     elif key == "source_geoip" and "country" not in draft.plain.get("geo", {}):
         raise Unsaid("needs a database: byway import --country FILE.mmdb")
     return values
+
+
+def _protocols(written: list[str]) -> list[str]:
+    if unknown := set(written) - _SNIFFED:
+        raise Unsaid(f"the protocol {min(unknown)} is not sniffed")
+    return written
 
 
 def _ports(written: str) -> object:
