@@ -40,7 +40,9 @@ def running(
 ) -> Iterator[subprocess.Popen[str]]:
     """A `byway run` whose log is the file `log`."""
     (folder / "c.yaml").write_text(
-        f'log: {{file: {folder}/log}}\ninbounds: {{home: {{type: mixed, listen: "127.0.0.1:0"}}}}\n'
+        f"log: {{file: {folder}/log}}\n"
+        f"control: {{socket: {folder}/run/c.sock}}\n"
+        'inbounds: {home: {type: mixed, listen: "127.0.0.1:0"}}\n'
     )
     with subprocess.Popen(
         [*COMMAND, "run", "-c", str(folder / "c.yaml"), *words],
@@ -63,7 +65,7 @@ def test_on_status_off(name: str, tmp_path: Path) -> None:
     key, on, off = ON[name]
     with session(tmp_path, name) as environ:
         seen = Seen(environ, name)
-        assert "no Byway runs here" in said(environ, "on", status=1)
+        assert "no Byway answers" in said(environ, "on", status=1)
         with running(environ, tmp_path):
             assert said(environ, "status").startswith("off")
             assert f"on: {name} uses HTTP 127.0.0.1:" in said(environ, "on")

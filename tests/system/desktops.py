@@ -35,6 +35,7 @@ def session(folder: Path, name: str) -> Iterator[Mapping[str, str]]:
         "XDG_STATE_HOME": str(folder / "state"),
         "XDG_CACHE_HOME": str(folder / "cache"),
         "XDG_RUNTIME_DIR": str(runtime),
+        "BYWAY_SOCKET": str(runtime / "c.sock"),  # not the one of a Byway of this host
         "XDG_CURRENT_DESKTOP": {"gnome": "ubuntu:GNOME", "kde": "KDE"}[name],
     }
     (folder / "config").mkdir()
