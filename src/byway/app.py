@@ -113,7 +113,7 @@ class App:
         self._writer = _writer(config)
         self.log = Log(self._writer.write, config.log.level, config.log.format, config.log.flows)
         self.engine = Engine()
-        self.names = await Naming(self.engine, self.log.fault, self._resolver).__aenter__()
+        self.names = await Naming(self.engine, self.log, self._resolver).__aenter__()
         self.limits.follow(terms_of(config))
         self.ledger = Ledger(_most_flows(config), limits.flows_per_source, limits=self.limits)
         before = Roster(choices=self._chosen_before())

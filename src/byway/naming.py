@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from byway.dns.server import Asked, Connection, Packets, Server
 
 T = TypeVar("T")
-Fault = Callable[[BaseException], None]
 
 
 @dataclass(slots=True)
@@ -47,13 +46,13 @@ class Prepared:
 class Naming:
     """`interfaces.Resolver` of a whole App: the host's resolver, or what `dns` says.
 
-    Enter and leave it in one task; leaving ends every look-up. `fault` is told of errors that are
-    ours. What needs dnspython is imported when a config first has a `dns`.
+    Enter and leave it in one task; leaving ends every look-up. What needs dnspython is imported
+    when a config first has a `dns`.
     """
 
-    def __init__(self, engine: Engine, fault: Fault, system: Resolver | None = None) -> None:
+    def __init__(self, engine: Engine, log: Log, system: Resolver | None = None) -> None:
         self._engine = engine
-        self._fault = fault
+        self._log = log
         self._own = SystemResolver() if system is None else None
         self._system: Resolver = self._own or system or SystemResolver()
         self.answers: EngineAnswers | None = None
@@ -121,7 +120,7 @@ class Naming:
         try:
             return await work
         except Exception as error:
-            self._fault(error)
+            self._log.fault(error)
             return None
 
     def prepare(
@@ -219,7 +218,15 @@ class Naming:
         dial = self._dialling(name, section, target, way)
         packets = self._packets(section, target, config, way) if scheme == "udp" else None
         via = section.via or "direct"
-        return Server(name, str(section.address), via, Connections(dial), packets, patience)
+        place = str(section.address)
+        return Server(name, place, via, Connections(dial), packets, patience, self._changed)
+
+    def _changed(self, server: Server) -> None:
+        """A server began to fail, or answers again."""
+        if server.is_failing:
+            self._log.warning("name server fails", server=server.name, error=server.error)
+        else:
+            self._log.info("name server answers again", server=server.name)
 
     def _packets(
         self, section: DnsServer, target: Target, config: Config, way: Outbound
@@ -278,7 +285,7 @@ async def alone(config: Config) -> AsyncIterator[Naming]:
     """
     engine, log = Engine(threads=1), Log(lambda _: None, "error", flows=False)
     try:
-        async with Naming(engine, log.fault) as names:
+        async with Naming(engine, log) as names:
             if config.dns is not None:
                 ways = Ways(config, engine, names, log)
                 try:

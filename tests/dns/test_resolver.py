@@ -298,6 +298,16 @@ async def test_names_that_the_way_needs_are_not_asked_of_who_is_at_its_end() -> 
         assert await resolver.resolve("www.example") == [TWO]
 
 
+async def test_a_name_that_no_server_can_be_asked_for() -> None:
+    server = Scripted("a", ONE)
+    async with resolving(plan_of(server)) as resolver:
+        with pytest.raises(Unreachable, match="is no name of the DNS") as caught:
+            await resolver.resolve(f"{'a' * 64}.example")
+        assert caught.value.reason is Reason.NAME_UNKNOWN
+
+    assert server.asked == []
+
+
 async def test_hosts_come_first() -> None:
     server = Scripted("a", TWO)
     hosts = Hosts({"nas.home": Host((SIX, ONE)), "www.home": Host(alias="www.example")})

@@ -48,6 +48,11 @@ def test_closed(host: str) -> None:
     assert caught.value.reason is Reason.RULES
 
 
+def test_a_mapped_address_that_nobody_unwrapped_is_closed() -> None:
+    packed = bytes(10) + b"\xff\xff\x7f\0\0\1"
+    assert guard.why_closed(packed, lambda _: False) == "a loopback address"
+
+
 @pytest.mark.parametrize(
     "host",
     [

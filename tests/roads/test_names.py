@@ -33,7 +33,8 @@ def zone(asked: Asked) -> Sequence[bytes]:
 
 @asynccontextmanager
 async def app(text: str) -> AsyncIterator[App]:
-    async with App(load_text(HOME + textwrap.dedent(text))) as running:
+    home = HOME.splitlines()[0] if "log:" in text else HOME
+    async with App(load_text(f"{home}\n{textwrap.dedent(text)}")) as running:
         yield running
 
 
@@ -140,6 +141,7 @@ async def test_an_alias_is_followed_where_the_server_does_not() -> None:
 async def test_a_silent_server_is_left_in_time_and_told_of() -> None:
     async with serving(lambda _: []) as dead, serving(zone) as good:
         text = f"""
+            log: {{level: warning}}
             dns:
               servers: {{dead: 'udp://127.0.0.1:{dead.port}', good: 'udp://127.0.0.1:{good.port}'}}
               use: [dead, good]
@@ -161,6 +163,9 @@ async def test_a_silent_server_is_left_in_time_and_told_of() -> None:
             before = len(dead.asked)
             assert tuple(await it.names.resolve("other.loop")) == (b"\x7f\0\0\1",)
             assert len(dead.asked) == before  # asked last now, and the other was quick
+            lines = [line for line in it.log.recent if "name server fails" in line]
+            assert len(lines) == 1
+            assert "server=dead" in lines[0]
 
 
 async def test_a_server_that_says_no_is_not_the_end() -> None:

@@ -30,11 +30,12 @@ class Hosts:
         """The entry of a name: its own, or that of the nearest name above."""
         if (found := self.exact.get(name)) is not None:
             return found
-        _, dot, above = name.partition(".")
-        while dot and self.below:
-            if (found := self.below.get(above)) is not None:
-                return found
-            _, dot, above = above.partition(".")
+        if self.below:
+            _, dot, above = name.partition(".")
+            while dot:
+                if (found := self.below.get(above)) is not None:
+                    return found
+                _, dot, above = above.partition(".")
         if name == "localhost" or name.endswith(".localhost"):
             return LOCALHOST
         return None
@@ -44,11 +45,13 @@ class Hosts:
 
         Raises ValueError for aliases that go round, or on and on.
         """
+        if (found := self.find(name)) is None:  # as a rule
+            return name, None
         for _ in range(MOST_ALIASES):
-            found = self.find(name)
             if found is None:
                 return name, None
             if found.alias is None:
                 return name, found.addresses
             name = found.alias
+            found = self.find(name)
         raise ValueError(f"the aliases of {name} come to no end")

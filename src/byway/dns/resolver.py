@@ -28,6 +28,7 @@ KEPT_LEAST = 1.0  # seconds: so that the dial which follows a verdict sees what 
 KEPT_FAILED = 2.0  # seconds that nobody could tell a name (RFC 9520, section 3.2)
 RECHECK = 30.0  # seconds that a stale answer stands when no server could renew it (RFC 8767)
 SECOND_FAMILY = 0.05  # seconds to wait for the other family's addresses (RFC 8305, section 3)
+LONGEST_LABEL = 63  # RFC 1035, section 2.3.4
 
 _BEFORE_ADDRESSES = Facts(addresses=(), process=Process(), sniffed=UNHEARD)
 """A name is judged before it has addresses: conditions about them do not hold."""
@@ -48,21 +49,22 @@ class Lifetimes:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Servers that are asked together, in their order. `realm` keeps their answers apart."""
+    """Servers that are asked together, in their order. `realm` keeps their answers apart; `host` is
+    the host's own resolver, where nobody else is to be asked."""
 
     realm: int
     servers: tuple[Asked, ...]
+    host: Resolver | None = field(default=None, init=False)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The servers' names."""
         return tuple(server.name for server in self.servers)
 
-    @property
-    def host(self) -> Resolver | None:
-        """The host's own resolver, where nobody else is to be asked."""
+    def __post_init__(self) -> None:
         (first, *more) = self.servers
-        return first.resolver if isinstance(first, SystemServer) and not more else None
+        if isinstance(first, SystemServer) and not more:
+            object.__setattr__(self, "host", first.resolver)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,9 @@ class NameResolver:
         key = (choice.realm, family, name)
         task = self._asked.get(key)
         if task is None:
+            if any(len(label) > LONGEST_LABEL for label in name.split(".")):
+                why = f"{name[:80]} is no name of the DNS: a part of it is too long"
+                raise Unreachable(why, name, Reason.NAME_UNKNOWN)
             if len(self._asked) >= WAITING:
                 raise Unreachable(f"too many names wait to be resolved ({WAITING})", name)
             task = self._start(self._heard(choice, family, name, stale))

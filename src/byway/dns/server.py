@@ -135,6 +135,7 @@ class Server:
         connections: Connections,
         packets: Packets | None,
         patience: float,
+        changed: Callable[[Server], None] = lambda _: None,
     ) -> None:
         self.name = name
         self.place = place  # its address for a person, without what may be secret
@@ -142,6 +143,7 @@ class Server:
         self._connections = connections
         self._packets = packets
         self._patience = patience
+        self._changed = changed  # called when it begins to fail, and when it answers again
         self.asked = self.failed = 0
         self.error = ""  # of the last question, if it failed
         self.delay = 0.0  # seconds, of late
@@ -157,11 +159,6 @@ class Server:
     def is_failing(self) -> bool:
         """Whether it has not answered of late: then others are asked first."""
         return self._fails >= FAILS and asyncio.get_running_loop().time() < self._until
-
-    @property
-    def failing_since(self) -> int:
-        """How many questions in a row it has not answered."""
-        return self._fails
 
     async def look(self, name: str, family: Family) -> Heard:
         """Ask it, and follow aliases that it leaves to us. Raises Unreachable, in bounded time."""
@@ -179,7 +176,9 @@ class Server:
             raise self._fault(name, why, Reason.FAILURE) from error
         spent = clock() - begun
         self.delay = spent if self.delay == 0 else self.delay * 0.8 + spent * 0.2
-        self._fails, self.error = 0, ""
+        failed, self._fails, self.error = self._fails >= FAILS, 0, ""
+        if failed:
+            self._changed(self)
         return Heard(answer, self.name, spent)
 
     def close(self) -> None:
@@ -224,6 +223,8 @@ class Server:
         self._fails += 1
         self._until = asyncio.get_running_loop().time() + REST
         self.error = why
+        if self._fails == FAILS:
+            self._changed(self)
         return Unreachable(f"cannot resolve {name}: {self.name}: {why}", name, reason)
 
 

@@ -10,6 +10,7 @@ from byway.flow import Target
 
 Own = Callable[[bytes], bool]
 
+_MAPPED = bytes(10) + b"\xff\xff"
 _METADATA = frozenset(
     {
         bytes((169, 254, 169, 254)),  # the clouds' instance metadata
@@ -25,7 +26,7 @@ def why_closed(packed: bytes, own: Own) -> str | None:
 
     Closed are: loopback (RFC 1122 3.2.1.3, RFC 4291 2.5.3), unspecified and the rest of 0/8,
     link-local, multicast, broadcast, the clouds' metadata services, and addresses of this host.
-    IPv6 forms that carry an IPv4 address (v4-compatible, NAT64, 6to4) are judged by that too.
+    IPv6 forms that carry an IPv4 address (mapped, compatible, NAT64, 6to4) are judged by it too.
     """
     if packed in _METADATA:
         return "a metadata address"
@@ -80,7 +81,7 @@ def _closed_v4(packed: bytes) -> str | None:
 
 
 def _carried_v4(packed: bytes) -> bytes | None:
-    if packed[:12] == bytes(12):
+    if packed[:12] in (bytes(12), _MAPPED):
         return packed[12:]
     if packed[:12] == bytes.fromhex("0064ff9b0000000000000000"):
         return packed[12:]
