@@ -72,10 +72,14 @@ class Naming:
         """The addresses of a name, best first. Raises Unreachable."""
         return self._resolver.resolve(name)
 
-    async def inquire(self, name: str) -> Told:
+    def by(self, use: Sequence[str]) -> Resolver:
+        """The same, but for a way out that has name servers of its own."""
+        return _Through(self, " ".join(use))
+
+    async def inquire(self, name: str, use: Sequence[str] = ()) -> Told:
         """Resolve a name, and say how. What goes wrong is in its `error`."""
         if self.named is not None:
-            return await self.named.inquire(name)
+            return await self.named.inquire(name, " ".join(use))
         begun, host = time.monotonic(), ("system",)
         try:
             found = tuple(await self._system.resolve(name))
@@ -84,10 +88,10 @@ class Naming:
             return Told(name, "server", (), host, seconds=spent, error=str(error))
         return Told(name, "server", found, host, seconds=time.monotonic() - begun)
 
-    def chosen(self, name: str) -> Told:
+    def chosen(self, name: str, use: Sequence[str] = ()) -> Told:
         """Who would be asked for a name. Asks nobody. Raises Unreachable for endless aliases."""
         if self.named is not None:
-            return self.named.chosen(name)
+            return self.named.chosen(name, " ".join(use))
         return Told(name, servers=("system",))
 
     async def __aenter__(self) -> Self:
@@ -130,7 +134,7 @@ class Naming:
         if config.dns is None:
             return Prepared()
         from byway.config.compile import names_judge_of
-        from byway.config.ownnames import hosts_of, own_names
+        from byway.config.ownnames import hosts_of, own_names, used_by
         from byway.dns.resolver import Lifetimes, Plan
 
         dns, prepared = config.dns, Prepared(size=config.dns.cache.size)
@@ -140,9 +144,10 @@ class Naming:
         def choice(words: Sequence[str]) -> Choice:
             return self._choice(prepared, config, dns, words, outbounds)
 
+        uses = (dns.use, *(rule.use for rule in dns.rules), *used_by(config))
         prepared.plan = Plan(
             judge,
-            {" ".join(use): choice(use) for use in (dns.use, *(rule.use for rule in dns.rules))},
+            {" ".join(use): choice(use) for use in uses},
             choice(("system",)),
             default,
             {name: choice((word,)) for name, word in own_names(config, dns, hosts).items()},
@@ -275,6 +280,22 @@ class Naming:
             return Http1(stream, resource)
 
         return secured
+
+
+class _Through:
+    """The resolver of one way out."""
+
+    __slots__ = ("_naming", "_use")
+
+    def __init__(self, naming: Naming, use: str) -> None:
+        self._naming = naming
+        self._use = use
+
+    async def resolve(self, name: str) -> Sequence[bytes]:
+        named = self._naming.named
+        if named is None:
+            return await self._naming.resolve(name)
+        return await named.resolve(name, self._use)
 
 
 @asynccontextmanager

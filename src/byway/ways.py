@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 from byway.config import (
     ClientTls,
@@ -66,6 +67,13 @@ from byway.system.own import OwnAddresses
 from byway.system.plugin import Plugin, loopback_port
 
 
+class Names(Resolver, Protocol):
+    """A resolver that can be had for one way out, with name servers of its own."""
+
+    def by(self, use: Sequence[str]) -> Resolver:
+        """What asks these servers, by their names or addresses."""
+
+
 class Ways:
     """Builds the ways of one app. `dialling` are the plugins that outbounds need, not started yet;
     `plugins` are all, to be ended. `kept` are outbounds of an earlier config that stay, `former`
@@ -75,7 +83,7 @@ class Ways:
         self,
         config: Config,
         engine: Engine,
-        resolver: Resolver,
+        resolver: Names,
         log: Log,
         kept: Mapping[str, Outbound] = MappingProxyType({}),
         former: Roster | None = None,
@@ -144,7 +152,8 @@ class Ways:
                 interface=section.interface,
                 mark=section.mark,
             )
-            made = Direct(name, self._engine, self._resolver, options, self._own)
+            resolver = self._resolver if section.dns is None else self._resolver.by(section.dns)
+            made = Direct(name, self._engine, resolver, options, self._own)
         else:
             via = self._outbound(section.via or "direct")
             dialect, layers = self._dialect(section), self._layers(name, section)

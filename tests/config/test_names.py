@@ -182,6 +182,16 @@ def test_a_group_on_the_way_needs_the_names_of_all_its_members() -> None:
     assert found == ("one.example", "dns.example")
 
 
+def test_a_way_out_may_have_servers_of_its_own() -> None:
+    config = load_text("outbounds: {lab: {type: direct, dns: 'udp://10.0.0.53'}}")
+    assert config.dns is not None
+
+    (told,) = problems("outbounds:\n  lab: {type: direct, dns: box}\n")
+    assert "config:2:28: outbounds.lab.dns: there is no name server 'box'" in told
+    (told,) = problems("outbounds: {lab: {type: direct, dns: 'tls://dns.example'}}")
+    assert "put it into dns.servers, with a bootstrap" in told
+
+
 def test_paths_of_servers_are_told_to_nobody() -> None:
     text = (
         "dns: {use: 'https://192.0.2.1/%s', rules: [{domain: a.test, use: 'https://192.0.2.1/%s'}]}"

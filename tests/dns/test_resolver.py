@@ -279,6 +279,26 @@ async def test_rules_say_who_is_asked_and_realms_keep_answers_apart() -> None:
         assert await resolver.resolve("a.corp.example") == [TWO]
 
 
+async def test_a_way_out_may_have_servers_of_its_own() -> None:
+    office, world = Scripted("office", ONE), Scripted("world", TWO)
+    plan = plan_of(world, hosts=Hosts({"nas.home": Host((SIX, ONE))}), order="ipv4")
+    plan = replace(plan, choices={**plan.choices, "office": Choice(3, (office,))})
+    async with resolving(plan) as resolver:
+        assert await resolver.resolve("www.example", "office") == [ONE]
+        assert await resolver.resolve("www.example") == [TWO]
+        assert await resolver.resolve("nas.home", "office") == (ONE,)
+        assert resolver.chosen("www.example", "office").servers == ("office",)
+
+
+async def test_of_several_servers_is_told_who_answered() -> None:
+    first, second = Scripted("a"), Scripted("b", ONE)
+    first.fails = True
+    async with resolving(plan_of(first, second, order="ipv4")) as resolver:
+        for source in ("server", "cache"):
+            told = await resolver.inquire("www.example")
+            assert (told.source, told.servers) == (source, ("b",))
+
+
 async def test_names_around_this_host_are_the_hosts() -> None:
     server = Scripted("a", ONE)
     async with resolving(plan_of(server, order="ipv4")) as resolver:

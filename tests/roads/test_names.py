@@ -168,6 +168,38 @@ async def test_a_silent_server_is_left_in_time_and_told_of() -> None:
             assert "server=dead" in lines[0]
 
 
+async def test_a_server_that_others_overtake_is_failing_too() -> None:
+    async with serving(lambda _: []) as dead, serving(zone) as good:
+        text = f"""
+            dns:
+              use: ['udp://127.0.0.1:{dead.port}', 'udp://127.0.0.1:{good.port}']
+              addresses: ipv4
+            """
+        async with app(text) as it:
+            for at in range(3):
+                assert tuple(await it.names.resolve(f"n{at}.loop")) == (b"\x7f\0\0\1",)
+            assert len(dead.asked) == 2
+            assert [server.is_failing for server in it.names.servers] == [True, False]
+
+
+async def test_a_way_out_with_a_server_of_its_own(road: RunRoad, echo: Target) -> None:
+    async with serving(zone) as names, serving(lambda _: []) as other:
+        text = f"""
+            inbounds: {{home: {{type: mixed, listen: '127.0.0.1:0'}}}}
+            outbounds: {{lab: {{type: direct, dns: box}}}}
+            dns:
+              use: 'udp://127.0.0.1:{other.port}'
+              servers: {{box: 'udp://127.0.0.1:{names.port}'}}
+              addresses: ipv4
+            rules: [{{otherwise: lab}}]
+            """
+        async with road(textwrap.dedent(text)) as going:
+            link = await linked(going.place("home"))
+            assert await socks5(link, Target.of("www.loop", echo.port)) == 0
+            await left(link)
+        assert (names.count("www.loop"), other.asked) == (1, [])
+
+
 async def test_a_server_that_says_no_is_not_the_end() -> None:
     def refusing(asked: Asked) -> Sequence[bytes]:
         return [asked.reply(code=dns.rcode.SERVFAIL)]

@@ -99,14 +99,18 @@ def measure_view(measure: Measure, way: Outbound) -> View:
 
 async def alone(config: Config, names: Sequence[str], plan: Plan) -> AsyncGenerator[str, None]:
     """As `lines`, with outbounds of a config that nobody runs. Raises OSError for a bad file."""
-    from byway.dns import SystemResolver
+    from byway.config import open_sets
     from byway.log import Log
+    from byway.naming import Naming
     from byway.ways import Ways
 
-    resolver, engine = SystemResolver(), Engine()
-    ways = Ways(config, engine, resolver, Log(lambda _: None))
+    engine, log = Engine(), Log(lambda _: None)
+    resolver = await Naming(engine, log).__aenter__()
+    ways = Ways(config, engine, resolver, log)
     try:
         outbounds = ways.outbounds()
+        if config.dns is not None:
+            resolver.turn(resolver.prepare(config, outbounds, open_sets(config).sets))
         async with asyncio.TaskGroup() as tasks:
             serving = []
             for plugin in ways.dialling:
@@ -125,8 +129,8 @@ async def alone(config: Config, names: Sequence[str], plan: Plan) -> AsyncGenera
     finally:
         for plugin in ways.plugins:
             await plugin.close()
+        await resolver.__aexit__(None, None, None)
         await engine.close()
-        resolver.close()
 
 
 def _address(text: object) -> WebAddress:

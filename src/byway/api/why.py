@@ -43,6 +43,7 @@ class Hop:
     kind: str
     server: str | None
     line: int
+    dns: tuple[str, ...] = ()
 
 
 Choices = Callable[[], Mapping[str, View]]
@@ -153,6 +154,7 @@ def _sections(config: Config) -> Sequence[Hop]:
             section.type,
             str(section.server) if hasattr(section, "server") else None,
             config.line("outbounds", name),
+            getattr(section, "dns", None) or (),
         )
         for name, section in config.outbounds.items()
     ]
@@ -188,9 +190,10 @@ def _asked(flow: Flow) -> View:
 def _name(flow: Flow, chain: Sequence[Hop], names: Naming | None, told: Told | None) -> View | None:
     """How the target's name is resolved, where that happens here; nobody is asked for it."""
     here = flow.target.is_name and chain and chain[-1].kind == "direct"
-    if told is None and here and names is not None:
+    use = chain[-1].dns if here else ()
+    if (told is None or use) and here and names is not None:
         try:
-            told = names.chosen(flow.target.host)
+            told = names.chosen(flow.target.host, use)
         except Unreachable as error:
             told = Told(flow.target.host, error=str(error))
     return None if told is None else told_view(told)

@@ -163,6 +163,9 @@ class _Checker:
             sets=sets,
             rules=rules,
         )
+        asked = any(getattr(way, "dns", None) for way in outbounds.values())
+        if asked and self._root.get("dns") is None:
+            config = config.model_copy(update={"dns": (dns := Dns())})
         if dns is not None:
             from byway.config.ownnames import check_names
 

@@ -15,7 +15,7 @@ from byway.config.conditions import RuleEntry, SetConfig
 from byway.config.control import ControlSocket, MetricsAddress
 from byway.config.groups import GroupConfig
 from byway.config.limit import Limit
-from byway.config.names import Dns
+from byway.config.names import Dns, ServerWord
 from byway.config.section import Section
 from byway.config.tls import ClientTls
 from byway.config.values import (
@@ -273,6 +273,9 @@ class DirectOutbound(_Leaving):
     """The network interface to leave by."""
     mark: int | None = Field(default=None, ge=0, le=0xFFFF_FFFF)
     """The firewall mark of its packets (needs CAP_NET_ADMIN)."""
+    dns: Annotated[tuple[ServerWord, ...], Many] | None = None
+    """Who is asked for the names of what leaves here: a server of `dns` or an address, or several;
+    none: whom `dns` says."""
 
 
 class _Proxied(_Leaving):

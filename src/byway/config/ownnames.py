@@ -43,10 +43,25 @@ def hosts_of(dns: Dns) -> Hosts:
     return found
 
 
+def used_by(config: Config) -> Sequence[tuple[str, ...]]:
+    """The servers that ways out have of their own."""
+    return [
+        section.dns
+        for section in config.outbounds.values()
+        if isinstance(section, DirectOutbound) and section.dns is not None
+    ]
+
+
+def _all_words(config: Config, dns: Dns) -> Sequence[str]:
+    """Every server that is named or written anywhere."""
+    more = [word for use in used_by(config) for word in use]
+    return tuple(dict.fromkeys((*dns.words(), *more)))
+
+
 def own_names(config: Config, dns: Dns, hosts: Hosts) -> Mapping[str, str]:
     """Each name that the ways to the servers need, and the server that is asked for it."""
     found: dict[str, str] = {}
-    for word in dns.words():
+    for word in _all_words(config, dns):
         server = dns.server(word)
         if server.bootstrap is not None:
             for name in needed(config, dns, word, hosts):
@@ -74,7 +89,7 @@ def check_names(config: Config, dns: Dns, problems: Problems) -> None:
     except Wrong as error:
         problems.wrong(("dns",), error)
         hosts = Hosts()
-    _words(dns, problems)
+    _words(config, dns, problems)
     _rules(config, dns, problems)
     for name, server in dns.servers.items():
         _server(("dns", "servers", name), name, dns, problems)
@@ -85,10 +100,12 @@ def check_names(config: Config, dns: Dns, problems: Problems) -> None:
             message = f"somebody has to tell the address of {shown(lacking[0])} first"
             hint = f"bootstrap: system, another server that is an address, or hosts: {lacking[0]}"
             problems.add(("dns", "servers", name), message, hint)
-    for word in dns.words():
+    for word in _all_words(config, dns):
         if word not in dns.servers and "://" in word and needed(config, dns, word, hosts):
             message = f"{shown(word)} has a name, which somebody has to resolve first"
-            problems.add(_place(dns, word), message, "put it into dns.servers, with a bootstrap")
+            problems.add(
+                _place(config, dns, word), message, "put it into dns.servers, with a bootstrap"
+            )
     if not problems.errors:
         _loops(config, dns, hosts, problems)
 
@@ -128,7 +145,7 @@ def _led(hosts: Hosts, name: str) -> str | None:
     return name if addresses is None else None
 
 
-def _words(dns: Dns, problems: Problems) -> None:
+def _words(config: Config, dns: Dns, problems: Problems) -> None:
     """Whoever is to be asked exists."""
     known = (*dns.servers, SYSTEM)
     uses: list[tuple[Path, str]] = [(("dns", "use", at), w) for at, w in enumerate(dns.use)]
@@ -137,6 +154,9 @@ def _words(dns: Dns, problems: Problems) -> None:
     for name, server in dns.servers.items():
         if server.bootstrap is not None:
             uses.append((("dns", "servers", name, "bootstrap"), server.bootstrap))
+    for name, section in config.outbounds.items():
+        for nr, word in enumerate(getattr(section, "dns", None) or ()):
+            uses.append((("outbounds", name, "dns", nr), word))
     for path, word in uses:
         if "://" not in word and word not in known:
             hint = problems.suggestion(word, known)
@@ -171,7 +191,10 @@ def _server(path: Path, name: str, dns: Dns, problems: Problems) -> None:
 def _loops(config: Config, dns: Dns, hosts: Hosts, problems: Problems) -> None:
     """Whom a server needs must not need that server; each loop is told once."""
     own = own_names(config, dns, hosts)
-    needs = {word: [own[name] for name in needed(config, dns, word, hosts)] for word in dns.words()}
+    needs = {
+        word: [own[name] for name in needed(config, dns, word, hosts)]
+        for word in _all_words(config, dns)
+    }
     done: set[str] = set()
     for start in needs:
         loop = _loop(start, needs, (), done)
@@ -197,8 +220,11 @@ def _loop(
     return ()
 
 
-def _place(dns: Dns, word: str) -> Path:
+def _place(config: Config, dns: Dns, word: str) -> Path:
     """Where an address that is no named server is written."""
+    for way, section in config.outbounds.items():
+        if word in (use := getattr(section, "dns", None) or ()):
+            return ("outbounds", way, "dns", use.index(word))
     for at, rule in enumerate(dns.rules):
         if word in rule.use:
             return ("dns", "rules", at, "use", rule.use.index(word))

@@ -28,6 +28,7 @@ KEPT_LEAST = 1.0  # seconds: so that the dial which follows a verdict sees what 
 KEPT_FAILED = 2.0  # seconds that nobody could tell a name (RFC 9520, section 3.2)
 RECHECK = 30.0  # seconds that a stale answer stands when no server could renew it (RFC 8767)
 SECOND_FAMILY = 0.05  # seconds to wait for the other family's addresses (RFC 8305, section 3)
+MOST_TELLERS = 1024  # names of which is remembered who of several servers told them
 LONGEST_LABEL = 63  # RFC 1035, section 2.3.4
 
 _BEFORE_ADDRESSES = Facts(addresses=(), process=Process(), sniffed=UNHEARD)
@@ -105,6 +106,7 @@ class NameResolver:
         self._answers = answers
         self._reach = Reach()
         self._asked: dict[_Key, asyncio.Task[Heard | Unreachable | None]] = {}
+        self._tellers: dict[tuple[int, str], tuple[str, ...]] = {}
         self._moment: float | None = None
         self.turn(plan)
 
@@ -112,15 +114,16 @@ class NameResolver:
         """Resolve so from now on."""
         self._plan = plan
 
-    async def resolve(self, name: str) -> Sequence[bytes]:
+    async def resolve(self, name: str, use: str = "") -> Sequence[bytes]:
         """The addresses of a name, best first. Raises Unreachable (NAME_UNKNOWN when it has none).
 
-        A cancelled wait leaves the look-up running.
+        `use` names the choice that is asked in place of what the rules say. A cancelled wait leaves
+        the look-up running.
         """
         name, listed = self._listed(name)
         if listed is not None:
             return self._of_hosts(name, listed)
-        choice, _ = self._choice(name)
+        choice, _ = self._choice(name, use)
         if choice.host is not None:  # it remembers by itself
             return self._of_hosts(name, tuple(await choice.host.resolve(name)))
         families = self._reach.families(self._plan.order)
@@ -134,18 +137,21 @@ class NameResolver:
             raise _nothing(name, outcome, choice)
         return addresses
 
-    async def inquire(self, name: str) -> Told:
+    async def inquire(self, name: str, use: str = "") -> Told:
         """Resolve, and say how. What goes wrong is in its `error`."""
         begun, told, known = self._clock(), Told(name), None
         try:
-            told = self.chosen(name)
+            told = self.chosen(name, use)
             led = told.led or name
             if told.source == "hosts":
                 return replace(told, addresses=tuple(self._of_hosts(led, told.addresses)))
-            choice, _ = self._choice(led)
+            choice, _ = self._choice(led, use)
             families = self._reach.families(self._plan.order)
             known = self._answers.find(choice.realm, families, led, self._now())
-            told = replace(told, addresses=tuple(await self.resolve(led)))
+            if known is not None:
+                told = replace(told, left=known[1])
+            told = replace(told, addresses=tuple(await self.resolve(led, use)))
+            told = replace(told, servers=self._tellers.get((choice.realm, led), told.servers))
             fresh = known or self._answers.find(choice.realm, families, led, self._now())
             told = replace(told, left=None if fresh is None else fresh[1])
         except Unreachable as error:
@@ -153,13 +159,13 @@ class NameResolver:
         source = "cache" if known is not None else "server"
         return replace(told, source=source, seconds=self._clock() - begun)
 
-    def chosen(self, name: str) -> Told:
+    def chosen(self, name: str, use: str = "") -> Told:
         """Who would be asked for a name, and by which rule. Asks nobody. Raises Unreachable."""
         led, listed = self._listed(name)
         last = "" if led == name else led
         if listed is not None:
             return Told(name, "hosts", listed, led=last)
-        choice, rule = self._choice(led)
+        choice, rule = self._choice(led, use)
         return Told(name, "", (), choice.names, rule, led=last)
 
     def _listed(self, name: str) -> tuple[str, tuple[bytes, ...] | None]:
@@ -175,10 +181,12 @@ class NameResolver:
             raise Unreachable(why, name, Reason.NAME_UNKNOWN)
         return addresses
 
-    def _choice(self, name: str) -> tuple[Choice, RuleRef | None]:
+    def _choice(self, name: str, use: str) -> tuple[Choice, RuleRef | None]:
         plan = self._plan
         if plan.own and (own := plan.own.get(name)) is not None:
             return own, None
+        if use and (asked := plan.choices.get(use)) is not None:
+            return asked, None
         verdict = plan.default
         if plan.judge.rules:
             flow = Flow(0, Network.TCP, "", None, Target(name, 0))
@@ -269,6 +277,10 @@ class NameResolver:
         except Unreachable as error:
             self._remember_failure(choice, family, name, stale, begun)
             return error
+        if len(choice.servers) > 1:
+            if len(self._tellers) >= MOST_TELLERS:
+                self._tellers.clear()
+            self._tellers[choice.realm, name] = (heard.server,)
         lifetimes, answer = self._plan.lifetimes, heard.answer
         most = lifetimes.most
         if answer.outcome is not Outcome.FOUND:

@@ -168,6 +168,10 @@ class Server:
         try:
             async with asyncio.timeout(self._patience):
                 answer = await self._followed(name, family)
+        except asyncio.CancelledError:
+            if clock() - begun >= HEAD_START:  # another was faster, though it began later
+                self._fault(name, f"slower than another by {HEAD_START:g} s", Reason.TIMED_OUT)
+            raise
         except TimeoutError:
             self._connections.close()  # maybe they lead nowhere any more
             raise self._fault(name, "no answer in time", Reason.TIMED_OUT) from None

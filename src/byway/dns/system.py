@@ -53,6 +53,10 @@ class SystemResolver:
             asked = self._ask(name, asyncio.get_running_loop())
         return await asyncio.shield(asked)
 
+    def by(self, use: Sequence[str]) -> SystemResolver:
+        """Itself: where it is used alone there are no name servers to choose from."""
+        return self
+
     def close(self) -> None:
         """Send the threads home; those in a lookup go after it."""
         for _ in range(self._threads):
