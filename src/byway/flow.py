@@ -108,6 +108,9 @@ class Sniffed:
     protocol: str = ""
     name: str = ""  # that is asked for inside: of TLS and QUIC the SNI, of HTTP the Host
 
+    def __str__(self) -> str:
+        return f"{self.protocol} {self.name}".strip()
+
 
 UNHEARD = Sniffed()
 PROTOCOLS = ("tls", "http", "quic", "ssh", "dns", "stun", "dtls", "bittorrent")

@@ -252,6 +252,9 @@ class Framings(Protocol):
         """
 
 
+MOST_HEARD = 16384
+"""Bytes of a stream that are shown before it is judged."""
+
 Enough = Callable[[Sequence[bytes]], bool]
 """Takes the first bytes so far (a stream's in one piece, each packet's), says whether to stop."""
 

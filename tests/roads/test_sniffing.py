@@ -73,6 +73,7 @@ async def test_a_hello_that_comes_in_pieces_is_heard_out(road: RunRoad, echo: Ta
         await clients.left(link)
         await run.settled(1)
         assert heard(run) == [Sniffed("tls", "www.example.com")]
+    assert 'sniffed="tls www.example.com"' in run.log.read_text()
 
 
 async def greeting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -161,6 +161,7 @@ _FLOW = _shape(
         "source": {"type": "string"},
         "user": {"type": ["string", "null"]},
         "target": {"type": "string"},
+        "sniffed": {"type": ["string", "null"]},
         "verdict": {"type": "string"},
         "rule": {"anyOf": [_RULE, {"type": "null"}]},
         "chain": _STRINGS,

@@ -65,6 +65,7 @@ def flow_view(passage: Passage, rates: Rates) -> View:
         "source": "unix" if flow.source is None else str(flow.source),
         "user": flow.user,
         "target": str(flow.target),
+        "sniffed": str(passage.facts.sniffed or "") or None,
         "verdict": way_of(verdict),
         "rule": None if verdict is None else rule_view(verdict.rule),
         "chain": list(passage.chain),

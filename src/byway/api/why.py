@@ -239,8 +239,7 @@ def _facts(facts: Facts) -> Sequence[tuple[Fact, str]]:
         known = facts.process.path or facts.process.name
         found.append((Fact.PROCESS, known or "none that can be seen"))
     if facts.sniffed is not None:
-        heard = f"{facts.sniffed.protocol} {facts.sniffed.name}".strip()
-        found.append((Fact.SNIFFED, heard or "nothing that is understood"))
+        found.append((Fact.SNIFFED, str(facts.sniffed) or "nothing that is understood"))
     for function, said in facts.answers:
         told = said.way or said.note or "nothing"
         found.append((Fact.ANSWER, f"{function.name} says {told}"))

@@ -12,10 +12,7 @@ from collections.abc import Sequence
 from byway.facts.hello import Malformed, host_name, message_length, server_name
 from byway.facts.quic import crypto, looks_like_quic, version_of
 from byway.flow import UNHEARD, Sniffed
-from byway.interfaces import Framings
-
-MOST_BYTES = 16384
-"""So much of a stream is looked at; a ClientHello or a head that is longer has no name."""
+from byway.interfaces import MOST_HEARD, Framings
 
 Heard = tuple[Sniffed, bool]
 """What was understood, and whether that is all there can be."""
@@ -104,7 +101,7 @@ def _tls(data: bytes) -> Heard:
                 return Sniffed("tls", server_name(message[:whole])), True
         except Malformed:
             return seen, True
-    return seen, len(data) >= MOST_BYTES
+    return seen, len(data) >= MOST_HEARD
 
 
 def _http(data: bytes) -> Heard:
@@ -121,7 +118,7 @@ def _http(data: bytes) -> Heard:
     found = _HOST.search(head)
     if found:
         return Sniffed("http", _authority(found[1])), True
-    return Sniffed("http"), end is not None or len(data) >= MOST_BYTES
+    return Sniffed("http"), end is not None or len(data) >= MOST_HEARD
 
 
 def _authority(text: bytes) -> str:

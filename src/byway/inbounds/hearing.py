@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from byway.facts.sniffing import MOST_BYTES
-from byway.interfaces import Enough, Stream
+from byway.interfaces import MOST_HEARD, Enough, Stream
 
 
 async def overhear(stream: Stream, enough: Enough, within: float) -> None:
@@ -16,8 +15,8 @@ async def overhear(stream: Stream, enough: Enough, within: float) -> None:
     came = b""
     try:
         async with asyncio.timeout(within):
-            while len(came) < MOST_BYTES:
-                came += await stream.read(MOST_BYTES - len(came))
+            while len(came) < MOST_HEARD:
+                came += await stream.read(MOST_HEARD - len(came))
                 if enough((came,)):
                     return
     except (TimeoutError, EOFError):
