@@ -8,6 +8,7 @@ import json
 import socket
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import yaml
@@ -17,13 +18,14 @@ from hypothesis import strategies as st
 from byway.api.views import View
 from byway.api.why import inquire, recall
 from byway.app import App
-from byway.config import Config, judge_of, load_text
+from byway.config import Config, judge_of, load_text, open_sets
 from byway.errors import Reason, Unreachable
 from byway.facts import Finder
 from byway.flow import Flow, Network, Process, Sniffed, Target
 from byway.log import way_of
 from byway.rules import Facts
 from tests.api.test_control import fits
+from tests.facts import mmdb
 
 NAMES = ["a.example", "www.a.example", "b.example", "none.example"]
 KNOWN = {
@@ -31,7 +33,12 @@ KNOWN = {
     "www.a.example": [bytes([127, 0, 0, 2])],
     "b.example": [bytes([127, 1, 0, 1]), bytes([127, 0, 0, 1])],
 }
-WAYS = ["direct", "spare", "chained", "reject"]
+COUNTRIES: dict[str, mmdb.Value] = {
+    "127.0.0.0/24": {"country": {"iso_code": "DE"}},
+    "127.1.0.0/24": {"country": {"iso_code": "FR"}},
+}
+UNKNOWN = "no Byway runs with these groups: nothing is known of their members yet"
+WAYS = ["direct", "spare", "chained", "pick", "reject", "drop"]
 
 
 class Names:
@@ -43,7 +50,7 @@ class Names:
         return KNOWN[name]
 
 
-conditions = st.fixed_dictionaries(
+plain = st.fixed_dictionaries(
     {},
     optional={
         "domain": st.lists(st.sampled_from(NAMES), min_size=1, max_size=2),
@@ -52,18 +59,38 @@ conditions = st.fixed_dictionaries(
         "network": st.sampled_from(["tcp", "udp"]),
         "inbound": st.sampled_from(["door", "other"]),
         "source": st.sampled_from(["127.0.0.0/8", "10.0.0.0/8"]),
+        "domain_keyword": st.sampled_from(["a.ex", "none", "w"]),
+        "domain_wildcard": st.sampled_from(["*.a.example", "?.example"]),
+        "domain_regex": st.sampled_from(["^w+[.]", "[ab].e"]),
+        "port": st.sampled_from(["1-65535", 1]),
+        "private": st.booleans(),
+        "ip_version": st.sampled_from([4, 6]),
+        "country": st.sampled_from(["DE", "FR"]),
+        "set": st.sampled_from(["some", "lists"]),
     },
+).filter(bool)
+conditions = st.recursive(
+    plain.map(lambda keys: dict(list(keys.items())[:2])),
+    lambda inner: st.one_of(
+        st.fixed_dictionaries({"not": inner}),
+        st.fixed_dictionaries({"and": st.lists(inner, min_size=1, max_size=2)}),
+        st.fixed_dictionaries({"or": st.lists(inner, min_size=1, max_size=2)}),
+    ),
+    max_leaves=4,
 )
+switched = st.sampled_from([{}, {}, {}, {"enabled": False}])
 rules = st.lists(
-    st.tuples(conditions.filter(bool), st.sampled_from(WAYS)).map(lambda r: {**r[0], "to": r[1]}),
-    max_size=6,
+    st.tuples(conditions, st.sampled_from(WAYS), switched).map(
+        lambda rule: {**rule[0], "to": rule[1], **rule[2]}
+    ),
+    max_size=8,
 )
 
 
-def config_of(rules: list[dict[str, object]], log: str, dead: int) -> Config:
+def config_of(rules: list[dict[str, object]], folder: str, dead: int) -> Config:
     """A config with these rules; two of its ways out lead nowhere."""
     whole = {
-        "log": {"file": log},
+        "log": {"file": f"{folder}/log"},
         "limits": {"drain": "0s"},
         "inbounds": {
             "door": {"type": "socks", "listen": "127.0.0.1:0", "limit": {"flows": 99}},
@@ -74,6 +101,12 @@ def config_of(rules: list[dict[str, object]], log: str, dead: int) -> Config:
             "chained": {"type": "socks", "server": "127.0.0.1:1", "via": "spare"},
             "direct": {"type": "direct", "limit": {"down": "1MB/s"}},
         },
+        "groups": {"pick": {"type": "select", "members": ["direct", "spare"]}},
+        "sets": {
+            "some": {"type": "inline", "items": ["www.a.example", "127.1.0.0/16", "keyword:non"]},
+            "lists": {"type": "file", "path": f"{folder}/names", "format": "clash"},
+        },
+        "geo": {"country": f"{folder}/geo.mmdb"},
         "rules": [*rules, {"otherwise": "direct", "limit": {"quota": "1GB"}}],
     }
     return load_text(yaml.safe_dump(whole), "x.yaml")
@@ -94,7 +127,9 @@ async def knock(place: str, target: Target) -> None:
 
 async def agreed(config: Config, targets: Sequence[Target]) -> None:
     """Carry flows, and ask beforehand and afterwards why they went as they went."""
-    judge, finder = judge_of(config), Finder(Names())
+    sets = open_sets(config)
+    assert not sets.problems
+    judge, finder = judge_of(config, sets.sets), Finder(Names())
     async with App(config, Names()) as app:
         for target in targets:
             async with asyncio.timeout(20):
@@ -106,15 +141,24 @@ async def agreed(config: Config, targets: Sequence[Target]) -> None:
             past = recall(config, passage, app.router.judge)
             app.ledger.past.clear()
             assert (why.pop("end"), past.pop("end")) == ("", passage.reason)
+            foreseen, taken = (choices_in(view.pop("groups")) for view in (why, past))
+            assert foreseen == taken[: len(foreseen)]  # behind them is what a failed dial taught
+            assert (why.pop("note"), past.pop("note")) == (UNKNOWN if foreseen else "", "")
             assert why == past
             assert why["limits"] == [str(limit) for limit in passage.limits]
-            why["end"] = ""
+            why |= {"end": "", "note": "", "groups": []}
             fits(why, "Why")
             assert why["verdict"] == way_of(passage.verdict)
             assert passage.verdict is not None
             assert cast(View, why["rule"])["line"] == passage.verdict.rule.line
             assert tuple(cast(str, hop["name"]) for hop in hops(why)) == passage.chain
             json.dumps(why)
+
+
+def choices_in(groups: object) -> list[tuple[object, ...]]:
+    """What each group chose, and why."""
+    words = ("group", "member", "why", "failed")
+    return [tuple(step[word] for word in words) for step in cast(Sequence[View], groups)]
 
 
 def hops(why: View) -> Sequence[View]:
@@ -127,7 +171,9 @@ def test_why_and_reality_agree(rules: list[dict[str, object]], hosts: list[str])
     with tempfile.TemporaryDirectory() as folder, socket.socket() as dead:
         dead.bind(("127.0.0.1", 0))  # bound and deaf: a connection is refused
         port = int(dead.getsockname()[1])
-        config = config_of(rules, f"{folder}/log", port)
+        Path(folder, "names").write_text("DOMAIN,b.example\nAND,((DST-PORT,1-9),(NETWORK,udp))\n")
+        mmdb.write(Path(folder, "geo.mmdb"), COUNTRIES)
+        config = config_of(rules, folder, port)
         asyncio.run(agreed(config, [Target.of(host, port) for host in hosts]))
 
 
