@@ -9,7 +9,6 @@ import asyncio
 import heapq
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from importlib import metadata
 
 from byway.api import groups, views
 from byway.api.message import TEXT, Asked, Denied, Follow, Reply
@@ -237,6 +236,8 @@ def pattern_of(path: str) -> str:
 
 def version() -> str:
     """The installed version."""
+    from importlib import metadata  # a megabyte, for who asks
+
     try:
         return metadata.version("byway")
     except metadata.PackageNotFoundError:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byway.cli import imports, live, probe, sets, system_proxy
-from byway.cli.version import version
 
 if TYPE_CHECKING:
     from byway.api.client import Client
@@ -22,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="byway", description="Carries a machine's traffic by way of somewhere else."
     )
-    top.add_argument("-V", "--version", action="version", version=f"byway {version()}")
+    top.add_argument("-V", "--version", action=_Version, nargs=0, help="tell which Byway this is")
     verbs = top.add_subparsers(required=True, metavar="VERB")
 
     run = verbs.add_parser("run", help="run what the config says, in the foreground")
@@ -118,7 +117,26 @@ def _config_option(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("-c", "--config", metavar="FILE", help="the config file")
 
 
+class _Version(argparse.Action):
+    """Tells the version. It is looked up only then: that costs a megabyte of imports."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        from byway.cli.version import version
+
+        print(f"byway {version()}")
+        parser.exit()
+
+
 def _run(options: argparse.Namespace) -> int:
+    from byway.cli.lean import lean
+
+    lean()
     from byway.cli.run import run
     from byway.errors import ConfigError
 

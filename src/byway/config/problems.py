@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from itertools import islice
 
@@ -118,6 +117,8 @@ def nearest(word: str, known: Collection[str]) -> str:
     for synonym in _SYNONYMS.get(plain, ()):
         if synonym in choices:
             return synonym
+    import difflib  # for those alone who made a mistake
+
     by_plain = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(plain, by_plain, n=1, cutoff=0.6)
     return by_plain[found[0]] if found else ""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from byway.flow import Target
@@ -49,6 +49,7 @@ class Plugin:
 
     async def open(self) -> None:
         """Start it and wait until it listens. Raises OSError."""
+        _prctl()
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 self._program,
@@ -157,11 +158,19 @@ def listens(port: int) -> bool:
     return False
 
 
+@cache
+def _prctl() -> Callable[[int, int], int]:
+    """The system call. To be asked for before a fork, so that the child imports nothing."""
+    import ctypes
+
+    prctl: Callable[[int, int], int] = ctypes.CDLL(None).prctl
+    return prctl
+
+
 def _end_with_parent() -> None:
     """In the child, before it becomes the plugin: be killed when Byway is."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl()(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 _LISTEN = "0A"
 _PR_SET_PDEATHSIG = 1
-_prctl = ctypes.CDLL(None).prctl
