@@ -30,7 +30,7 @@ NOTE = (
     " inbound that are never reached."
 )
 _SYLLABLES = ("ba", "co", "di", "fu", "ga", "he", "ji", "ko", "lu", "me")
-_FAR_BEYOND = "1000GB"
+_RATE, _QUOTA = "100GB/s", "100000GB"
 
 
 def names(how_many: int = NAMES) -> list[str]:
@@ -87,8 +87,8 @@ def _byway(variant: str) -> Start:
             "rules": [{"otherwise": "direct"}],
         }
         if variant == LIMITED:
-            inbound["limit"] = {"up": f"{_FAR_BEYOND}/s", "down": f"{_FAR_BEYOND}/s"}
-            inbound["limit"] |= {"quota": _FAR_BEYOND, "flows": 100_000}
+            inbound["limit"] = {"up": _RATE, "down": _RATE}
+            inbound["limit"] |= {"quota": _QUOTA, "flows": 100_000}
         if variant in (TEXT, COMPILED):
             file = _files(site, "byway", variant)
             settings["sets"] = {"million": {"type": "file", "path": str(file), "format": "clash"}}
