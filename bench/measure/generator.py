@@ -65,7 +65,7 @@ class Generator:
 
     def probe(self, address: str, namespace: str) -> subprocess.Popen[str]:
         """Start asking whether an address accepts; `accepted_at` waits for the answer."""
-        command = [self.program, "probe", "--target", address, "--secs", "15"]
+        command = [self.program, "probe", "--target", address, "--secs", "40"]
         return subprocess.Popen([*inside(namespace), *command], stdout=subprocess.PIPE, text=True)
 
     @staticmethod
