@@ -31,6 +31,7 @@ limits: {{drain: 0s}}
 control: {{socket: off}}
 inbounds: {{door: {{type: mixed, listen: "127.0.0.1:0"}}}}
 outbounds: {{hop: {hop}}}
+groups: {{group: {{type: fallback, members: [hop, direct]}}}}
 sets: {{ads: {{url: "{url}", {more}}}}}
 rules: [{{set: ads, to: reject}}, {{otherwise: direct}}]
 """
@@ -137,13 +138,14 @@ async def test_what_is_no_list_replaces_none(tmp_path: Path, bad: object, words:
             assert degraded(app) == []
 
 
-async def test_a_list_is_fetched_by_the_way_it_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["hop", "group"])
+async def test_a_list_is_fetched_by_the_way_it_names(tmp_path: Path, way: str) -> None:
     door = '{type: socks, listen: "127.0.0.1:0", users: [{name: u, password: p}]}'
     upstream = load_text(f"log: {{file: {tmp_path}/proxy.log}}\ninbounds: {{in: {door}}}")
     async with website() as site, App(upstream) as proxy:
         site.pages["/a"] = page(b"ads.example\n")
         hop = f"{{type: socks, server: '{proxy.addresses['in'][0]}', username: u, password: p}}"
-        made = config(tmp_path, site.url("/a", "localhost"), "via: hop", hop)
+        made = config(tmp_path, site.url("/a", "localhost"), f"via: {way}", hop)
         async with App(made) as app:
             assert await outcome(app) in ("1 entries", "unchanged")
             assert rejects(app, "ads.example")
