@@ -18,7 +18,7 @@ from byway.config import load_text
 from byway.flow import Target
 from tests.dns.authority import Asked, serving
 from tests.roads import certificates
-from tests.roads.clients import left, linked, said, socks5
+from tests.roads.clients import closed_port, left, linked, said, socks5
 from tests.roads.conftest import RunRoad
 
 HOME = "inbounds: {home: {type: mixed, listen: '127.0.0.1:0'}}\nlog: {level: error}\n"
@@ -276,6 +276,25 @@ async def test_packets_by_way_of_a_proxy(road: RunRoad) -> None:
             (server,) = it.names.servers
             server.close()  # a session that is gone is opened anew
             assert tuple(await it.names.resolve("more.loop")) == (b"\x7f\0\0\1",)
+
+
+@pytest.mark.parametrize("way", ["udp", "tcp"])
+async def test_by_way_of_a_group_whose_first_member_is_dead(road: RunRoad, way: str) -> None:
+    async with (
+        serving(zone) as names,
+        road("inbounds: {a: {type: socks, listen: '127.0.0.1:0', allow_local: true}}") as proxy,
+    ):
+        text = f"""
+            dns:
+              servers: {{far: {{address: '{way}://127.0.0.1:{names.port}', via: any}}}}
+              use: far
+              addresses: ipv4
+            outbounds: {{dead: 'socks5://{closed_port()}', up: 'socks5://{proxy.place("a")}'}}
+            groups: {{any: {{type: fallback, members: [dead, up]}}}}
+            """
+        async with app(text) as it:
+            assert tuple(await it.names.resolve("www.loop")) == (b"\x7f\0\0\1",)
+            assert {asked.way for asked in names.asked} == {way}
 
 
 async def test_what_stays_the_same_in_a_reload_keeps_its_answers() -> None:
