@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import pytest
 
@@ -139,9 +140,11 @@ async def test_network_chooses(road: RunRoad, udp_echo: Target, echo: Target) ->
             await clients.left(link)
 
 
-async def test_streams_and_packets_share_a_port(road: RunRoad) -> None:
-    async with road(at_server(SMALL)) as far:
-        addresses = list(far.app.addresses["in"])
+async def test_streams_and_packets_share_a_port(road: RunRoad, tmp_path: Path) -> None:
+    text = at_server(SMALL).replace("listen: [", f"listen: ['unix:{tmp_path}/sock', ")
+    async with road(text) as far:
+        unix, *addresses = far.app.addresses["in"]
+        assert unix.startswith("unix:")
         assert [f"{address}/udp" for address in addresses[:2]] == addresses[2:]
 
 

@@ -47,7 +47,8 @@ class Both:
         """Bind every address, or none. Raises OSError with the address in it."""
         if self._streams is not None:
             await self._streams.open()
-        got = [] if self._streams is None else list(self._streams.addresses)
+        taken = () if self._streams is None else self._streams.addresses
+        got = [place for place in taken if not place.startswith("unix:")]
         for at, address in enumerate(self._packets):
             if address.port == 0 and at < len(got):
                 address = Target.of(address.host, Target.parse(got[at]).port)
