@@ -241,8 +241,8 @@ def _facts(facts: Facts) -> Sequence[tuple[Fact, str]]:
     if facts.sniffed is not None:
         found.append((Fact.SNIFFED, str(facts.sniffed) or "nothing that is understood"))
     for function, said in facts.answers:
-        told = said.way or said.note or "nothing"
-        found.append((Fact.ANSWER, f"{function.name} says {told}"))
+        told = f"failed: {said.note}" if said.note else f"says {said.way or 'nothing'}"
+        found.append((Fact.ANSWER, f"{function.name} {told}"))
     return found
 
 

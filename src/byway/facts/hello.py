@@ -42,6 +42,11 @@ class Cursor:
         """The next number of so many bytes."""
         return int.from_bytes(self.take(size))
 
+    def pass_zeros(self) -> None:
+        """Go on behind all zero bytes that come next."""
+        rest = self._data[self._at :]
+        self._at += len(rest) - len(rest.lstrip(b"\0"))
+
     def vector(self, size: int) -> bytes:
         """Bytes behind their length, which is of so many bytes."""
         return self.take(self.number(size))

@@ -82,8 +82,9 @@ def function_check(function: Function, facts: Facts) -> Check:
     said = facts.said(function)
     if lacking is not None or said is None:
         return Check("python", f"what {function.name} says", "a way", lacking or Fact.ANSWER)
-    told = f"{function.name} ({said.note})" if said.note else function.name
-    return Check("python", told, "a way", said.way is not None, said.way or "")
+    told = said.way or said.note or "nothing"
+    wanted = f"a way ({function.name})"
+    return Check("python", told, wanted, said.way is not None, said.way or "")
 
 
 def check(matcher: m.Matcher, flow: Flow, facts: Facts) -> Check:
