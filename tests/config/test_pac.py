@@ -115,3 +115,15 @@ def test_a_rule_that_is_switched_off_is_left_out() -> None:
 
     assert "exact.example" in pac_file(config, "home", PROXY)
     assert "exact.example" not in pac_file(config, "home", PROXY, off={0})
+
+
+def test_what_a_group_takes_goes_to_the_proxy() -> None:
+    """Also where the group would leave directly: that may change at any time."""
+    text = HOME + (
+        "groups: {g: {type: select, members: direct}}\n"
+        "rules: [{domain: a.example, to: direct}, {otherwise: g}]\n"
+    )
+    found = answers(
+        pac_file(load_text(text), "home", PROXY), ["http://a.example/", "http://b.example/"]
+    )
+    assert found == ["DIRECT", f"PROXY {PROXY}"]

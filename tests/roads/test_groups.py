@@ -172,8 +172,8 @@ async def test_why_without_a_running_byway_tells_what_would_be_first() -> None:
 async def test_packets_leave_by_members_that_carry_them(road: RunRoad, udp_echo: Target) -> None:
     text = (
         "inbounds: {in: {type: forward, listen: '127.0.0.1:0', network: udp, target: '%s'}}\n"
-        "outbounds: {web: 'http://127.0.0.1:9'}\n"
-        "groups: {g: {type: fallback, members: [web, direct], probe: {url: off}},\n"
+        "outbounds: {web: 'http://127.0.0.1:9', dead: 'socks5://%s'}\n"
+        "groups: {g: {type: fallback, members: [web, dead, direct], probe: {url: off}},\n"
         "  w: {type: select, members: web}}\n"
         "rules: [{otherwise: g}]\n"
     )
@@ -185,7 +185,7 @@ async def test_packets_leave_by_members_that_carry_them(road: RunRoad, udp_echo:
         def datagram_received(self, data: bytes, addr: object) -> None:
             self.heard.set_result(data)
 
-    async with road(text % udp_echo) as run, asyncio.timeout(10):
+    async with road(text % (udp_echo, clients.closed_port())) as run, asyncio.timeout(10):
         assert run.app.outbounds["w"].networks == {Network.TCP}
         place = run.place("in")
         transport, said = await asyncio.get_running_loop().create_datagram_endpoint(
@@ -196,6 +196,8 @@ async def test_packets_leave_by_members_that_carry_them(road: RunRoad, udp_echo:
         transport.close()
         (flow,) = run.app.ledger.live
         assert flow.chain == ("g", "direct")
+        tried = [(step.member, step.failed) for step in flow.steps]
+        assert tried == [("dead", False), ("dead", True), ("direct", False)]
 
 
 async def test_a_guarded_flow_is_guarded_in_a_group(road: RunRoad, echo: Target) -> None:
@@ -285,3 +287,25 @@ async def test_a_reload_keeps_the_health_of_what_is_the_same(tmp_path: Path) -> 
         await app.reload(load_text(config(2, "6ms"), "x.yaml"))
         assert app.roster.healths["a"] is not healths["a"]
         assert app.roster.healths["b"] is healths["b"]
+
+
+async def test_what_never_answers_is_out_after_a_few_flows(road: RunRoad, echo: Target) -> None:
+    """A shadowsocks dial succeeds with whoever takes the connection; what comes back tells more."""
+    async with silent() as mute:
+        ways = f"ss: 'ss://YWVzLTEyOC1nY206cHc@{mute}'"
+        text = through(ways, "g: {type: fallback, members: [ss, direct]}", "g")
+        async with road(text) as run, asyncio.timeout(10):
+            for flows in range(1, 4):
+                link = await clients.linked(run.place("in"))
+                assert await clients.socks5(link, echo) == 0
+                link[1].write(b"hello")
+                await link[1].drain()
+                while not any(flow.up for flow in run.app.ledger.live):
+                    await asyncio.sleep(0.001)
+                await clients.left(link)
+                run.app.ledger.cut(flows)
+                await run.settled(flows)
+                assert run.app.ledger.past[-1].chain == ("g", "ss")
+            assert await passed(run, echo) == ("g", "direct")
+            told = run.app.ledger.past[-1].steps[0].ranking[0]
+            assert (told.member, told.why) == ("ss", "what was sent had no answer")

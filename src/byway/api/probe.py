@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from byway.api.groups import nearest_hint
 from byway.api.message import Denied
+from byway.app import App
 from byway.config import Config
 from byway.config.groups import PROBE_URL
 from byway.engine import Engine
@@ -98,39 +98,19 @@ def measure_view(measure: Measure, way: Outbound) -> View:
 
 
 async def alone(config: Config, names: Sequence[str], plan: Plan) -> AsyncGenerator[str, None]:
-    """As `lines`, with outbounds of a config that nobody runs. Raises OSError for a bad file."""
-    from byway.config import open_sets
-    from byway.log import Log
-    from byway.naming import Naming
-    from byway.ways import Ways
-
-    engine, log = Engine(), Log(lambda _: None)
-    resolver = await Naming(engine, log).__aenter__()
-    ways = Ways(config, engine, resolver, log)
-    try:
-        outbounds = ways.outbounds()
-        if config.dns is not None:
-            resolver.turn(resolver.prepare(config, outbounds, open_sets(config).sets))
-        async with asyncio.TaskGroup() as tasks:
-            serving = []
-            for plugin in ways.dialling:
-                await plugin.open()
-                serving.append(tasks.create_task(plugin.serve()))
-            found = lines(names, outbounds, plan, engine)
-            try:
-                async for line in found:
-                    yield line
-            except GeneratorExit:
-                pass  # the group would take it for an error
-            finally:
-                await found.aclose()
-                for task in serving:
-                    task.cancel()
-    finally:
-        for plugin in ways.plugins:
-            await plugin.close()
-        await resolver.__aexit__(None, None, None)
-        await engine.close()
+    """As `lines`, by the outbounds of a config that nobody runs. Raises OSError for a bad file."""
+    quiet = config.log.model_copy(update={"level": "error", "file": None})
+    # Nothing enters, and no list is fetched; names are resolved and proxies reached as ever.
+    bare: dict[str, object] = {"log": quiet, "inbounds": {}, "rules": ()}
+    if config.dns is None:
+        bare["sets"] = {}
+    async with App(config.model_copy(update=bare)) as app:
+        found = lines(names, app.outbounds, plan, app.engine)
+        try:
+            async for line in found:
+                yield line
+        finally:
+            await found.aclose()
 
 
 def _address(text: object) -> WebAddress:

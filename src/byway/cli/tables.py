@@ -217,17 +217,23 @@ def clipped(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
 
 
+def _last(text: str, width: int) -> str:
+    """The end of a text in so many columns: of a chain, who really carries."""
+    return text if len(text) <= width else "…" + text[len(text) - width + 1 :]
+
+
 def _laid(
     number: str, old: str, target: str, way: str, up: str, down: str, rate: str, rule: str,
     width: int,
 ) -> str:  # fmt: skip
-    fixed = 6 + 1 + 5 + 1 + 1 + 12 + 1 + 6 + 1 + 6 + 1 + 8
-    rest = max(width - fixed, 12)
     wide = width >= WIDE
+    for_way = 22 if wide else 12
+    fixed = 6 + 1 + 5 + 1 + 1 + for_way + 1 + 6 + 1 + 6 + 1 + 8
+    rest = max(width - fixed, 12)
     for_target = min(48, rest * 3 // 5) if wide else rest
     line = (
-        f"{number:>6} {old:>5} {clipped(target, for_target):<{for_target}} {clipped(way, 12):<12}"
-        f" {up:>6} {down:>6} {rate:>8}"
+        f"{number:>6} {old:>5} {clipped(target, for_target):<{for_target}}"
+        f" {_last(way, for_way):<{for_way}} {up:>6} {down:>6} {rate:>8}"
     )
     if wide:
         line = f"{line}  {clipped(rule, rest - for_target - 2)}"

@@ -63,9 +63,14 @@ def hashed(ranks: Sequence[Rank], trusting: bool, key: str) -> list[int]:
     return sorted(range(len(ranks)), key=lambda at: (_place(ranks[at], trusting), drawn[at]))
 
 
-def in_turn(ranks: Sequence[Rank], trusting: bool, turn: int) -> list[int]:
-    """The turn-th of those that stand best, counted round and round, then the ones behind it."""
-    order = standing(ranks, trusting)
+def in_turn(
+    ranks: Sequence[Rank], trusting: bool, turn: int, order: Sequence[int] | None = None
+) -> list[int]:
+    """The turn-th of those that stand best, counted round and round, then the ones behind it.
+
+    `order` is theirs by `standing`, where it is known already.
+    """
+    order = standing(ranks, trusting) if order is None else list(order)
     if not order:
         return order
     best = _place(ranks[order[0]], trusting)[0]

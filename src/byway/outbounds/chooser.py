@@ -57,6 +57,7 @@ class Chooser(ABC):
         self.trusting = trusting
         self._carries = carries
         self._rankings: dict[Network, tuple[tuple[Rank, ...], float]] = {}
+        self._stood: dict[Network, tuple[tuple[Rank, ...], list[int]]] = {}
 
     @property
     def members(self) -> Sequence[str]:
@@ -78,6 +79,13 @@ class Chooser(ABC):
             )
             found = self._rankings[network] = (ranks, until)
         return found[0]
+
+    def standing(self, network: Network, ranks: tuple[Rank, ...]) -> Sequence[int]:
+        """The places of a ranking by how they stand; found once for each."""
+        known = self._stood.get(network)
+        if known is None or known[0] is not ranks:
+            known = self._stood[network] = (ranks, choice.standing(ranks, self.trusting))
+        return known[1]
 
     def rank(self, network: Network, now: float) -> Rank:
         """What another group sees of this one: the member that it would take first."""
@@ -187,7 +195,7 @@ class Fallback(Chooser):
 
     def turns(self, flow: Flow, peek: bool = False) -> Iterator[Turn]:
         ranks = self.ranking(flow.network)
-        for at in choice.standing(ranks, self.trusting):
+        for at in self.standing(flow.network, ranks):
             yield ranks[at].member, _standing_words(ranks[at], at)
 
 
@@ -272,7 +280,8 @@ class Balance(Chooser):
             # What comes from one socket leaves by one address, whomever it speaks with.
             source = str(flow.source)
             return self._told(ranks, choice.hashed(ranks, self.trusting, source), f"by {source}")
-        order = choice.in_turn(ranks, self.trusting, self._turn)
+        stood = self.standing(flow.network, ranks)
+        order = choice.in_turn(ranks, self.trusting, self._turn, stood)
         if self.by == "sticky":
             return self._sticking(flow, ranks, order, site, peek)
         self._turn += not peek

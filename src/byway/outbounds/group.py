@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from byway.errors import BywayError, Reason, Refused, Unreachable, reason_of
 from byway.flow import Flow, Network, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
-from byway.outbounds.chooser import Chooser
+from byway.outbounds.chooser import Chooser, Turn
 from byway.outbounds.member import Chosen, Watched
 from byway.trail import Rank, Step, Trail, Witness
 
@@ -72,9 +73,10 @@ class Group:
         def by(way: Outbound) -> Coroutine[None, None, T]:
             return dial(self._as_chosen(way))
 
-        turns = list(chooser.turns(flow))[:MOST_TRIED]
+        turns = list(islice(chooser.turns(flow), MOST_TRIED))
+        shown = _shown(ranking, turns)
         for left, (member, told) in zip(range(len(turns) - 1, -1, -1), turns, strict=True):
-            trail.note(Step(self.name, member, told, ranking=ranking))
+            trail.note(Step(self.name, member, told, ranking=shown))
             patience = self._patience(ranking, member, clock() - began) if left else None
             try:
                 async with asyncio.timeout(patience) as limit:
@@ -82,7 +84,7 @@ class Group:
             except (BywayError, OSError, EOFError) as error:
                 late = limit.expired()
                 why = TimeoutError(f"no answer within {patience:.1f} s") if late else error
-                failed.append((member, why))
+                failed.append((member, why.with_traceback(None)))  # or it holds this frame
                 trail.note(Step(self.name, member, str(why) or type(why).__name__, failed=True))
             else:
                 chooser.went(flow, member)
@@ -137,6 +139,14 @@ class Group:
             hints = [error.hint for error in errors if isinstance(error, Refused) and error.hint]
             return Refused(message, reason, hints[0] if hints else "")
         return Unreachable(message, self.name, reason)
+
+
+def _shown(ranking: tuple[Rank, ...], turns: Sequence[Turn]) -> tuple[Rank, ...]:
+    """What is remembered with a flow: all, of a large group those that it would try."""
+    if len(ranking) <= MOST_TRIED:
+        return ranking
+    tried = {member for member, _ in turns}
+    return tuple(rank for rank in ranking if rank.member in tried)
 
 
 class _Nobody:
