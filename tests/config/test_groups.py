@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from byway.config import (
@@ -9,6 +11,7 @@ from byway.config import (
     FastestGroup,
     SelectGroup,
     changes,
+    check_report,
     load_text,
     without_udp,
 )
@@ -184,3 +187,9 @@ def test_what_changed_is_told() -> None:
     )
     assert changes(before, after) == ("~ group g: type", "+ group h")
     assert changes(after, before) == ("~ group g: type", "- group h")
+
+
+def test_the_report_counts_them(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("groups: {g: {type: select, members: direct}}\n")
+    assert check_report(file).human().endswith("1 inbound, 1 outbound, 1 group, 0 rules")

@@ -226,3 +226,50 @@ async def test_not_one_flow_is_lost_while_the_config_turns(tmp_path: Path, echo:
         assert load.lost == []
         assert app.ledger.failed == 0
         assert app.reloads == 12
+
+
+async def test_requests_of_a_kept_connection_go_where_the_group_goes(road: RunRoad) -> None:
+    """A connection that is kept to the origin belongs to the way that it was made by."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        writer.close()
+
+    origin = await asyncio.start_server(talk, "127.0.0.1", 0)
+    at = f"127.0.0.1:{origin.sockets[0].getsockname()[1]}"
+    async with upstreams(2) as ups, asyncio.timeout(20):
+        ways = ", ".join(f"up{n}: 'socks5://127.0.0.1:{up.port}'" for n, up in enumerate(ups))
+        text = (
+            "inbounds: {in: {type: mixed, listen: '127.0.0.1:0'}}\n"
+            f"outbounds: {{{ways}}}\n"
+            "groups:\n"
+            "  both: {type: fallback, members: [up0, up1], probe: {url: off}}\n"
+            "  mine: {type: select, members: [both, up0, up1]}\n"
+            "rules: [{otherwise: mine}]\n"
+        )
+        async with road(text) as run:
+            link = await clients.linked(run.place("in"))
+
+            async def got() -> tuple[str, ...]:
+                before = len(run.app.ledger.past)
+                link[1].write(f"GET http://{at}/ HTTP/1.1\r\nHost: {at}\r\n\r\n".encode())
+                answer = await link[0].readuntil(b"\r\n\r\n") + await link[0].readexactly(2)
+                assert answer.startswith(b"HTTP/1.1 200 OK")
+                await run.settled(before + 1)
+                return run.app.ledger.past[-1].chain
+
+            assert await got() == await got() == ("mine", "both", "up0")
+            assert ups[0].flows == 1  # it was kept
+            await run.app.select("mine", "up1")
+            assert await got() == ("mine", "up1")
+            await run.app.select("mine", "both")
+            assert await got() == ("mine", "both", "up0")
+            assert (ups[0].flows, ups[1].flows) == (1, 1)
+            await ups[0].die(at_once=True)
+            assert await got() == ("mine", "both", "up1")
+            await clients.left(link)
+        assert run.app.ledger.failed == 0
+    origin.close()
+    await origin.wait_closed()

@@ -33,11 +33,13 @@ class Report:
         if self.config is None:
             lines.append(f"{_count(len(self.problems), 'error')} in {self.file}")
         else:
-            parts = (
+            parts = [
                 _count(len(self.config.inbounds), "inbound"),
                 _count(len(self.config.outbounds), "outbound"),
                 _count(len(self.config.rules), "rule"),
-            )
+            ]
+            if self.config.groups:
+                parts.insert(2, _count(len(self.config.groups), "group"))
             lines.append(f"{self.file} is sound: {', '.join(parts)}")
         return "\n".join(lines)
 
