@@ -16,6 +16,7 @@ from byway.flow import Target
 from byway.limits import Limit
 from tests.roads import clients
 from tests.roads.conftest import Road, RunRoad, served
+from tests.roads.test_encrypted import at_client, at_server
 from tests.roads.test_udp import associated, wrapped
 
 
@@ -175,6 +176,27 @@ async def test_a_plain_request_waits_for_its_turn(road: RunRoad) -> None:
         (passage,) = run.app.ledger.past
         assert (passage.up, passage.down) == (up, down)
         assert waits > 0
+
+
+async def test_payload_counts_whatever_it_is_wrapped_in(road: RunRoad, echo: Target) -> None:
+    method = "2022-blake3-aes-128-gcm"
+    limited = ", limit: {quota: 300KB, down: 500KB/s}"
+    async with (
+        road(at_server(method, limited)) as there,
+        road(at_client(method, there.place("in"))) as here,
+    ):
+        link = await clients.linked(here.place("in"))
+        assert await clients.socks5(link, echo) == 0
+        link[1].write(bytes(200_000))
+        assert await heard(link) <= 300_000
+        await there.settled(1)
+        (passage,) = there.app.ledger.past
+        limit = limit_of(there, "inbound")
+        assert passage.reason.startswith("quota")
+        assert passage.up + passage.down == limit.bucket.used == 300_000
+        assert limit.bucket.seen()[2] > 0
+        await clients.left(link)
+        await here.settled(1)
 
 
 async def test_packets_count_and_end_with_their_quota(road: RunRoad, udp_echo: Target) -> None:
