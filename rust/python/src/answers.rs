@@ -10,6 +10,9 @@ use pyo3::types::{PyBytes, PyTuple};
 
 use crate::sets::address;
 
+/// (outcome, seconds until it is stale, seconds until it is gone, addresses)
+type Found<'py> = (u8, f64, f64, Bound<'py, PyTuple>);
+
 /// Addresses of names, fresh or stale, by realm and family.
 #[pyclass(frozen, module = "byway._engine")]
 pub struct Answers {
@@ -31,8 +34,7 @@ impl Answers {
         }
     }
 
-    /// `families` are the digits 4 and 6 in the order wanted. (outcome, seconds until it is stale,
-    /// seconds until it is gone, addresses).
+    /// `families` are the digits 4 and 6 in the order wanted.
     fn find<'py>(
         &self,
         py: Python<'py>,
@@ -40,7 +42,7 @@ impl Answers {
         families: u8,
         name: &str,
         now: f64,
-    ) -> PyResult<Option<(u8, f64, f64, Bound<'py, PyTuple>)>> {
+    ) -> PyResult<Option<Found<'py>>> {
         let families: &[Family] = match families {
             4 => &[Family::V4],
             6 => &[Family::V6],

@@ -83,7 +83,7 @@ enum Serves {
 /// A client's session, and ours with it.
 struct Guest {
     origin: Origin,
-    /// Opens its packets. ChaCha and relayed users have none.
+    /// Opens its packets. `ChaCha` and relayed users have none.
     key: Option<Key>,
     window: Window,
     last: u64,

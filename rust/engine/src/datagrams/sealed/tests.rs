@@ -95,7 +95,7 @@ fn pair(method: &str) -> (Client, Door) {
     (client, Door::new(&door[0], 100).expect("a key"))
 }
 
-/// As OpenSSL's EVP_BytesToKey makes it of "password".
+/// As OpenSSL's `EVP_BytesToKey` makes it of "password".
 const KEY: &str = "5f4dcc3b5aa765d61d8327deb882cf992b95990a9151374abd8ff8c5a7a0fe08";
 
 #[test]
@@ -296,9 +296,8 @@ fn whatever_is_changed_or_cut_is_dropped() {
 #[test]
 fn a_replay_and_another_time_are_dropped() {
     for method in &ALL[3..] {
-        let suite = match Method::named(method) {
-            Some(Method::Blake(suite)) => suite,
-            _ => unreachable!(),
+        let Some(Method::Blake(suite)) = Method::named(method) else {
+            unreachable!();
         };
         let (doors, clients) = keys(method, 0);
         let mut server = Server::new(suite, &doors[0], 10).expect("keys");
@@ -336,7 +335,7 @@ fn a_salt_passes_once() {
 fn sessions_are_bounded_and_none_is_forgotten_early() {
     let (doors, clients) = keys(ALL[3], 0);
     let mut server = Server::new(Suite::Aes128, &doors[0], 2).expect("keys");
-    let mut sealed = |time| {
+    let sealed = |time| {
         let mut client = client::Client::new(Suite::Aes128, &clients[0]).expect("keys");
         let mut packet = laid(client.prefix(), &plain());
         client.seal(&mut packet, 0, time).expect("sealed");
@@ -361,9 +360,8 @@ fn sessions_are_bounded_and_none_is_forgotten_early() {
 #[test]
 fn a_server_may_begin_anew_once_a_minute() {
     for method in &ALL[3..] {
-        let suite = match Method::named(method) {
-            Some(Method::Blake(suite)) => suite,
-            _ => unreachable!(),
+        let Some(Method::Blake(suite)) = Method::named(method) else {
+            unreachable!();
         };
         let (doors, clients) = keys(method, 0);
         let mut client = client::Client::new(suite, &clients[0]).expect("keys");

@@ -61,7 +61,7 @@ impl Ids {
 pub struct Psk {
     pub suite: Suite,
     pub key: Box<[u8]>,
-    /// For separate headers; ChaCha has none.
+    /// For separate headers; `ChaCha` has none.
     pub block: Option<Block>,
 }
 
@@ -85,7 +85,7 @@ impl Psk {
         identity
     }
 
-    /// The key of a session. ChaCha needs none.
+    /// The key of a session. `ChaCha` needs none.
     pub fn session_key(&self, session: u64) -> Option<Key> {
         self.block.as_ref()?;
         blake3_key(self.suite, &self.key, &session.to_be_bytes())
@@ -99,7 +99,7 @@ impl Psk {
         }
     }
 
-    /// Seal the body at `at`, and the ids where ChaCha has them, with a random nonce; with AES the ids
+    /// Seal the body at `at`, and the ids where `ChaCha` has them, with a random nonce; with AES the ids
     /// are the nonce, and their header is the caller's.
     pub fn seal(&self, key: Option<&Key>, ids: Ids, packet: &mut [u8], at: usize) -> Option<()> {
         let bytes = ids.bytes();
@@ -113,14 +113,14 @@ impl Psk {
         self.seal_long(nonce, ids, room)
     }
 
-    /// ChaCha's sealing under this nonce.
+    /// `ChaCha`'s sealing under this nonce.
     pub fn seal_long(&self, nonce: &[u8; LONG_NONCE], ids: Ids, room: &mut [u8]) -> Option<()> {
         *room.first_chunk_mut::<IDS>()? = ids.bytes();
         let (key, nonce) = xchacha::inner(&self.key, nonce)?;
         key.seal_in_place(nonce, &[], room).ok()
     }
 
-    /// Open ChaCha's: the ids.
+    /// Open `ChaCha`'s: the ids.
     pub fn open_long(&self, packet: &mut [u8]) -> Option<Ids> {
         let (nonce, room) = packet.split_first_chunk_mut::<LONG_NONCE>()?;
         let (key, nonce) = xchacha::inner(&self.key, nonce)?;

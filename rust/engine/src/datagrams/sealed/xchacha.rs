@@ -15,7 +15,7 @@ pub fn inner(key: &[u8], nonce: &[u8; LONG_NONCE]) -> Option<(Key, [u8; NONCE])>
     Key::new(Suite::Chacha, &hchacha20(key, first)).map(|key| (key, short))
 }
 
-/// HChaCha20 (section 2.2): the ChaCha20 rounds without the final addition, of which the first and
+/// `HChaCha20` (section 2.2): the `ChaCha20` rounds without the final addition, of which the first and
 /// the last row are given out.
 fn hchacha20(key: &[u8; 32], nonce: &[u8; 16]) -> [u8; 32] {
     let mut state = [0_u32; 16];
