@@ -31,7 +31,7 @@ limits: {{drain: 0s}}
 control: {{socket: off}}
 inbounds: {{door: {{type: mixed, listen: "127.0.0.1:0"}}}}
 outbounds: {{hop: {hop}}}
-groups: {{group: {{type: fallback, members: [hop, direct]}}}}
+groups: {{group: {{type: select, members: [hop, direct]}}}}
 sets: {{ads: {{url: "{url}", {more}}}}}
 rules: [{{set: ads, to: reject}}, {{otherwise: direct}}]
 """

@@ -118,8 +118,9 @@ def test_groups_are_kept_in_kind() -> None:
 proxies: [{name: a, type: http, server: x, port: 1}, {name: b, type: http, server: y, port: 1}]
 proxy-groups:
   - {name: s, type: select, proxies: [b, a]}
-  - {name: f, type: url-test, proxies: [a, b], tolerance: 20, url: x, interval: 3}
-  - {name: o, type: fallback, proxies: [a, s]}
+  - {name: f, type: url-test, proxies: [a, b], tolerance: 20, url: "http://t.example/204",
+    interval: 3}
+  - {name: o, type: fallback, proxies: [a, s], url: x}
   - {name: l, type: load-balance, strategy: sticky-sessions, proxies: [a, b]}
   - {name: all, type: select, include-all: true, exclude-filter: "^b"}
 """).config.groups
@@ -132,6 +133,9 @@ proxy-groups:
     }
     assert groups["s"].members == ("b", "a")
     assert groups["all"].members == ("a",)
+    assert str(groups["f"].probe.url) == "http://t.example/204"  # type: ignore[union-attr]
+    assert groups["f"].probe.every == 5  # type: ignore[union-attr]
+    assert groups["o"].type == "fallback"
 
 
 def test_plugins_are_told_what_they_were_told() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from byway.config.tree import Node, TreeError, parse
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.links import NOT_YET
-from byway.importing.source import Fields, endpoint, fields, flag, items, number, text, texts
+from byway.importing.source import Fields, endpoint, fields, flag, items, number, probe, text, texts
 
 BUILT_IN = {
     "DIRECT": "direct",
@@ -263,6 +263,8 @@ def _group(node: Node, members: _Members, draft: Draft) -> None:
         content["type"] = "balance"
         strategy = text(found.get("strategy")) or "consistent-hashing"
         content["by"] = _BALANCED.get(strategy, "round-robin")
+    if kind != "select":
+        content |= probe(found)
     for key in ("interface-name", "routing-mark", "disable-udp"):
         if text(found.get(key)) not in ("", "false"):
             draft.note(found[key].line, name, f"{key} of a group is not kept")

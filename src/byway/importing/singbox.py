@@ -9,7 +9,7 @@ from byway.config.tree import Node
 from byway.importing import singbox_rules
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.links import NOT_YET
-from byway.importing.source import Fields, endpoint, fields, flag, items, number, text, texts
+from byway.importing.source import Fields, endpoint, fields, flag, items, number, probe, text, texts
 
 _LEVELS = {
     "trace": "debug", "debug": "debug", "info": "info", "warn": "warning", "error": "error",
@@ -216,6 +216,8 @@ def _group(tag: str, kind: str, node: Node, found: Fields, draft: Draft) -> None
         content["default"] = Way(default)
     if tolerance := number(found.get("tolerance")):
         content["tolerance"] = f"{min(tolerance, 10_000)}ms"
+    if kind == "urltest":
+        content |= probe(found)
     draft.group(tag, node.line, content)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from byway.config.tree import Entry, Node
+from byway.protocols.web_address import WebAddress
 
 Fields = dict[str, Node]
 
@@ -72,3 +73,18 @@ def seconds(node: Node | None) -> float:
     parts = re.findall(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)", found, re.ASCII)
     units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
     return sum(float(count) * units[unit] for count, unit in parts)
+
+
+def probe(found: Fields) -> dict[str, object]:
+    """How the members of a group are tested, by `url` and `interval`; nothing that is no URL."""
+    made: dict[str, object] = {}
+    url = text(found.get("url"))
+    try:
+        WebAddress.parse(url)
+    except (ValueError, UnicodeError):
+        pass
+    else:
+        made["url"] = url
+    if every := seconds(found.get("interval")):
+        made["every"] = f"{int(min(max(every, 5), 86400))}s"
+    return {"probe": made} if made else {}
