@@ -158,7 +158,8 @@ def _sets(results: Results) -> list[str]:
         "",
         "Byway's is the set alone in a process that is there already, asked from Python. sing-box's"
         " figures are of whole processes: `rule-set compile` of the JSON, and `rule-set match` of"
-        " the compiled file with its greatest size; a look-up cannot be told apart from that.",
+        " the compiled file with its greatest size; a look-up cannot be told apart from that. The"
+        " row of many rules is `byway check` of a config that has them, as a whole process.",
     ]
 
 

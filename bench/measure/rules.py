@@ -20,7 +20,7 @@ from measure.programs import Program, Start
 from measure.site import PORTS, Site
 
 ONE, TEXT, COMPILED, LIMITED = "one rule", "rules, text set", "rules, compiled set", "limited"
-RULES, NAMES = 1000, 1_000_000
+RULES, MANY, NAMES = 1000, 100_000, 1_000_000
 BULK = ("bulk_down_1", "bulk_down_8", "bulk_up_8")
 NOTE = (
     f"`{ONE}`: everything leaves straight. `{TEXT}`: {RULES:,} rules (names, suffixes, keywords,"
@@ -42,15 +42,15 @@ def names(how_many: int = NAMES) -> list[str]:
     return made
 
 
-def asked() -> list[tuple[str, list[str]]]:
-    """The rules: what each asks for, and the values. 192.0.2.0/24 and the like are nobody's."""
+def asked(how_many: int = RULES) -> list[tuple[str, list[str]]]:
+    """Rules: what each asks for, and the values. No flow of the load has any of them."""
     rules: list[tuple[str, list[str]]] = []
-    for number in range(RULES // 5):
+    for number in range(how_many // 5):
         rules += [
             ("domain", [f"www.site-{number}.example"]),
             ("domain_suffix", [f"site-{number}.example", f"site-{number}.test"]),
             ("domain_keyword", [f"word{number}x"]),
-            ("ip", [f"198.18.{number}.0/24"]),
+            ("ip", [f"100.{number // 256}.{number % 256}.0/24"]),
             ("port", [str(20000 + number)]),
         ]
     return rules
@@ -207,6 +207,8 @@ def weigh_sets(site: Site, found: Sequence[tuple[Program, str]]) -> list[dict[st
         weigh = {"byway": _byway_set, "sing-box": _sing_box_set}.get(name)
         if weigh is not None:
             weights.append(asdict(weigh(site, executable)))
+        if name == "byway":
+            weights.append(asdict(_many_rules(site, executable)))
     return weights
 
 
@@ -214,6 +216,18 @@ def _byway_set(site: Site, executable: str) -> SetWeight:
     text = _files(site, "byway", TEXT)
     told = _told([sys.executable, "-c", _LOOK_UPS, str(text), str(site.folder / "kept.set")])
     return SetWeight("byway", **told)
+
+
+def _many_rules(site: Site, executable: str) -> SetWeight:
+    """A config of very many rules, read and checked by a process of its own."""
+    rules = [{key: values, "to": "reject"} for key, values in asked(MANY)]
+    settings = {
+        "inbounds": {"home": {"type": "mixed", "listen": "127.0.0.1:1080"}},
+        "rules": [*rules, {"otherwise": "direct"}],
+    }
+    config = site.write("byway-many.json", json.dumps(settings))
+    told = _told([sys.executable, "-c", _WEIGHED, executable, "check", "-c", str(config)])
+    return SetWeight(f"byway check, {MANY:,} rules", text_s=told["s"], memory_mb=told["mb"])
 
 
 def _sing_box_set(site: Site, executable: str) -> SetWeight:
