@@ -121,6 +121,12 @@ async def test_all_probes_look_the_same(name: str, road: RunRoad, echo: Target) 
         played = [wire, *probes(method, echo)]
         results = await asyncio.gather(*(seen(place, probe, gate) for probe in played))
         writer.close()
+        slow = [at for at, (_, took) in enumerate(results) if took >= 2 * PATIENCE]
+        # A busy machine delays any probe, a server that tells them apart the same ones again.
+        few = asyncio.Semaphore(10)
+        for at in slow:
+            again = await asyncio.gather(*(seen(place, played[at], few) for _ in range(4)))
+            results[at] = min(again, key=lambda result: result[1])
     assert {result for result, _ in results} == {(b"", "end")}
     times = [took for _, took in results]
     assert min(times) > 0.95 * PATIENCE
