@@ -22,8 +22,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(60)]
 
 # A lab with a daemon that has left its session and its parent behind, and a chrooted one.
 STORY = """\
-import sys
+import signal, sys
 from byway.lab import Lab, serve_web
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell's "&" ignores it
 with Lab() as lab:
     a, b = lab.host("a"), lab.host("b")
     lab.link(a, b)
