@@ -42,12 +42,20 @@ def missing(why: str) -> NoReturn:
     pytest.skip(why)
 
 
-def free_port(host: str = "127.0.0.1", kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port that was free a moment ago, for programs that cannot be told to choose one."""
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that was free a moment ago for TCP and UDP, for programs that can choose none."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, kind) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with (
+            socket.socket(family, socket.SOCK_STREAM) as tcp,
+            socket.socket(family, socket.SOCK_DGRAM) as udp,
+        ):
+            tcp.bind((host, 0))
+            try:
+                udp.bind(tcp.getsockname())
+            except OSError:
+                continue
+            return int(tcp.getsockname()[1])
 
 
 def until(condition: Callable[[], T], within: float = 15.0, what: str = "it") -> T:

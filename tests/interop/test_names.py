@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -75,7 +74,7 @@ def unbound(
 ) -> Iterator[Unbound]:
     """An unbound that knows a zone of its own."""
     folder = tmp_path_factory.mktemp("unbound")
-    plain, tls, https = free_port(kind=socket.SOCK_DGRAM), free_port(), free_port()
+    plain, tls, https = free_port(), free_port(), free_port()
     # more addresses than a packet of 1232 bytes holds
     many = "\n".join(
         f'  local-data: "many.example. 60 IN AAAA 2001:db8::{n:x}"' for n in range(1, 61)
