@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from tests.interop.sealed import AEAD, HOST, NEW, secret
 from tests.interop.test_sealed import CLIENTS, SERVERS, fetch, inbound, outbound
 from tests.interop.test_upstreams import through
 
+KNOCK = b"knock, knock"
+
 
 @pytest.fixture(scope="module")
 def echo() -> Iterator[int]:
@@ -30,11 +32,25 @@ def exchange(port: int, echo: int) -> None:
     """Packets by a SOCKS proxy to IPv4, IPv6 and a name; all must come back."""
     for host in (HOST, "::1", "localhost"):
         with socks_client.UdpSocket((HOST, port)) as client:
+            knock(client, (host, echo))
             for size in (1, 64, 1200):  # shadowsocks-libev and v2ray take no larger ones
                 client.send(content(size), (host, echo))
                 answer, sender = client.receive()
+                while answer == KNOCK:
+                    answer, sender = client.receive()
                 assert answer == content(size)
                 assert sender[1] == echo
+
+
+def knock(client: socks_client.UdpSocket, target: socks_client.Place) -> None:
+    """Until something comes back: a peer's TCP port is there before its UDP port."""
+    client.packets.settimeout(0.5)
+    for _ in range(30):
+        client.send(KNOCK, target)
+        with suppress(TimeoutError):
+            client.receive()
+            break
+    client.packets.settimeout(10)
 
 
 @pytest.mark.parametrize(
