@@ -68,6 +68,15 @@ class Engine:
     def wrap_sealed(
         self, inner: Datagrams, server: tuple[str, int], method: str, keys: list[bytes]
     ) -> Datagrams: ...
+    def framed(self, stream: Stream, framing: str) -> Datagrams: ...
+    def take_packets(
+        self,
+        stream: Stream,
+        framing: str,
+        fixed: tuple[str, int] | None,
+        quiet: float,
+        options: _Packets,
+    ) -> tuple[PacketListener, Relay]: ...
     def listen_packets(
         self, address: tuple[str, int], codec: _Codec | None, options: _Packets
     ) -> PacketListener: ...

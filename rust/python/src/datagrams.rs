@@ -4,15 +4,23 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use byway_engine::completion::{Event, Token};
-use byway_engine::datagrams::{Ask as CoreAsk, Asks, FarHandle, PacketListener as Core, Place};
+use byway_engine::datagrams::framed::Framing;
+use byway_engine::datagrams::{
+    Ask as CoreAsk, Asks, FarHandle, PacketListener as Core, PacketOptions, Place,
+};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::bucket::{Bucket, drawn};
+use crate::engine::{seconds, socket_address};
 use crate::failure::misuse;
 use crate::ops::{Arrived, Done, Hub, Slot, fail};
 use crate::relay::Relay;
 use crate::stream::{Packed, packed};
+
+/// (idle, sessions, targets, waiting, only)
+pub type PacketArgs = (f64, usize, usize, usize, Option<String>);
 
 /// A target as Python has it: its host, its port, and its packed address unless it is a name.
 type PlaceParts = (String, u16, Option<Vec<u8>>);
@@ -248,6 +256,34 @@ pub fn place(host: &str, port: u16) -> Place {
     match host.parse() {
         Ok(address) => Place::Address(SocketAddr::new(address, port)),
         Err(_) => Place::Name(host.to_owned(), port),
+    }
+}
+
+/// The engine's form of `byway.engine.PacketOptions`.
+pub fn packet_options(
+    (idle, sessions, targets, waiting, only): PacketArgs,
+) -> PyResult<PacketOptions> {
+    let only = only
+        .map(|host| socket_address(&(host, 0)).map(|address| address.ip()))
+        .transpose()?;
+    Ok(PacketOptions {
+        idle: seconds(idle),
+        sessions,
+        targets,
+        waiting,
+        only,
+    })
+}
+
+/// How packets look in a stream; `fixed` is the target of all of them.
+pub fn framing_of(name: &str, fixed: Option<(String, u16)>) -> PyResult<Framing> {
+    match (name, fixed) {
+        ("trojan", None) => Ok(Framing::Trojan),
+        ("uot", None) => Ok(Framing::Uot),
+        ("uot", Some((host, port))) => Ok(Framing::Connected(place(&host, port))),
+        _ => Err(PyValueError::new_err(format!(
+            "no framing {name:?} of that kind"
+        ))),
     }
 }
 

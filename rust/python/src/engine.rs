@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use byway_engine::body::{BodyMove, Framing};
+use byway_engine::bucket::Buckets;
 use byway_engine::completion::{Event, Token};
-use byway_engine::datagrams::{Asks, Far, PacketListener as CorePackets, PacketOptions};
+use byway_engine::datagrams::{Asks, Far, PacketListener as CorePackets};
 use byway_engine::dial::{self, DialOptions};
 use byway_engine::failure::{Failure, Outcome};
 use byway_engine::held;
@@ -24,7 +25,7 @@ use pyo3::prelude::*;
 
 use crate::body::{Meter, move_body};
 use crate::bucket::{Bucket, direction, drawn};
-use crate::datagrams::{Datagrams, PacketListener, place};
+use crate::datagrams::{Datagrams, PacketArgs, PacketListener, framing_of, packet_options, place};
 use crate::failure::to_python;
 use crate::layers::{self, ChunkedArgs, TlsClient, TlsServer};
 use crate::listener::Listener;
@@ -38,9 +39,6 @@ pub type DialArgs = (f64, f64, Option<String>, Option<String>, Option<u32>);
 
 /// A dial under way.
 type Dialling = (Token, Py<PyAny>);
-
-/// (idle, sessions, targets, waiting, only)
-type PacketArgs = (f64, usize, usize, usize, Option<String>);
 
 /// (backlog, first, `per_source`, total)
 type ListenArgs = (i32, f64, usize, usize);
@@ -248,6 +246,54 @@ impl Engine {
         Ok(Datagrams::new(Far::wrap_sealed(&inner, server, client)))
     }
 
+    /// A way out inside a stream; `framing` is "trojan" or "uot". It lives as long as the stream.
+    fn framed(
+        &self,
+        py: Python<'_>,
+        stream: &Bound<'_, Stream>,
+        framing: &str,
+    ) -> PyResult<Datagrams> {
+        self.hub.check(py)?;
+        let framing = framing_of(framing, None)?;
+        let stream = *stream.get().consume(py)?;
+        Ok(Datagrams::new(Far::framed(stream, framing)))
+    }
+
+    /// Take packets from a stream, and what becomes of it; `fixed` is the target of all of them, else
+    /// each frame has its own. Without flows for `quiet` seconds, it ends.
+    fn take_packets(
+        &self,
+        py: Python<'_>,
+        stream: &Bound<'_, Stream>,
+        framing: &str,
+        fixed: Option<(String, u16)>,
+        quiet: f64,
+        options: PacketArgs,
+    ) -> PyResult<(PacketListener, Relay)> {
+        self.hub.check(py)?;
+        let framing = framing_of(framing, fixed)?;
+        let options = packet_options(options)?;
+        let stream = *stream.get().consume(py)?;
+        let token = self.hub.slots.reserve();
+        let completions = Arc::clone(&self.hub.completions);
+        let asks = Asks::new(move || completions.push(Event::Woken(token)));
+        let (life, gauge) = Relay::place(&self.hub, Buckets::default());
+        let relay = Relay::new(&self.hub, life, Arc::clone(&gauge));
+        let completions = Arc::clone(&self.hub.completions);
+        let done = move |end| completions.push(Event::Done(life, Done::Relayed(Ok(end))));
+        let core = CorePackets::over(
+            stream,
+            framing,
+            &options,
+            seconds(quiet),
+            &self.hub.reactors,
+            Arc::clone(&asks),
+            (gauge, Box::new(done)),
+        );
+        let hub = Arc::clone(&self.hub);
+        Ok((PacketListener::new(core, asks, token, hub), relay))
+    }
+
     /// Listen for packets, each of which tells its target as `codec` says.
     fn listen_packets(
         &self,
@@ -259,17 +305,7 @@ impl Engine {
         self.hub.check(py)?;
         let address = socket_address(&address)?;
         let codec = sealed::codec(codec)?;
-        let (idle, sessions, targets, waiting, only) = options;
-        let only = only
-            .map(|host| socket_address(&(host, 0)).map(|address| address.ip()))
-            .transpose()?;
-        let options = PacketOptions {
-            idle: seconds(idle),
-            sessions,
-            targets,
-            waiting,
-            only,
-        };
+        let options = packet_options(options)?;
         let token = self.hub.slots.reserve();
         let completions = Arc::clone(&self.hub.completions);
         let asks = Asks::new(move || completions.push(Event::Woken(token)));

@@ -15,6 +15,7 @@ from byway.engine.options import (
     Body,
     Codec,
     DialOptions,
+    Framing,
     ListenOptions,
     PacketOptions,
     SealedPackets,
@@ -136,6 +137,32 @@ class Engine:
         )
         return EngineDatagrams(wrapped, names=True)
 
+    def framed(self, stream: Stream, framing: Framing) -> EngineDatagrams:
+        """A way for packets inside `stream`, which it consumes and ends with. It carries names.
+
+        What the stream holds goes out with the first packets. One that is slower than its packets
+        drops some: at most half a megabyte waits for it.
+        """
+        return EngineDatagrams(self._raw.framed(_raw(stream), framing), names=True)
+
+    def take_packets(
+        self,
+        stream: Stream,
+        framing: Framing | Target,
+        options: PacketOptions | None = None,
+        quiet: float = 300.0,
+    ) -> tuple[PacketListener, EngineRelay]:
+        """Take packets out of a stream, as one session; and its life. Consumes the stream.
+
+        A target in place of a framing is that of all packets (connected UDP over TCP). The stream
+        ends, and all flows with it, when its other side ends or breaks the framing, when it had no
+        flows for `quiet` seconds, or when its life is cut or the listener closed.
+        """
+        fixed = None if isinstance(framing, str) else (framing.host, framing.port)
+        name = framing if isinstance(framing, str) else "uot"
+        listener, life = self._raw.take_packets(_raw(stream), name, fixed, quiet, _packets(options))
+        return PacketListener(listener), EngineRelay(life)
+
     def listen_packets(
         self,
         address: Target,
@@ -143,9 +170,8 @@ class Engine:
         options: PacketOptions | None = None,
     ) -> PacketListener:
         """Listen for packets. Raises OSError, and ValueError for keys that cannot be."""
-        options = options or PacketOptions()
-        limits = (options.idle, options.sessions, options.targets, options.waiting, options.only)
         place = (address.host, address.port)
+        limits = _packets(options)
         listener = PacketListener(self._raw.listen_packets(place, _codec(codec), limits))
         self._packets.add(listener)
         return listener
@@ -253,6 +279,11 @@ def _dial(
 ) -> tuple[float, float, str | None, str | None, int | None]:
     options = options or _DIAL
     return (options.timeout, options.stagger, options.bind, options.interface, options.mark)
+
+
+def _packets(options: PacketOptions | None) -> tuple[float, int, int, int, str | None]:
+    options = options or PacketOptions()
+    return (options.idle, options.sessions, options.targets, options.waiting, options.only)
 
 
 def _listen(options: ListenOptions | None) -> tuple[int, float, int, int]:

@@ -7,6 +7,10 @@ from typing import Literal
 
 from byway.flow import Target
 
+Framing = Literal["trojan", "uot"]
+"""How packets look inside a stream: each with its address and length, as trojan or as UDP over TCP
+writes them."""
+
 
 @dataclass(frozen=True, slots=True)
 class DialOptions:

@@ -13,6 +13,7 @@ use socket2::Socket;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
+use super::framed::Tube;
 use super::hub::Tally;
 use super::mmsg::{self, Inbox, JOINED, Parcel, SEGMENTS, Sender};
 
@@ -77,6 +78,32 @@ impl Line {
     }
 }
 
+/// Where packets leave by.
+#[derive(Clone)]
+pub enum Exit {
+    /// A socket.
+    Line(Arc<Line>),
+    /// A stream; its packets come with their frame's head.
+    Tube(Arc<Tube>),
+}
+
+impl Exit {
+    fn key(&self) -> usize {
+        match self {
+            Self::Line(line) => Arc::as_ptr(line).addr(),
+            Self::Tube(tube) => Arc::as_ptr(tube).addr(),
+        }
+    }
+
+    /// The size of the largest packet that may be joined with others.
+    fn joinable(&self) -> usize {
+        match self {
+            Self::Line(line) => line.joinable.load(Relaxed),
+            Self::Tube(_) => usize::MAX,
+        }
+    }
+}
+
 /// Some bytes of a batch: of the inbox, or of the outbox's own arena.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Span {
@@ -95,11 +122,6 @@ impl Span {
         self.at..self.at + self.len
     }
 
-    /// How many bytes.
-    pub fn len(self) -> usize {
-        self.len
-    }
-
     /// Those of `bytes`.
     pub fn of(self, bytes: &[u8]) -> &[u8] {
         bytes.get(self.range()).unwrap_or_default()
@@ -115,9 +137,9 @@ pub struct Marker {
 
 /// Whom packets are for.
 pub struct Address<'a> {
-    /// The socket they leave by.
-    pub line: &'a Arc<Line>,
-    /// Where they go.
+    /// What they leave by.
+    pub exit: &'a Exit,
+    /// Where a socket sends them.
     pub to: SocketAddr,
     /// The local address they leave from, when the socket has many.
     pub from: Option<IpAddr>,
@@ -133,7 +155,7 @@ struct Piece {
 }
 
 struct Group {
-    line: Arc<Line>,
+    exit: Exit,
     to: SocketAddr,
     from: Option<IpAddr>,
     flow: u32,
@@ -154,6 +176,8 @@ pub struct Outbox {
     pieces: Vec<Piece>,
     groups: Vec<Group>,
     arena: Vec<u8>,
+    /// Where frames gather on their way into a stream.
+    gathered: Vec<u8>,
     sender: Sender,
 }
 
@@ -210,7 +234,7 @@ impl Outbox {
             group: self.groups.len(),
         };
         self.groups.push(Group {
-            line: Arc::clone(address.line),
+            exit: address.exit.clone(),
             to: address.to,
             from: address.from,
             flow: address.flow,
@@ -220,7 +244,7 @@ impl Outbox {
             size,
             bytes: size,
             payload,
-            full: size == 0 || size > address.line.joinable.load(Relaxed),
+            full: size == 0 || size > address.exit.joinable(),
         });
     }
 
@@ -228,11 +252,12 @@ impl Outbox {
     pub fn flush(&mut self, data: &[u8], tally: &Tally, mut sent: impl FnMut(u32, u64)) {
         // Order holds within a flow; between sockets it means nothing.
         self.groups
-            .sort_unstable_by_key(|group| (Arc::as_ptr(&group.line).addr(), group.first));
+            .sort_unstable_by_key(|group| (group.exit.key(), group.first));
         let Self {
             pieces,
             groups,
             arena,
+            gathered,
             sender,
             ..
         } = self;
@@ -241,33 +266,10 @@ impl Outbox {
             data,
             arena,
         };
-        for run in groups.chunk_by(|a, b| Arc::ptr_eq(&a.line, &b.line)) {
-            let line = &*run[0].line;
-            let mut left = run;
-            while let Some(group) = left.first() {
-                match sender.send(
-                    line.socket.as_fd(),
-                    left.iter().map(|group| bytes.parcel(group)),
-                ) {
-                    Ok(gone) => {
-                        for group in &left[..gone] {
-                            sent(group.flow, group.payload as u64);
-                        }
-                        left = &left[gone..];
-                        continue;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        let lost: usize = left.iter().map(|group| group.packets).sum();
-                        tally.congested.fetch_add(lost as u64, Relaxed);
-                        break;
-                    }
-                    Err(error) if group.packets > 1 && line.unjoin(&error, group.size) => {
-                        bytes.send_apart(sender, group, tally, &mut sent);
-                    }
-                    Err(error) => tally.lost(&error, group.packets),
-                }
-                left = &left[1..];
+        for run in groups.chunk_by(|a, b| a.exit.key() == b.exit.key()) {
+            match &run[0].exit {
+                Exit::Line(line) => bytes.send(sender, line, run, tally, &mut sent),
+                Exit::Tube(tube) => bytes.write(gathered, tube, run, tally, &mut sent),
             }
         }
     }
@@ -293,6 +295,9 @@ impl Line {
 
 impl Group {
     fn takes(&self, size: usize) -> bool {
+        if let Exit::Tube(_) = self.exit {
+            return true;
+        }
         !self.full
             && size <= self.size
             && size > 0
@@ -309,18 +314,79 @@ struct Bytes<'a> {
 }
 
 impl<'a> Bytes<'a> {
-    fn parcel(&self, group: &Group) -> Parcel<impl Iterator<Item = &'a [u8]> + use<'a>> {
-        let Self {
-            pieces,
-            data,
-            arena,
-        } = *self;
+    /// Send a run of groups by their socket.
+    fn send(
+        &self,
+        sender: &mut Sender,
+        line: &Line,
+        run: &[Group],
+        tally: &Tally,
+        sent: &mut impl FnMut(u32, u64),
+    ) {
+        let mut left = run;
+        while let Some(group) = left.first() {
+            match sender.send(
+                line.socket.as_fd(),
+                left.iter().map(|group| self.parcel(group)),
+            ) {
+                Ok(gone) => {
+                    for group in &left[..gone] {
+                        sent(group.flow, group.payload as u64);
+                    }
+                    left = &left[gone..];
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let lost: usize = left.iter().map(|group| group.packets).sum();
+                    tally.congested.fetch_add(lost as u64, Relaxed);
+                    break;
+                }
+                Err(error) if group.packets > 1 && line.unjoin(&error, group.size) => {
+                    self.send_apart(sender, line, group, tally, sent);
+                }
+                Err(error) => tally.lost(&error, group.packets),
+            }
+            left = &left[1..];
+        }
+    }
+
+    /// Write a run of groups into their stream, as far as it has room.
+    fn write(
+        &self,
+        gathered: &mut Vec<u8>,
+        tube: &Tube,
+        run: &[Group],
+        tally: &Tally,
+        sent: &mut impl FnMut(u32, u64),
+    ) {
+        let mut writer = tube.writer(gathered);
+        for group in run {
+            for piece in self.pieces(group) {
+                if writer.add([piece.head.of(self.arena), piece.body.of(self.data)]) {
+                    sent(group.flow, piece.payload as u64);
+                } else {
+                    tally.congested.fetch_add(1, Relaxed);
+                }
+            }
+        }
+    }
+
+    fn pieces(&self, group: &Group) -> impl Iterator<Item = &'a Piece> + use<'a> {
+        let pieces = self.pieces;
         let mut next = Some(group.first);
-        let walk = std::iter::from_fn(move || {
+        std::iter::from_fn(move || {
             let piece = pieces.get(next?)?;
             next = piece.next;
-            Some([piece.head.of(arena), piece.body.of(data)])
-        });
+            Some(piece)
+        })
+    }
+
+    fn parcel(&self, group: &Group) -> Parcel<impl Iterator<Item = &'a [u8]> + use<'a>> {
+        let Self { data, arena, .. } = *self;
+        let walk = self
+            .pieces(group)
+            .map(move |piece| [piece.head.of(arena), piece.body.of(data)]);
         let segment = if group.packets > 1 { group.size } else { 0 };
         Parcel {
             to: group.to,
@@ -334,13 +400,12 @@ impl<'a> Bytes<'a> {
     fn send_apart(
         &self,
         sender: &mut Sender,
+        line: &Line,
         group: &Group,
         tally: &Tally,
         sent: &mut impl FnMut(u32, u64),
     ) {
-        let mut next = Some(group.first);
-        while let Some(piece) = next.and_then(|at| self.pieces.get(at)) {
-            next = piece.next;
+        for piece in self.pieces(group) {
             let parts = [piece.head.of(self.arena), piece.body.of(self.data)].into_iter();
             let parcel = Parcel {
                 to: group.to,
@@ -348,7 +413,7 @@ impl<'a> Bytes<'a> {
                 segment: 0,
                 parts,
             };
-            match sender.send(group.line.socket.as_fd(), std::iter::once(parcel)) {
+            match sender.send(line.socket.as_fd(), std::iter::once(parcel)) {
                 Ok(_) => sent(group.flow, piece.payload as u64),
                 Err(error) => tally.lost(&error, 1),
             }

@@ -118,7 +118,7 @@ pub fn decode_place<'a>(bytes: &[u8], scratch: &'a mut Scratch) -> Option<(Spot<
 }
 
 /// A name as RFC 1928 carries it: clients put address literals there too.
-fn host<'a>(name: &[u8], port: u16, scratch: &'a mut Scratch) -> Option<Spot<'a>> {
+pub(super) fn host<'a>(name: &[u8], port: u16, scratch: &'a mut Scratch) -> Option<Spot<'a>> {
     let name = name.strip_suffix(b".").unwrap_or(name);
     if name.is_empty() || name.len() > NAME {
         return None;

@@ -1,8 +1,8 @@
-//! The ways out: a direct one, and layers over it that put each packet in a header for a relay, or
-//! seal it for a server.
+//! The ways out: a direct one, one inside a stream, and layers over these that put each packet in a
+//! header for a relay, or seal it for a server.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::batch::Line;
 use super::codec::{self, Place, Spot};
+use super::framed::Framing;
 use super::hub::{Hub, lock};
 use super::sealed::{Bad, Client, TAIL};
 use super::session::SessionId;
@@ -25,16 +26,34 @@ use crate::stream::{Stream, Want};
 /// A way out as its owners hold it: one for the ledger, one for each target.
 pub type FarHandle = Arc<Far>;
 
-/// A way out for the packets of one session. It opens a socket per address family when the first
-/// packet needs it, so that all targets see one mapping.
+/// A way out for the packets of one session. A direct one opens a socket per address family when the
+/// first packet needs it, so that all targets see one mapping.
 pub struct Far {
-    options: DialOptions,
+    ground: Arc<Ground>,
     /// The relays and servers on the way, the nearest first.
     hops: Vec<Arc<Hop>>,
     inner: Option<FarHandle>,
     outer: OnceLock<Weak<Self>>,
     watcher: OnceLock<AbortHandle>,
     state: Mutex<State>,
+}
+
+/// What all layers of a way stand on.
+pub(super) enum Ground {
+    /// UDP sockets made with these options.
+    Sockets(DialOptions),
+    /// A stream, until a session takes it up, and how packets look in it.
+    Stream(Framing, Mutex<Option<Stream>>),
+}
+
+/// How packets for one target leave.
+pub struct Route {
+    /// The address that a socket sends them to.
+    pub to: SocketAddr,
+    /// The address that each frame of a stream shows.
+    pub frame: Box<[u8]>,
+    /// What goes around each payload.
+    pub envelope: Envelope,
 }
 
 /// A station on the way, and how packets are made for it: SOCKS5, or sealed.
@@ -141,7 +160,14 @@ struct State {
 impl Far {
     /// A direct way: packets leave by UDP sockets made with `options`. It carries addresses only.
     pub fn direct(options: DialOptions) -> FarHandle {
-        Self::with(options, Vec::new(), None)
+        Self::with(Arc::new(Ground::Sockets(options)), Vec::new(), None)
+    }
+
+    /// A way inside a stream that leads to who understands `framing`. It carries names too; it ends
+    /// with the stream, and the stream with it. What the stream holds goes out with the first packets.
+    pub fn framed(stream: Stream, framing: Framing) -> FarHandle {
+        let ground = Ground::Stream(framing, Mutex::new(Some(stream)));
+        Self::with(Arc::new(ground), Vec::new(), None)
     }
 
     /// A way through `inner` to a SOCKS5 relay, which carries names too. It lives as long as `control`
@@ -172,7 +198,7 @@ impl Far {
 
     fn over(inner: &FarHandle, hop: Arc<Hop>) -> FarHandle {
         let hops = inner.hops.iter().cloned().chain([hop]).collect();
-        let far = Self::with(inner.options.clone(), hops, Some(Arc::clone(inner)));
+        let far = Self::with(Arc::clone(&inner.ground), hops, Some(Arc::clone(inner)));
         let _ = inner.outer.set(Arc::downgrade(&far));
         if let Some(end) = inner.dead() {
             far.kill(end);
@@ -180,9 +206,9 @@ impl Far {
         far
     }
 
-    fn with(options: DialOptions, hops: Vec<Arc<Hop>>, inner: Option<FarHandle>) -> FarHandle {
+    fn with(ground: Arc<Ground>, hops: Vec<Arc<Hop>>, inner: Option<FarHandle>) -> FarHandle {
         Arc::new(Self {
-            options,
+            ground,
             hops,
             inner,
             outer: OnceLock::new(),
@@ -196,7 +222,7 @@ impl Far {
         self.kill(End::Closed);
     }
 
-    fn kill(&self, end: End) {
+    pub(super) fn kill(&self, end: End) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.dead.is_some() {
             return;
@@ -215,8 +241,10 @@ impl Far {
         if let Some(outer) = self.outer.get().and_then(Weak::upgrade) {
             outer.kill(end);
         }
-        if let Some(inner) = &self.inner {
-            inner.kill(End::Closed);
+        match (&self.inner, &*self.ground) {
+            (Some(inner), _) => inner.kill(End::Closed),
+            (None, Ground::Stream(_, spare)) => drop(lock(spare).take()),
+            (None, Ground::Sockets(_)) => {}
         }
     }
 
@@ -251,11 +279,17 @@ impl Far {
         Ok(())
     }
 
-    /// How packets for `target` leave: the address they are sent to, and what goes around them.
-    pub(super) fn route(&self, target: &Place) -> Result<(SocketAddr, Envelope), End> {
+    /// How packets for `target` leave.
+    pub(super) fn route(&self, target: &Place) -> Result<Route, End> {
         let mut stations = self.hops.iter().map(|hop| &hop.place).chain([target]);
-        let Some(Place::Address(first)) = stations.next() else {
-            return Err(End::Far(io::ErrorKind::InvalidInput));
+        let mut frame = Vec::new();
+        let to = match (&*self.ground, stations.next()) {
+            (Ground::Sockets(_), Some(Place::Address(first))) => *first,
+            (Ground::Stream(framing, _), Some(first)) => {
+                framing.put_address(first.spot(), &mut frame);
+                (Ipv4Addr::UNSPECIFIED, 0).into()
+            }
+            _ => return Err(End::Far(io::ErrorKind::InvalidInput)),
         };
         let folds = self.hops.iter().zip(stations);
         let folds = folds.map(|(hop, next)| Fold::new(hop, next.spot()));
@@ -264,21 +298,26 @@ impl Far {
         } else {
             Envelope::Plain(folds.flat_map(|fold| fold.head).collect())
         };
-        Ok((*first, envelope))
+        Ok(Route {
+            to,
+            frame: frame.into_boxed_slice(),
+            envelope,
+        })
     }
 
     /// The real sender of a packet that came from `from`, and where its payload is when it has been
     /// opened in place.
     pub(super) fn unwrap<'a>(
         &self,
-        from: SocketAddr,
+        from: Spot<'a>,
         packet: &mut [u8],
         scratch: &'a mut codec::Scratch,
     ) -> Result<(Spot<'a>, Range<usize>), Bad> {
         let Some((last, before)) = self.hops.split_last() else {
-            return Ok((Spot::Address(from), 0..packet.len()));
+            return Ok((from, 0..packet.len()));
         };
-        if self.hops[0].place != Place::Address(from) {
+        let nearest = &self.hops[0].place;
+        if matches!(nearest, Place::Address(_)) && from != nearest.spot() {
             return Err(Bad::Stranger);
         }
         let mut left = 0..packet.len();
@@ -294,14 +333,21 @@ impl Far {
         Ok((sender, left.start + n..left.end))
     }
 
+    /// What it stands on.
+    pub(super) fn ground(&self) -> &Ground {
+        &self.ground
+    }
+}
+
+impl Ground {
     /// Open a socket of the family that `to` needs.
-    pub(super) fn open(&self, to: SocketAddr) -> io::Result<Arc<Line>> {
+    pub fn socket(options: &DialOptions, to: SocketAddr) -> io::Result<Arc<Line>> {
         let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
-        self.options.mark_socket(&socket)?;
+        options.mark_socket(&socket)?;
         if to.is_ipv6() {
             socket.set_only_v6(true)?;
         }
-        if let Some(bind) = self.options.bind {
+        if let Some(bind) = options.bind {
             if bind.is_ipv4() != to.is_ipv4() {
                 return Err(io::ErrorKind::AddrNotAvailable.into());
             }

@@ -11,11 +11,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::batch::{Boxes, Line, Outbox, with_boxes};
+use super::batch::{Boxes, Exit, Line, Outbox, with_boxes};
 use super::codec::Place;
-use super::far::{Envelope, FarHandle};
+use super::far::{FarHandle, Ground, Route};
+use super::framed::Outlet;
+use super::mmsg::Messages;
 use super::near::Asks;
 use super::road::{Body, Down, Up, send_up};
 use super::sealed::{Bad, BadKeys, Door};
@@ -27,7 +30,7 @@ use crate::bucket::Turns;
 use crate::relay::{End, Gauge};
 
 /// Batches taken from one socket before others of the thread have their turn.
-const ROUNDS: usize = 4;
+pub const ROUNDS: usize = 4;
 
 /// Clients' own sessions that a sealed port remembers, for each that it may have: a client's next one
 /// begins before the last is forgotten.
@@ -53,7 +56,11 @@ pub struct Tally {
 
 impl Tally {
     /// All of it at once; of the near socket what it can do.
-    pub fn stats(&self, near: &Line) -> Stats {
+    pub fn stats(&self, near: &Exit) -> Stats {
+        let (gro, gso) = match near {
+            Exit::Line(line) => (line.gro(), line.gso()),
+            Exit::Tube(_) => (false, false),
+        };
         Stats {
             sessions: self.sessions.load(Relaxed),
             flows: self.flows.load(Relaxed),
@@ -68,8 +75,8 @@ impl Tally {
             congested: self.congested.load(Relaxed),
             unsendable: self.unsendable.load(Relaxed),
             limited: self.limited.load(Relaxed),
-            gro: near.gro(),
-            gso: near.gso(),
+            gro,
+            gso,
         }
     }
 
@@ -125,12 +132,15 @@ pub struct Relay {
     pub done: Done,
 }
 
-/// The number of the way, its socket, the address to send to, and what goes around each payload.
-type WayOut = (usize, Arc<Line>, SocketAddr, Envelope);
+/// The number of the way, what packets leave by, and how.
+type WayOut = (usize, Exit, Route);
 
 /// What the tasks of a listener share.
 pub struct Hub {
-    pub line: Arc<Line>,
+    /// What packets for the sources leave by.
+    pub exit: Exit,
+    /// The reactor its tasks run on.
+    pub home: usize,
     pub codec: Codec,
     /// Of a codec that seals; locked with the table, and after it.
     pub door: Option<Mutex<Door>>,
@@ -146,28 +156,37 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Of a near socket, with an empty table.
+    /// Of a near side, with an empty table.
     pub fn new(
-        line: Arc<Line>,
+        place: (Exit, usize),
         codec: Codec,
         options: &PacketOptions,
         asks: Arc<Asks>,
     ) -> Result<Self, BadKeys> {
-        let sessions = if options.only.is_some() {
-            1
-        } else {
-            options.sessions
-        };
         let door = match &codec {
             Codec::Sealed(keys) => {
-                Some(Door::new(keys, sessions.saturating_mul(REMEMBERED)).map(Mutex::new)?)
+                let sessions = most_sessions(options).saturating_mul(REMEMBERED);
+                Some(Mutex::new(Door::new(keys, sessions)?))
             }
-            Codec::Socks5 | Codec::Fixed(_) => None,
+            Codec::Socks5 | Codec::Fixed(_) | Codec::Framed(_) => None,
         };
-        Ok(Self {
-            line,
+        let hub = Self::unsealed(place, codec, options, asks);
+        Ok(Self { door, ..hub })
+    }
+
+    /// The same, of a codec that seals nothing.
+    pub fn unsealed(
+        (exit, home): (Exit, usize),
+        codec: Codec,
+        options: &PacketOptions,
+        asks: Arc<Asks>,
+    ) -> Self {
+        let sessions = most_sessions(options);
+        Self {
+            exit,
+            home,
             codec,
-            door,
+            door: None,
             only: options.only.map(|ip| ip.to_canonical()),
             table: Mutex::new(Table::new(sessions, options.targets, options.waiting)),
             mail: Mutex::default(),
@@ -177,7 +196,7 @@ impl Hub {
             tally: Tally::default(),
             begun: Instant::now(),
             tick: (options.idle / TICKS as u32).max(Duration::from_millis(1)),
-        })
+        }
     }
 
     /// The tick it is.
@@ -221,8 +240,37 @@ impl Hub {
     }
 
     /// One batch from the sources.
-    pub fn take_up(self: &Arc<Self>, boxes: &mut Boxes, port: &mut Option<u16>) -> io::Result<()> {
-        let messages = self.line.receive(&mut boxes.inbox)?;
+    pub fn take_up(
+        self: &Arc<Self>,
+        boxes: &mut Boxes,
+        line: &Line,
+        port: &mut Option<u16>,
+    ) -> io::Result<()> {
+        let messages = line.receive(&mut boxes.inbox)?;
+        self.with_up(boxes, |up, inbox| {
+            let mut packets = 0;
+            for message in (0..messages).filter_map(|at| inbox.message(at)) {
+                let count = message.len.div_ceil(message.segment).max(1) as u64;
+                packets += count;
+                if self.admits(message.from, *port) {
+                    if up.message(&message) {
+                        *port = Some(message.from.port());
+                    }
+                } else {
+                    self.tally.stranger.fetch_add(count, Relaxed);
+                }
+            }
+            self.tally.packets_up.fetch_add(packets, Relaxed);
+        });
+        Ok(())
+    }
+
+    /// Have what came from the sources into the inbox sent.
+    pub fn with_up<R>(
+        self: &Arc<Self>,
+        boxes: &mut Boxes,
+        work: impl FnOnce(&mut Up<'_>, &Messages<'_>) -> R,
+    ) -> R {
         let now = self.now();
         self.with_table(|table| {
             boxes.outbox.clear();
@@ -237,22 +285,10 @@ impl Hub {
                 now,
                 known: None,
             };
-            let mut packets = 0;
-            for message in (0..messages).filter_map(|at| inbox.message(at)) {
-                let count = message.len.div_ceil(message.segment).max(1) as u64;
-                packets += count;
-                if self.admits(message.from, *port) {
-                    if up.message(&message) {
-                        *port = Some(message.from.port());
-                    }
-                } else {
-                    self.tally.stranger.fetch_add(count, Relaxed);
-                }
-            }
-            self.tally.packets_up.fetch_add(packets, Relaxed);
+            let result = work(&mut up, &inbox);
             self.flush(&mut boxes.outbox, boxes.inbox.data(), table, true);
-        });
-        Ok(())
+            result
+        })
     }
 
     fn admits(&self, from: SocketAddr, port: Option<u16>) -> bool {
@@ -285,8 +321,23 @@ impl Hub {
         way: usize,
     ) -> io::Result<bool> {
         let messages = line.receive(&mut boxes.inbox)?;
+        Ok(self.with_down(boxes, session, way, |down, inbox, far| {
+            for message in (0..messages).filter_map(|at| inbox.message(at)) {
+                down.message(&message, far);
+            }
+        }))
+    }
+
+    /// Have what came for a session into the inbox sent. False when the session is gone.
+    pub fn with_down(
+        &self,
+        boxes: &mut Boxes,
+        session: SessionId,
+        way: usize,
+        work: impl FnOnce(&mut Down<'_>, &Messages<'_>, &FarHandle),
+    ) -> bool {
         let now = self.now();
-        Ok(self.with_table(|table| {
+        self.with_table(|table| {
             boxes.outbox.clear();
             let Some((origin, to, from, far)) = table.alive(session).and_then(|session| {
                 Some((
@@ -314,12 +365,10 @@ impl Hub {
                 from,
                 known: None,
             };
-            for message in (0..messages).filter_map(|at| inbox.message(at)) {
-                down.message(&message, &far);
-            }
+            work(&mut down, &inbox, &far);
             self.flush(&mut boxes.outbox, boxes.inbox.data(), table, false);
             true
-        }))
+        })
     }
 
     /// Do what other threads asked for.
@@ -384,7 +433,7 @@ impl Hub {
             name @ Place::Name(..) => name,
         };
         let way_out = self.way_out(table, session, &far, &located);
-        let (way, line, to, envelope) = match way_out {
+        let (way, exit, route) = match way_out {
             Ok(found) => found,
             Err(end) => {
                 if far.is_dead() {
@@ -400,9 +449,8 @@ impl Hub {
             way,
             located,
             alias: None,
-            line,
-            to,
-            envelope,
+            exit,
+            route,
             gauge: Arc::clone(&gauge),
             turns: Turns::new(&gauge.buckets),
             done: Some(done),
@@ -437,23 +485,34 @@ impl Hub {
     ) -> Result<WayOut, End> {
         let id = table.sessions[session as usize].id;
         far.claim(self, id)?;
-        let (to, envelope) = far.route(located)?;
+        let route = far.route(located)?;
         let way = table.way(session, far);
-        let lines = &mut table.sessions[session as usize].ways[way].lines;
-        let slot = &mut lines[usize::from(to.is_ipv6())];
-        if let Some((line, _)) = slot {
-            return Ok((way, Arc::clone(line), to, envelope));
+        let exits = &mut table.sessions[session as usize].ways[way].exits;
+        let slot = &mut exits[usize::from(route.to.is_ipv6())];
+        if let Some((exit, _)) = slot {
+            return Ok((way, exit.clone(), route));
         }
-        let line = far.open(to).map_err(|error| End::Far(error.kind()))?;
-        let reader = Reader {
-            hub: Arc::clone(self),
-            line: Arc::clone(&line),
-            session: id,
-            way,
+        let opened = match far.ground() {
+            Ground::Sockets(options) => {
+                Ground::socket(options, route.to).map(|line| Reader::start(self, line, id, way))
+            }
+            Ground::Stream(framing, spare) => {
+                let stream = lock(spare).take();
+                Outlet::start(self, stream, framing, far, (id, way))
+            }
         };
-        let task = tokio::spawn(reader);
-        *slot = Some((Arc::clone(&line), task.abort_handle()));
-        Ok((way, line, to, envelope))
+        let (exit, task) = opened.map_err(|error| End::Far(error.kind()))?;
+        *slot = Some((exit.clone(), task));
+        Ok((way, exit, route))
+    }
+}
+
+/// An association has one session.
+fn most_sessions(options: &PacketOptions) -> usize {
+    if options.only.is_some() {
+        1
+    } else {
+        options.sessions
     }
 }
 
@@ -481,6 +540,24 @@ struct Reader {
     line: Arc<Line>,
     session: SessionId,
     way: usize,
+}
+
+impl Reader {
+    fn start(
+        hub: &Arc<Hub>,
+        line: Arc<Line>,
+        session: SessionId,
+        way: usize,
+    ) -> (Exit, AbortHandle) {
+        let exit = Exit::Line(Arc::clone(&line));
+        let reader = Self {
+            hub: Arc::clone(hub),
+            line,
+            session,
+            way,
+        };
+        (exit, tokio::spawn(reader).abort_handle())
+    }
 }
 
 impl Future for Reader {

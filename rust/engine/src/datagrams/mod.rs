@@ -12,21 +12,25 @@
 //! 1. `Asks::new(signal)`, then `PacketListener::bind(address, codec, &options, &reactors, asks)`.
 //!    `signal` is called when the first of a batch of new (session, target) pairs waits; `Asks::take`
 //!    then gives all of them. Dropping the listener ends its sessions (`End::Closed`).
-//! 2. `Far::direct(options)` makes a way out, `Far::wrap_socks5(&far, relay, control, &reactors)` and
-//!    `Far::wrap_sealed(&far, server, client)` one through it. A far belongs to the first session that it is given to and serves all its targets;
-//!    clone the `Arc` for each. `Far::close` ends its flows; so does dropping the session.
+//!    `PacketListener::over(stream, ...)` is the same for the packets inside one stream.
+//! 2. `Far::direct(options)` makes a way out, `Far::framed(stream, framing)` one inside a stream,
+//!    `Far::wrap_socks5(&far, relay, control, &reactors)` and `Far::wrap_sealed(&far, server, client)`
+//!    one through either. A far belongs to the first session that it is given to and serves all its
+//!    targets; clone the `Arc` for each. `Far::close` ends its flows; so does dropping the session.
 //! 3. Each `Ask` is answered once, from any thread: `relay(far, located, gauge, done)` or `refuse()`
 //!    (dropping it refuses). `gauge` counts payload bytes and can cut the flow; `done` is called
 //!    exactly once, on an engine thread or where the listener is dropped, with the counters final.
 //!
-//! Read in this order: `codec` (the headers), `sealed` (shadowsocks), `session` and `table` (who has what, no sockets in it), `near`
-//! (the listener), `hub` (what its tasks share), `road` (what becomes of each packet), `far` (the ways
-//! out), `batch` (packets to many sockets, joined where the kernel can cut them again), `mmsg` (the
-//! system calls; the only unsafe code here).
+//! Read in this order: `codec` (the headers), `sealed` (shadowsocks), `session` and `table` (who has
+//! what, no sockets in it), `near` (the listener), `hub` (what its tasks share), `road` (what becomes of
+//! each packet), `far` (the ways out), `framed` (packets inside streams, near and far), `batch` (packets
+//! to many sockets, joined where the kernel can cut them again), `mmsg` (the system calls; the only
+//! unsafe code here).
 
 mod batch;
 pub mod codec;
 mod far;
+pub mod framed;
 mod hub;
 mod mmsg;
 mod near;
@@ -54,6 +58,8 @@ pub enum Codec {
     Socks5,
     /// Bare packets, all for this target; only its replies come back.
     Fixed(Place),
+    /// Packets inside a stream (`framed`): no socket, one source.
+    Framed(framed::Framing),
     /// Shadowsocks packets of clients that have one of these keys.
     Sealed(Arc<DoorKeys>),
 }
@@ -109,9 +115,9 @@ pub struct Stats {
     pub refused: u64,
     /// Dropped: a bound was reached (waiting packets, unanswered asks).
     pub full: u64,
-    /// Dropped: the kernel had no room for it.
+    /// Dropped: the kernel, or the queue of a slow stream, had no room for it.
     pub congested: u64,
-    /// Dropped: the kernel would not send it (too long, no route, not permitted).
+    /// Dropped: the kernel would not send it (no route, not permitted), or it is too long.
     pub unsendable: u64,
     /// Dropped: faster than a limit of their flow allows, or past its quota.
     pub limited: u64,

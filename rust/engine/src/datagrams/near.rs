@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::batch::Line;
+use super::batch::{Exit, Line};
 use super::codec::Place;
 use super::far::FarHandle;
 use super::hub::{Hub, Mail, Relay, lock, poll_rounds};
@@ -113,9 +113,9 @@ impl Drop for Ask {
 
 /// A bound UDP socket and the sessions behind it. Dropping it ends them.
 pub struct PacketListener {
-    /// Where it listens.
+    /// Where it listens; unspecified for a stream.
     pub address: SocketAddr,
-    hub: Arc<Hub>,
+    pub(super) hub: Arc<Hub>,
 }
 
 impl PacketListener {
@@ -153,12 +153,14 @@ impl PacketListener {
             .local_addr()?
             .as_socket()
             .ok_or(io::ErrorKind::AddrNotAvailable)?;
-        let home = reactors.home(reactors.next_home())?;
-        let _entered = home.enter();
+        let home = reactors.next_home();
+        let reactor = reactors.home(home)?;
+        let _entered = reactor.enter();
         let line = Arc::new(Line::new(socket)?);
-        let hub = Hub::new(line, codec, options, asks).map_err(io::Error::other)?;
+        let exit = Exit::Line(Arc::clone(&line));
+        let hub = Hub::new((exit, home), codec, options, asks).map_err(io::Error::other)?;
         let hub = Arc::new(hub);
-        home.spawn(Near::new(Arc::clone(&hub)));
+        reactor.spawn(Near::new(Arc::clone(&hub), line));
         Ok(Self {
             address: bound,
             hub,
@@ -167,7 +169,7 @@ impl PacketListener {
 
     /// What it did so far.
     pub fn stats(&self) -> Stats {
-        self.hub.tally.stats(&self.hub.line)
+        self.hub.tally.stats(&self.hub.exit)
     }
 }
 
@@ -178,27 +180,36 @@ impl Drop for PacketListener {
     }
 }
 
-/// The task of the near socket, of the clock and of the mail.
-struct Near {
+/// The clock and the mail of a listener. Its sessions end with it.
+pub(super) struct Keeper {
     hub: Arc<Hub>,
     timer: Pin<Box<Sleep>>,
     armed: bool,
-    port: Option<u16>,
 }
 
-impl Near {
-    fn new(hub: Arc<Hub>) -> Self {
+impl Keeper {
+    pub fn new(hub: Arc<Hub>) -> Self {
         Self {
             timer: Box::pin(sleep_until(hub.begun)),
             hub,
             armed: false,
-            port: None,
         }
     }
 
-    fn poll_clock(&mut self, cx: &mut Context<'_>) {
+    /// Do what was asked for. Ready when the listener was closed.
+    pub fn poll_mail(&self, cx: &Context<'_>) -> Poll<()> {
+        self.hub.waker.register(cx.waker());
+        if self.hub.closed.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        self.hub.open_mail();
+        Poll::Pending
+    }
+
+    /// End what is idle; whether any flow is left.
+    pub fn poll_clock(&mut self, cx: &mut Context<'_>) -> bool {
         if self.armed && self.timer.as_mut().poll(cx).is_pending() {
-            return;
+            return self.hub.tally.flows.load(Ordering::Relaxed) > 0;
         }
         let now = self.hub.now();
         let left = self.hub.with_table(|table| {
@@ -212,6 +223,36 @@ impl Near {
                 cx.waker().wake_by_ref();
             }
         }
+        self.armed
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.hub.closed.store(true, Ordering::Release);
+        self.hub.with_table(|table| table.end_all(End::Closed));
+        // What was asked of a listener that is gone.
+        let unread = std::mem::take(&mut *lock(&self.hub.mail));
+        unread.into_iter().for_each(Mail::bounce);
+    }
+}
+
+/// The task of the near socket.
+struct Near {
+    hub: Arc<Hub>,
+    line: Arc<Line>,
+    keeper: Keeper,
+    port: Option<u16>,
+}
+
+impl Near {
+    fn new(hub: Arc<Hub>, line: Arc<Line>) -> Self {
+        Self {
+            keeper: Keeper::new(Arc::clone(&hub)),
+            hub,
+            line,
+            port: None,
+        }
     }
 }
 
@@ -220,25 +261,13 @@ impl Future for Near {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        this.hub.waker.register(cx.waker());
-        if this.hub.closed.load(Ordering::Acquire) {
+        if this.keeper.poll_mail(cx).is_ready() {
             return Poll::Ready(());
         }
-        this.hub.open_mail();
-        let polled = poll_rounds(&this.hub.line, cx, |boxes| {
-            this.hub.take_up(boxes, &mut this.port)
+        let polled = poll_rounds(&this.line, cx, |boxes| {
+            this.hub.take_up(boxes, &this.line, &mut this.port)
         });
-        this.poll_clock(cx);
+        this.keeper.poll_clock(cx);
         polled
-    }
-}
-
-impl Drop for Near {
-    fn drop(&mut self) {
-        self.hub.closed.store(true, Ordering::Release);
-        self.hub.with_table(|table| table.end_all(End::Closed));
-        // What was asked of a listener that is gone.
-        let unread = std::mem::take(&mut *lock(&self.hub.mail));
-        unread.into_iter().for_each(Mail::bounce);
     }
 }

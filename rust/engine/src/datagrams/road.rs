@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::Codec;
-use super::batch::{Address, Outbox, Span};
+use super::batch::{Address, Exit, Outbox, Span};
 use super::codec::{self, NAME, Place, Spot};
 use super::far::{self, Envelope, FarHandle};
+use super::framed::{Framing, LONGEST, Tube};
 use super::hub::{Hub, Tally};
 use super::mmsg::Message;
 use super::near::Ask;
 use super::sealed::{Bad, Door, Opened, TAIL};
-use super::session::{Origin, SessionId, State};
+use super::session::{Carried, Origin, SessionId, State};
 use super::table::{Found, Table};
 use crate::bucket::Direction;
 use crate::relay::End;
@@ -32,11 +33,11 @@ pub struct Up<'a> {
 
 /// A packet that found its flow.
 pub struct Known {
-    from: SocketAddr,
-    origin: Origin,
+    pub from: SocketAddr,
+    pub origin: Origin,
     /// The header that told its target.
-    head: Span,
-    flow: u32,
+    pub head: Span,
+    pub flow: u32,
 }
 
 impl Up<'_> {
@@ -74,7 +75,7 @@ impl Up<'_> {
             return Err(Bad::Malformed);
         };
         let target = keys.relay(origin).ok_or(Bad::Malformed)?.spot();
-        if let Some(flow) = self.find(message, origin, target) {
+        if let Some(flow) = self.find(message.from, local_of(message), origin, target) {
             self.pass(flow, body.start, body.len());
         }
         Ok(())
@@ -103,10 +104,11 @@ impl Up<'_> {
             Codec::Socks5 => codec::decode(packet, &mut scratch),
             Codec::Sealed(_) => codec::decode_place(packet, &mut scratch),
             Codec::Fixed(target) => Some((target.spot(), 0)),
+            Codec::Framed(_) => None,
         }
         .filter(|(target, _)| target.port() != 0)
         .ok_or(Bad::Malformed)?;
-        if let Some(flow) = self.find(message, origin, target) {
+        if let Some(flow) = self.find(message.from, local_of(message), origin, target) {
             self.known = Some(Known {
                 from: message.from,
                 origin,
@@ -119,10 +121,14 @@ impl Up<'_> {
     }
 
     /// The flow of a target; a new one is asked for.
-    fn find(&mut self, message: &Message, origin: Origin, target: Spot<'_>) -> Option<u32> {
-        let session = self
-            .table
-            .session(origin, message.from, local_of(message), self.now);
+    pub fn find(
+        &mut self,
+        source: SocketAddr,
+        local: Option<IpAddr>,
+        origin: Origin,
+        target: Spot<'_>,
+    ) -> Option<u32> {
+        let session = self.table.session(origin, source, local, self.now);
         match self.table.flow(session, target, self.now) {
             Found::Flow(flow) => Some(flow),
             Found::New(flow) => {
@@ -130,7 +136,7 @@ impl Up<'_> {
                 self.known = None;
                 let ask = Ask {
                     session: self.table.sessions[session as usize].id.serial,
-                    source: message.from,
+                    source,
                     target: target.to_place(),
                     user: origin.user(),
                     flow: self.table.flows[flow as usize].id,
@@ -146,7 +152,8 @@ impl Up<'_> {
         }
     }
 
-    fn pass(&mut self, flow: u32, at: usize, len: usize) {
+    /// A packet of this flow.
+    pub fn pass(&mut self, flow: u32, at: usize, len: usize) {
         match &self.table.flows[flow as usize].state {
             State::Refused => {
                 self.hub.tally.refused.fetch_add(1, Relaxed);
@@ -186,12 +193,16 @@ pub enum Body<'a> {
     Own(&'a [u8]),
 }
 
-impl Body<'_> {
-    fn len(&self) -> usize {
+impl<'a> Body<'a> {
+    fn bytes(self) -> &'a [u8] {
         match self {
-            Self::Inbox(span, _) => span.len(),
-            Self::Own(payload) => payload.len(),
+            Self::Inbox(span, data) => span.of(data),
+            Self::Own(payload) => payload,
         }
+    }
+
+    fn len(&self) -> usize {
+        self.bytes().len()
     }
 }
 
@@ -206,13 +217,23 @@ pub fn send_up(table: &mut Table, outbox: &mut Outbox, tally: &Tally, flow: u32,
         return;
     }
     let address = Address {
-        line: &carried.line,
-        to: carried.to,
+        exit: &carried.exit,
+        to: carried.route.to,
         from: None,
         flow,
     };
     let marker = &mut entry.markers[0];
-    match (&carried.envelope, *body) {
+    if let Exit::Tube(tube) = &carried.exit {
+        let (mut fits, extra) = (false, body.len());
+        let whole = outbox.lay(|arena| fits = frame(tube, carried, body.bytes(), arena));
+        if fits {
+            outbox.add(marker, &address, whole, extra, Span::default());
+        } else {
+            tally.unsendable.fetch_add(1, Relaxed);
+        }
+        return;
+    }
+    match (&carried.route.envelope, *body) {
         (Envelope::Plain(head), Body::Inbox(body, _)) => {
             let head = match &**head {
                 [] => Span::default(),
@@ -228,10 +249,7 @@ pub fn send_up(table: &mut Table, outbox: &mut Outbox, tally: &Tally, flow: u32,
             outbox.add(marker, &address, whole, payload.len(), Span::default());
         }
         (Envelope::Sealed(folds), body) => {
-            let payload = match body {
-                Body::Inbox(body, data) => body.of(data),
-                Body::Own(payload) => payload,
-            };
+            let payload = body.bytes();
             let mut made = false;
             let whole = outbox.lay(|arena| made = far::wrap(folds, payload, arena));
             if made {
@@ -239,6 +257,35 @@ pub fn send_up(table: &mut Table, outbox: &mut Outbox, tally: &Tally, flow: u32,
             }
         }
     }
+}
+
+/// Append the frame of a packet. False when it is longer than a frame can say, or cannot be sealed.
+fn frame(tube: &Tube, carried: &Carried, payload: &[u8], arena: &mut Vec<u8>) -> bool {
+    let route = &carried.route;
+    arena.extend_from_slice(&route.frame);
+    let begin = arena.len();
+    tube.framing().put_length(0, arena);
+    let head = arena.len();
+    match &route.envelope {
+        Envelope::Plain(front) => {
+            arena.extend_from_slice(front);
+            arena.extend_from_slice(payload);
+        }
+        Envelope::Sealed(folds) => {
+            if !far::wrap(folds, payload, arena) {
+                return false;
+            }
+        }
+    }
+    let length = arena.len() - head;
+    let Some(told) = arena
+        .get_mut(begin..begin + 2)
+        .filter(|_| length <= LONGEST)
+    else {
+        return false;
+    };
+    told.copy_from_slice(&(length as u16).to_be_bytes());
+    true
 }
 
 /// What becomes of packets on their way down.
@@ -269,16 +316,21 @@ pub enum Head {
 
 impl Down<'_> {
     pub fn message(&mut self, message: &Message, far: &FarHandle) {
-        let mut scratch = [0; NAME];
         let mut packets = 0;
         for (at, len) in message.packets() {
             packets += 1;
-            match far.unwrap(message.from, &mut self.data[at..at + len], &mut scratch) {
-                Ok((sender, body)) => self.packet(sender, at + body.start, body.len()),
-                Err(bad) => self.hub.tally.dropped(bad),
-            }
+            self.wrapped(Spot::Address(message.from), at, len, far);
         }
         self.hub.tally.packets_down.fetch_add(packets, Relaxed);
+    }
+
+    /// A packet from the nearest hop of the way, or from its sender where there is none.
+    pub fn wrapped(&mut self, from: Spot<'_>, at: usize, len: usize, far: &FarHandle) {
+        let mut scratch = [0; NAME];
+        match far.unwrap(from, &mut self.data[at..at + len], &mut scratch) {
+            Ok((sender, body)) => self.packet(sender, at + body.start, body.len()),
+            Err(bad) => self.hub.tally.dropped(bad),
+        }
     }
 
     fn packet(&mut self, sender: Spot<'_>, at: usize, len: usize) {
@@ -295,7 +347,7 @@ impl Down<'_> {
             return;
         };
         let address = Address {
-            line: &self.hub.line,
+            exit: &self.hub.exit,
             to: self.to,
             from: self.from,
             flow,
@@ -311,7 +363,13 @@ impl Down<'_> {
         let marker = &mut entry.markers[1];
         let body = Span::new(at, len);
         match head {
-            Head::Plain(head) => self.outbox.add(marker, &address, head, 0, body),
+            Head::Plain(head) => {
+                let head = match &self.hub.exit {
+                    Exit::Line(_) => head,
+                    Exit::Tube(tube) => self.outbox.lay(|arena| tube.put_head(sender, len, arena)),
+                };
+                self.outbox.add(marker, &address, head, 0, body);
+            }
             Head::Sealed(head) => {
                 let Some(door) = &mut self.door else {
                     return;
@@ -349,8 +407,12 @@ impl Down<'_> {
                 Head::Sealed(self.outbox.lay(|arena| codec::encode_place(sender, arena)))
             }
             // What a relayed user's server has sealed is for them alone.
-            Codec::Fixed(_) | Codec::Sealed(_) if expected => Head::Plain(Span::default()),
-            Codec::Fixed(_) | Codec::Sealed(_) => return None,
+            Codec::Fixed(_) | Codec::Sealed(_) | Codec::Framed(Framing::Connected(_))
+                if !expected =>
+            {
+                return None;
+            }
+            Codec::Fixed(_) | Codec::Sealed(_) | Codec::Framed(_) => Head::Plain(Span::default()),
         };
         self.known = Some((sender.to_place(), flow, head));
         Some((flow, head))

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 
-use super::batch::{Line, Marker};
+use super::batch::{Exit, Marker};
 use super::codec::Place;
-use super::far::{Envelope, FarHandle};
+use super::far::{FarHandle, Route};
 use super::order::{Linked, Links, Order};
 use crate::bucket::{Direction, Pass, Turns, clock};
 use crate::relay::{End, Gauge, QUOTA};
@@ -77,10 +77,10 @@ pub struct Session {
     pub links: Links,
 }
 
-/// A far in use by a session: its sockets by family, and the tasks that read them.
+/// A far in use by a session: its sockets by family (or its stream), and the tasks that read them.
 pub struct Way {
     pub far: FarHandle,
-    pub lines: [Option<(Arc<Line>, AbortHandle)>; 2],
+    pub exits: [Option<(Exit, AbortHandle)>; 2],
     /// A flow that answers for packets from senders that nobody wrote to.
     pub first: u32,
     /// The flow known by name alone that was written to last.
@@ -90,7 +90,7 @@ pub struct Way {
 
 impl Drop for Way {
     fn drop(&mut self) {
-        for (_, reader) in self.lines.iter().flatten() {
+        for (_, reader) in self.exits.iter().flatten() {
             reader.abort();
         }
         self.far.close();
@@ -127,11 +127,9 @@ pub struct Carried {
     pub located: Place,
     /// Who answered for a target known by name alone.
     pub alias: Option<SocketAddr>,
-    /// The socket and address that its packets are sent to.
-    pub line: Arc<Line>,
-    pub to: SocketAddr,
-    /// What goes around each payload.
-    pub envelope: Envelope,
+    /// What its packets leave by, and how.
+    pub exit: Exit,
+    pub route: Route,
     pub gauge: Arc<Gauge>,
     pub turns: Option<Box<Turns>>,
     pub done: Option<Done>,

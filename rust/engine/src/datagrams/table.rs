@@ -304,7 +304,7 @@ impl Table {
         }
         let way = Way {
             far: Arc::clone(far),
-            lines: [None, None],
+            exits: [None, None],
             first: NONE,
             named: NONE,
             flows: 0,

@@ -1,12 +1,14 @@
 //! Sources, targets and an owner on loopback, played by the test.
 
 pub use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+pub use std::os::unix::net::UnixStream;
 pub use std::sync::Arc;
 pub use std::sync::atomic::Ordering::Relaxed;
 pub use std::sync::mpsc::{Receiver, Sender, channel};
 pub use std::time::{Duration, Instant};
 
 pub use byway_engine::datagrams::codec::{NAME, decode, encode};
+pub use byway_engine::datagrams::framed::{Framing, LONGEST};
 pub use byway_engine::datagrams::{
     Ask, Asks, Codec, Far, FarHandle, PacketListener, PacketOptions, Place, Stats,
 };
@@ -55,6 +57,36 @@ impl Rig {
         Self::new(V4, Codec::Socks5, options)
     }
 
+    /// One session, inside a stream whose other end the test holds; and how the stream ended.
+    pub fn over(
+        framing: Framing,
+        options: &PacketOptions,
+        quiet: Duration,
+    ) -> (Self, UnixStream, Receiver<End>) {
+        let reactors = Reactors::start(1).expect("threads");
+        let (sender, signal) = channel();
+        let asks = Asks::new(move || _ = sender.send(()));
+        let (ours, theirs) = pair(&reactors);
+        let (told, ended) = channel();
+        let listener = PacketListener::over(
+            ours,
+            framing,
+            options,
+            quiet,
+            &reactors,
+            Arc::clone(&asks),
+            (Arc::default(), Box::new(move |end| _ = told.send(end))),
+        );
+        let rig = Self {
+            listener,
+            asks,
+            signal,
+            queue: Vec::new(),
+            reactors,
+        };
+        (rig, theirs, ended)
+    }
+
     pub fn ask(&mut self) -> Ask {
         while self.queue.is_empty() {
             self.signal.recv_timeout(LIMIT).expect("an ask");
@@ -70,6 +102,14 @@ impl Rig {
         Flow::begin(ask, far, located)
     }
 
+    /// Let the next ask pass directly; its target.
+    pub fn ask_target(&mut self) -> Place {
+        let ask = self.ask();
+        let target = ask.target.clone();
+        Flow::begin(ask, &direct(), target.clone());
+        target
+    }
+
     pub fn eventually(&self, what: &str, met: impl Fn(&Stats) -> bool) -> Stats {
         let begun = Instant::now();
         loop {
@@ -81,6 +121,17 @@ impl Rig {
             std::thread::yield_now();
         }
     }
+}
+
+/// A stream for the engine, and its other end for the test.
+pub fn pair(reactors: &Reactors) -> (Stream, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().expect("pair");
+    ours.set_nonblocking(true).expect("nonblocking");
+    theirs.set_read_timeout(Some(LIMIT)).expect("timeout");
+    let home = reactors.home(0).expect("it runs");
+    let _entered = home.enter();
+    let socket = tokio::net::UnixStream::from_std(ours).expect("register");
+    (Stream::new(Io::Unix(socket), 0, None), theirs)
 }
 
 /// A flow as its owner sees it.

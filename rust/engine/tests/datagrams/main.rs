@@ -1,6 +1,7 @@
 //! UDP sessions over real sockets on loopback.
 
 mod bounds;
+mod framed;
 mod ground;
 mod roads;
 mod sealed;

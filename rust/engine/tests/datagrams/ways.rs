@@ -22,16 +22,6 @@ fn a_far_serves_one_session() {
     assert_eq!(target.receive().0, b"3");
 }
 
-/// A control connection: the end for the far, and the end that the test holds.
-fn control(rig: &Rig) -> (Stream, std::os::unix::net::UnixStream) {
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("pair");
-    ours.set_nonblocking(true).expect("nonblocking");
-    let home = rig.reactors.home(0).expect("it runs");
-    let _entered = home.enter();
-    let socket = tokio::net::UnixStream::from_std(ours).expect("register");
-    (Stream::new(Io::Unix(socket), 0, None), theirs)
-}
-
 #[test]
 fn through_socks_relays_to_any_depth() {
     for depth in 1..=3 {
@@ -42,7 +32,7 @@ fn through_socks_relays_to_any_depth() {
         let mut far = direct();
         let mut controls = Vec::new();
         for upstream in &upstreams {
-            let (ours, theirs) = control(&rig);
+            let (ours, theirs) = pair(&rig.reactors);
             far = Far::wrap_socks5(&far, upstream.listener.address.into(), ours, &rig.reactors);
             controls.push(theirs);
         }
@@ -77,7 +67,7 @@ fn only_the_relay_is_heard_on_a_wrapped_way() {
     let mut rig = Rig::socks(&patient());
     let (source, target, relay, stranger) =
         (Host::new(V4), Host::new(V4), Host::new(V4), Host::new(V4));
-    let (ours, _theirs) = control(&rig);
+    let (ours, _theirs) = pair(&rig.reactors);
     let far = Far::wrap_socks5(&direct(), relay.place(), ours, &rig.reactors);
     source.send_for(&rig, &target.place(), b"x");
     rig.allow(&far);

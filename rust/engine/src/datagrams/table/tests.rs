@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use socket2::{Domain, Socket, Type};
 
 use super::*;
-use crate::datagrams::batch::Line;
+use crate::datagrams::batch::{Exit, Line};
 use crate::datagrams::codec::Place;
-use crate::datagrams::far::{Envelope, Far};
+use crate::datagrams::far::{Envelope, Far, Route};
 use crate::dial::DialOptions;
 use crate::relay::Gauge;
 
@@ -89,9 +89,12 @@ impl Model {
             way: self.table.way(session, &far),
             located,
             alias: None,
-            line: Arc::clone(&self.line),
-            to: address(0),
-            envelope: Envelope::default(),
+            exit: Exit::Line(Arc::clone(&self.line)),
+            route: Route {
+                to: address(0),
+                frame: Box::default(),
+                envelope: Envelope::default(),
+            },
             gauge: Arc::new(Gauge::default()),
             turns: None,
             done: Some(Box::new(move |_| _ = told.fetch_add(1, Relaxed))),

@@ -1,0 +1,286 @@
+//! How a packet looks in a stream: an address, a length, the payload. Pure.
+//!
+//! - trojan (the protocol document of trojan-gfw): `ATYP ADDR PORT | LENGTH | CRLF | payload`, with the
+//!   types of SOCKS5 (1 IPv4, 3 name, 4 IPv6);
+//! - UDP over TCP (sing's, both versions): `ATYP ADDR PORT | LENGTH | payload`, with types of its own
+//!   (0 IPv4, 1 IPv6, 2 name);
+//! - the same connected (version 2): `LENGTH | payload`, all for one target.
+//!
+//! A frame that breaks these rules leaves nothing to go on with. One that keeps them and names no
+//! possible host is a packet that is dropped.
+
+use std::net::{Ipv6Addr, SocketAddr};
+
+use crate::datagrams::codec::{NAME, Place, Scratch, Spot, host};
+
+/// The longest payload: what the two bytes of its length can say.
+pub const LONGEST: usize = 0xFFFF;
+
+/// The longest address form.
+const ADDRESS: usize = 1 + 1 + 255 + 2;
+
+/// The longest frame.
+pub const FRAME: usize = ADDRESS + 2 + 2 + LONGEST;
+
+const CRLF: [u8; 2] = *b"\r\n";
+
+/// How packets are framed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Framing {
+    /// Trojan's.
+    Trojan,
+    /// UDP over TCP: each packet with its address.
+    Uot,
+    /// UDP over TCP: bare packets, all for this target.
+    Connected(Place),
+}
+
+/// A whole frame: where its parts end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// The address, the first part of the head.
+    pub address: usize,
+    /// The head, behind which the payload begins.
+    pub head: usize,
+    /// The payload, and with it the frame.
+    pub end: usize,
+}
+
+/// Why there is no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unframed {
+    /// It is cut short: nothing can be said before there are so many bytes.
+    Short(usize),
+    /// It is none, and nothing behind it can be found.
+    Broken,
+}
+
+/// The three kinds of an address.
+enum Kind {
+    V4,
+    V6,
+    Name,
+}
+
+impl Framing {
+    /// The frame that `data` begins with.
+    pub fn frame(&self, data: &[u8]) -> Result<Frame, Unframed> {
+        let address = self.address(data)?;
+        let mark = if *self == Self::Trojan { 2 } else { 0 };
+        let head = address + 2 + mark;
+        let tail = data.get(address..).unwrap_or_default();
+        let marked = mark == 0 || tail.iter().skip(2).zip(&CRLF).all(|(a, b)| a == b);
+        if !marked {
+            return Err(Unframed::Broken);
+        }
+        let length = tail
+            .first_chunk::<2>()
+            .filter(|_| data.len() >= head)
+            .ok_or(Unframed::Short(head))?;
+        let end = head + usize::from(u16::from_be_bytes(*length));
+        if data.len() < end {
+            return Err(Unframed::Short(end));
+        }
+        Ok(Frame { address, head, end })
+    }
+
+    /// How long the address is that `data` begins with.
+    fn address(&self, data: &[u8]) -> Result<usize, Unframed> {
+        if let Self::Connected(_) = self {
+            return Ok(0);
+        }
+        let kind = *data.first().ok_or(Unframed::Short(1))?;
+        match self.kind(kind).ok_or(Unframed::Broken)? {
+            Kind::V4 => Ok(1 + 4 + 2),
+            Kind::V6 => Ok(1 + 16 + 2),
+            Kind::Name => match data.get(1) {
+                Some(length) => Ok(1 + 1 + usize::from(*length) + 2),
+                None => Err(Unframed::Short(2)),
+            },
+        }
+    }
+
+    /// The place that the address of a whole frame shows. None when it names no possible host.
+    pub fn place<'a>(&'a self, address: &[u8], scratch: &'a mut Scratch) -> Option<Spot<'a>> {
+        if let Self::Connected(target) = self {
+            return Some(target.spot());
+        }
+        let (form, port) = address.split_last_chunk::<2>()?;
+        let port = u16::from_be_bytes(*port);
+        let (kind, form) = form.split_first()?;
+        match self.kind(*kind)? {
+            Kind::V4 => {
+                let octets = *form.first_chunk::<4>()?;
+                Some(Spot::Address((octets, port).into()))
+            }
+            Kind::V6 => {
+                let octets = *form.first_chunk::<16>()?;
+                let address = Ipv6Addr::from(octets).to_canonical();
+                Some(Spot::Address((address, port).into()))
+            }
+            Kind::Name => host(form.get(1..)?, port, scratch),
+        }
+    }
+
+    /// Append the address of `spot`. Nothing when this framing has none.
+    pub fn put_address(&self, spot: Spot<'_>, into: &mut Vec<u8>) {
+        let [v4, v6, name] = match self {
+            Self::Trojan => [1, 4, 3],
+            Self::Uot => [0, 1, 2],
+            Self::Connected(_) => return,
+        };
+        match spot {
+            Spot::Address(SocketAddr::V4(address)) => {
+                into.push(v4);
+                into.extend_from_slice(&address.ip().octets());
+            }
+            Spot::Address(SocketAddr::V6(address)) => {
+                into.push(v6);
+                into.extend_from_slice(&address.ip().octets());
+            }
+            Spot::Name(host, _) => {
+                // No longer name was let in; a cut one would only not be found.
+                let host = &host.as_bytes()[..host.len().min(NAME)];
+                into.push(name);
+                into.push(host.len() as u8);
+                into.extend_from_slice(host);
+            }
+        }
+        into.extend_from_slice(&spot.port().to_be_bytes());
+    }
+
+    /// Append what stands between the address and a payload of `length` bytes, at most `LONGEST`.
+    pub fn put_length(&self, length: usize, into: &mut Vec<u8>) {
+        into.extend_from_slice(&(length as u16).to_be_bytes());
+        if *self == Self::Trojan {
+            into.extend_from_slice(&CRLF);
+        }
+    }
+
+    fn kind(&self, kind: u8) -> Option<Kind> {
+        match (self, kind) {
+            (Self::Trojan, 1) | (Self::Uot, 0) => Some(Kind::V4),
+            (Self::Trojan, 4) | (Self::Uot, 1) => Some(Kind::V6),
+            (Self::Trojan, 3) | (Self::Uot, 2) => Some(Kind::Name),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const FRAMINGS: [Framing; 2] = [Framing::Trojan, Framing::Uot];
+
+    fn framed(framing: &Framing, place: &Place, payload: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        framing.put_address(place.spot(), &mut frame);
+        framing.put_length(payload.len(), &mut frame);
+        frame.extend_from_slice(payload);
+        frame
+    }
+
+    fn read(framing: &Framing, data: &[u8]) -> Result<(Option<Place>, Vec<u8>, usize), Unframed> {
+        let frame = framing.frame(data)?;
+        let mut scratch = [0; NAME];
+        let place = framing.place(&data[..frame.address], &mut scratch);
+        let place = place.map(Spot::to_place);
+        Ok((place, data[frame.head..frame.end].to_vec(), frame.end))
+    }
+
+    #[test]
+    fn published_packets() {
+        let to: Place = SocketAddr::from(([8, 8, 8, 8], 53)).into();
+        let trojan = b"\x01\x08\x08\x08\x08\x00\x35\x00\x05\r\nhello";
+        assert_eq!(framed(&Framing::Trojan, &to, b"hello"), trojan);
+        let uot = b"\x00\x08\x08\x08\x08\x00\x35\x00\x05hello";
+        assert_eq!(framed(&Framing::Uot, &to, b"hello"), uot);
+        let connected = Framing::Connected(to.clone());
+        assert_eq!(framed(&connected, &to, b"U:hi"), b"\x00\x04U:hi");
+        assert_eq!(
+            read(&connected, b"\x00\x04U:hi"),
+            Ok((Some(to), b"U:hi".to_vec(), 6))
+        );
+    }
+
+    #[test]
+    fn every_kind_of_host_and_the_extreme_lengths() {
+        for framing in FRAMINGS {
+            for place in [
+                Place::Name("a.example".into(), 443),
+                Place::Address((Ipv6Addr::LOCALHOST, 1).into()),
+                Place::Address(([192, 0, 2, 1], 65535).into()),
+            ] {
+                for payload in [vec![], vec![7], vec![8; LONGEST]] {
+                    let frame = framed(&framing, &place, &payload);
+                    assert!(frame.len() <= FRAME);
+                    let end = frame.len();
+                    assert_eq!(
+                        read(&framing, &frame),
+                        Ok((Some(place.clone()), payload, end))
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn broken_and_impossible() {
+        for (framing, data) in [
+            (Framing::Trojan, &b"\x02"[..]),
+            (Framing::Trojan, b"\x01\x7f\0\0\x01\0\x35\0\x01\n\n1"),
+            (Framing::Trojan, b"\x01\x7f\0\0\x01\0\x35\0\x01\rx"),
+            (Framing::Trojan, b"\x01\x7f\0\0\x01\0\x35\0\x01x"),
+            (Framing::Uot, b"\x03"),
+            (Framing::Uot, b"\xff\xff"),
+        ] {
+            assert_eq!(framing.frame(data), Err(Unframed::Broken), "{data:?}");
+        }
+        let nobody = b"\x03\x00\x00\x35\x00\x01\r\nx";
+        assert_eq!(
+            read(&Framing::Trojan, nobody),
+            Ok((None, b"x".to_vec(), nobody.len()))
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_cut_frame_asks_for_more(
+            address in any::<(std::net::IpAddr, u16)>(),
+            payload in any::<Vec<u8>>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let place = Place::from(SocketAddr::from(address));
+            for framing in [Framing::Trojan, Framing::Uot, Framing::Connected(place.clone())] {
+                let frame = framed(&framing, &place, &payload);
+                let cut = cut.index(frame.len());
+                let Err(Unframed::Short(needed)) = framing.frame(&frame[..cut]) else {
+                    return Err(TestCaseError::fail("a cut frame was taken"));
+                };
+                prop_assert!(cut < needed && needed <= frame.len());
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(data in proptest::collection::vec(any::<u8>(), 0..400)) {
+            for framing in FRAMINGS {
+                match framing.frame(&data) {
+                    Ok(frame) => {
+                        prop_assert!(frame.address < frame.head && frame.head <= frame.end);
+                        prop_assert!(frame.end <= data.len());
+                        if let Ok((Some(place), payload, _)) = read(&framing, &data) {
+                            let again = framed(&framing, &place, &payload);
+                            let end = again.len();
+                            prop_assert_eq!(read(&framing, &again), Ok((Some(place), payload, end)));
+                        }
+                    }
+                    Err(Unframed::Short(needed)) => prop_assert!(data.len() < needed && needed <= FRAME),
+                    Err(Unframed::Broken) => {}
+                }
+            }
+        }
+    }
+}
