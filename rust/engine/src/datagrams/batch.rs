@@ -14,8 +14,8 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 use super::framed::Tube;
-use super::hub::Tally;
 use super::mmsg::{self, Inbox, JOINED, Parcel, SEGMENTS, Sender};
+use super::tally::Tally;
 
 /// What the kernel is asked to buffer; it gives what the system's limits allow.
 const BUFFER: usize = 4 << 20;

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -21,11 +21,12 @@ use super::framed::Outlet;
 use super::mmsg::Messages;
 use super::near::Asks;
 use super::road::{Body, Down, Up, send_up};
-use super::sealed::{Bad, BadKeys, Door};
+use super::sealed::{BadKeys, Door};
 use super::session::{Carried, Done, FlowId, SessionId, State};
 use super::table::Table;
+use super::tally::Tally;
 use super::wheel::TICKS;
-use super::{Codec, PacketOptions, Stats};
+use super::{Codec, PacketOptions};
 use crate::bucket::Turns;
 use crate::relay::{End, Gauge};
 
@@ -35,72 +36,6 @@ pub const ROUNDS: usize = 4;
 /// Clients' own sessions that a sealed port remembers, for each that it may have: a client's next one
 /// begins before the last is forgotten.
 const REMEMBERED: usize = 4;
-
-/// What is counted; any thread may read it.
-#[derive(Default)]
-pub struct Tally {
-    pub sessions: AtomicU64,
-    pub flows: AtomicU64,
-    pub packets_up: AtomicU64,
-    pub packets_down: AtomicU64,
-    pub malformed: AtomicU64,
-    pub stranger: AtomicU64,
-    pub forged: AtomicU64,
-    pub replayed: AtomicU64,
-    pub refused: AtomicU64,
-    pub full: AtomicU64,
-    pub congested: AtomicU64,
-    pub unsendable: AtomicU64,
-    pub limited: AtomicU64,
-}
-
-impl Tally {
-    /// All of it at once; of the near socket what it can do.
-    pub fn stats(&self, near: &Exit) -> Stats {
-        let (gro, gso) = match near {
-            Exit::Line(line) => (line.gro(), line.gso()),
-            Exit::Tube(_) => (false, false),
-        };
-        Stats {
-            sessions: self.sessions.load(Relaxed),
-            flows: self.flows.load(Relaxed),
-            packets_up: self.packets_up.load(Relaxed),
-            packets_down: self.packets_down.load(Relaxed),
-            malformed: self.malformed.load(Relaxed),
-            stranger: self.stranger.load(Relaxed),
-            forged: self.forged.load(Relaxed),
-            replayed: self.replayed.load(Relaxed),
-            refused: self.refused.load(Relaxed),
-            full: self.full.load(Relaxed),
-            congested: self.congested.load(Relaxed),
-            unsendable: self.unsendable.load(Relaxed),
-            limited: self.limited.load(Relaxed),
-            gro,
-            gso,
-        }
-    }
-
-    /// A packet was dropped.
-    pub fn dropped(&self, bad: Bad) {
-        let counter = match bad {
-            Bad::Malformed => &self.malformed,
-            Bad::Stranger => &self.stranger,
-            Bad::Forged => &self.forged,
-            Bad::Replayed => &self.replayed,
-            Bad::Full => &self.full,
-        };
-        counter.fetch_add(1, Relaxed);
-    }
-
-    /// The kernel did not send so many packets.
-    pub fn lost(&self, error: &io::Error, packets: usize) {
-        let counter = match error.raw_os_error() {
-            Some(libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN) => &self.congested,
-            _ => &self.unsendable,
-        };
-        counter.fetch_add(packets as u64, Relaxed);
-    }
-}
 
 /// What other threads tell the listener's task.
 pub enum Mail {

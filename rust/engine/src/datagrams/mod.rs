@@ -39,6 +39,7 @@ mod road;
 pub mod sealed;
 mod session;
 mod table;
+mod tally;
 mod wheel;
 
 use std::net::IpAddr;

@@ -10,12 +10,13 @@ use super::batch::{Address, Exit, Outbox, Span};
 use super::codec::{self, NAME, Place, Spot};
 use super::far::{self, Envelope, FarHandle};
 use super::framed::{Framing, LONGEST, Tube};
-use super::hub::{Hub, Tally};
+use super::hub::Hub;
 use super::mmsg::Message;
 use super::near::Ask;
 use super::sealed::{Bad, Door, Opened, TAIL};
 use super::session::{Carried, Origin, SessionId, State};
 use super::table::{Found, Table};
+use super::tally::Tally;
 use crate::bucket::Direction;
 use crate::relay::End;
 
