@@ -177,6 +177,12 @@ class Ways:
         return group_of(name, section, members, self.roster, self._config.limits.dial)
 
     def _dialect(self, section: OutboundConfig) -> Dialect:
+        spoken = self._spoken(section)
+        if isinstance(section, DirectOutbound | TrojanOutbound) or not section.udp_over_tcp:
+            return spoken
+        return dialects.UdpOverTcp(spoken, self._engine)
+
+    def _spoken(self, section: OutboundConfig) -> Dialect:
         match section:
             case ShadowsocksOutbound():
                 method = shadowsocks.METHODS[section.method]
@@ -190,7 +196,7 @@ class Ways:
                     options, self._kit, self._engine, section.server, section.networks
                 )
             case TrojanOutbound():
-                return dialects.Trojan(section.password.get_secret_value())
+                return dialects.Trojan(section.password.get_secret_value(), self._engine)
             case DirectOutbound():
                 raise TypeError("the direct outbound speaks no protocol")
         word = None if section.password is None else section.password.get_secret_value()

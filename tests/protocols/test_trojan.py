@@ -43,9 +43,7 @@ def test_the_request_goes_with_the_first_payload() -> None:
 
 
 def test_packets_are_asked_for_without_an_address() -> None:
-    near, far = pair()
-    play(play(trojan.associate(near, "password")).write(b""))
-    wire = play(far.read())
+    wire = trojan.request("password", Command.ASSOCIATE, Target.of("0.0.0.0", 0))
     assert wire == HASH.encode() + b"\r\n\3\1" + bytes(6) + b"\r\n"
     assert accepted(wire + b"packet") == (
         Request(Command.ASSOCIATE, Target.of("0.0.0.0", 0), "ann"),

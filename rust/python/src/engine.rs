@@ -246,17 +246,19 @@ impl Engine {
         Ok(Datagrams::new(Far::wrap_sealed(&inner, server, client)))
     }
 
-    /// A way out inside a stream; `framing` is "trojan" or "uot". It lives as long as the stream.
+    /// A way out inside a stream; `framing` is "trojan" or "uot". It lives as long as the stream. What
+    /// that holds is followed by the first target, in SOCKS5's form, and `tail`.
     fn framed(
         &self,
         py: Python<'_>,
         stream: &Bound<'_, Stream>,
         framing: &str,
+        tail: Vec<u8>,
     ) -> PyResult<Datagrams> {
         self.hub.check(py)?;
         let framing = framing_of(framing, None)?;
         let stream = *stream.get().consume(py)?;
-        Ok(Datagrams::new(Far::framed(stream, framing)))
+        Ok(Datagrams::new(Far::framed(stream, framing, tail)))
     }
 
     /// Take packets from a stream, and what becomes of it; `fixed` is the target of all of them, else

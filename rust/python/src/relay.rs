@@ -141,6 +141,7 @@ fn kind_words(kind: io::ErrorKind) -> String {
         io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
         io::ErrorKind::BrokenPipe => "closed while being written to".to_owned(),
         io::ErrorKind::TimedOut => "connection timed out".to_owned(),
+        io::ErrorKind::UnexpectedEof => "its stream ended".to_owned(),
         io::ErrorKind::InvalidData => "it broke its protocol".to_owned(),
         other => other.to_string(),
     }

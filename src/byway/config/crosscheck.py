@@ -8,6 +8,7 @@ from byway.config import encryption, hosts
 from byway.config.conditions import Conditions, RuleEntry
 from byway.config.model import (
     Config,
+    DirectOutbound,
     HttpOutbound,
     ShadowsocksOutbound,
     SocksOutbound,
@@ -236,6 +237,11 @@ def _collide(one: Target | str, other: Target | str) -> bool:
 
 def _credentials(path: Path, outbound: Node, problems: Problems) -> None:
     kind, version = outbound.get("type"), outbound.get("version")
+    over_tcp = outbound.get("udp_over_tcp")
+    asked = over_tcp is not None and over_tcp.content is True
+    if asked and version is not None and str(version.content) == "4":
+        hint = "udp_over_tcp asks for a host by its name: use version 5 or 4a"
+        problems.add((*path, "udp_over_tcp"), "SOCKS4 cannot ask for names", hint)
     user, password = outbound.get("username"), outbound.get("password")
     if kind is not None and kind.content in _CLOSED:
         return
@@ -397,8 +403,12 @@ def without_udp(config: Config, name: str) -> Iterator[str]:
                 yield way
             return
         outbound = config.outbounds[way]
+        if isinstance(outbound, TrojanOutbound) or (
+            not isinstance(outbound, DirectOutbound) and outbound.udp_over_tcp
+        ):
+            return  # packets go inside a stream, whatever the way there carries
         if (
-            isinstance(outbound, HttpOutbound | TrojanOutbound)
+            isinstance(outbound, HttpOutbound)
             or (isinstance(outbound, SocksOutbound) and outbound.version != "5")
             or (isinstance(outbound, ShadowsocksOutbound) and Network.UDP not in outbound.networks)
         ):

@@ -85,6 +85,8 @@ def write_link(outbound: OutboundConfig, name: str = "") -> str:
     """The link of an outbound, password included. Raises ValueError where none can say it."""
     if getattr(outbound, "via", None) is not None:
         raise ValueError("a link cannot say via")
+    if getattr(outbound, "udp_over_tcp", False):
+        raise ValueError("a link cannot say udp_over_tcp")
     match outbound:
         case ShadowsocksOutbound():
             return write_shadowsocks(outbound, name)

@@ -298,6 +298,8 @@ class HttpOutbound(_LoggedIn):
     """Leave by an HTTP proxy (CONNECT)."""
 
     type: Literal["http"]
+    udp_over_tcp: bool = False
+    """Carry packets inside a connection through the proxy, which has to know of it."""
 
 
 class SocksOutbound(_LoggedIn):
@@ -306,6 +308,8 @@ class SocksOutbound(_LoggedIn):
     type: Literal["socks"]
     version: SocksVersion = "5"
     """5, 4a or 4 (4 carries IPv4 addresses only: names are resolved here)."""
+    udp_over_tcp: bool = False
+    """Carry packets inside a connection through the proxy, which has to know of it (sing-box)."""
 
 
 class ShadowsocksOutbound(_Proxied):
@@ -318,6 +322,8 @@ class ShadowsocksOutbound(_Proxied):
     """Its password; with a 2022 method its key, or `server's:user's` keys."""
     network: Annotated[tuple[NetworkName, ...], Many] | None = None
     """tcp, udp or both; left out: both, and with a plugin, which UDP would go past, tcp."""
+    udp_over_tcp: bool = False
+    """Carry packets inside a connection to the server, which has to know of it (sing-box)."""
     plugin: PluginProgram | None = None
     """A SIP003 plugin, which dials the server in Byway's place."""
     plugin_opts: PluginOptions | None = None
@@ -325,7 +331,9 @@ class ShadowsocksOutbound(_Proxied):
 
     @property
     def networks(self) -> frozenset[Network]:
-        """What it carries (`network` decided)."""
+        """What it carries (`network` and `udp_over_tcp` decided)."""
+        if self.udp_over_tcp:
+            return frozenset(Network)
         return _sealed_networks(self.network, self.plugin)
 
 

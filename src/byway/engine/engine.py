@@ -137,13 +137,14 @@ class Engine:
         )
         return EngineDatagrams(wrapped, names=True)
 
-    def framed(self, stream: Stream, framing: Framing) -> EngineDatagrams:
+    def framed(self, stream: Stream, framing: Framing, tail: bytes) -> EngineDatagrams:
         """A way for packets inside `stream`, which it consumes and ends with. It carries names.
 
-        What the stream holds goes out with the first packets. One that is slower than its packets
-        drops some: at most half a megabyte waits for it.
+        What the stream holds goes out with the first packets: then the target of the first one in
+        SOCKS5's form, and `tail`. A stream that is slower than its packets drops some: at most half
+        a megabyte waits for it.
         """
-        return EngineDatagrams(self._raw.framed(_raw(stream), framing), names=True)
+        return EngineDatagrams(self._raw.framed(_raw(stream), framing, tail), names=True)
 
     def take_packets(
         self,
@@ -160,8 +161,11 @@ class Engine:
         """
         fixed = None if isinstance(framing, str) else (framing.host, framing.port)
         name = framing if isinstance(framing, str) else "uot"
-        listener, life = self._raw.take_packets(_raw(stream), name, fixed, quiet, _packets(options))
-        return PacketListener(listener), EngineRelay(life)
+        limits = _packets(options)
+        raw, life = self._raw.take_packets(_raw(stream), name, fixed, quiet, limits)
+        listener = PacketListener(raw)
+        self._packets.add(listener)
+        return listener, EngineRelay(life)
 
     def listen_packets(
         self,

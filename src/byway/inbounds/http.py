@@ -13,9 +13,10 @@ from byway.flow import Flow, Network
 from byway.inbounds.entry import Entry, Means, Met, Visit
 from byway.inbounds.farewell import farewell
 from byway.inbounds.forwarding import Conversation
+from byway.inbounds.framed import OverTcp
 from byway.inbounds.hearing import overhear
 from byway.interfaces import Arrival, Bucket, Carry, Enough, Outbound, Relay, Stream
-from byway.protocols import http
+from byway.protocols import http, uot
 
 PAC = "/proxy.pac"
 
@@ -33,6 +34,9 @@ class Http:
             request = await self._request(stream, begun)
         except http.Answered:
             return _Served(stream)
+        if request.is_connect and uot.is_asked(request.target):
+            source, granted = stream.source, partial(http.grant, stream, request)
+            return OverTcp(stream, request.target, self._entry, source, request.user, granted)
         if request.is_connect:
             return self._tunnel(stream, request)
         return Conversation(stream, request, self._entry, self._next, self._tunnel)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from byway.errors import BywayError, EngineError, Unreachable
 from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry
-from byway.interfaces import Bucket, Carry, Datagrams, Ending, Enough, Outbound, Relay
+from byway.interfaces import Bucket, Carry, Datagrams, Ending, Enough, Outbound, Relay, Stream
 
 if TYPE_CHECKING:
-    from byway.engine import Codec, PacketAsk, PacketListener, PacketOptions
+    from byway.engine import Codec, Framing, PacketAsk, PacketListener, PacketOptions
 
 ENDED = "the client ended its association"
 FIRST_LOOK = 0.001  # seconds between two looks for further packets; each wait is twice the last
@@ -21,7 +21,8 @@ LAST_LOOK = 0.02
 
 
 class PacketDoor:
-    """Takes packets at one address; each new target of a session is judged like a connection.
+    """Takes packets at one address, or out of a stream; each new target of a session is judged
+    like a connection.
 
     `user` is whose all of them are; where packets themselves tell, `users` are those who may come:
     the name of each, and what their flows have in common.
@@ -34,6 +35,7 @@ class PacketDoor:
         self._user = user
         self._users = users
         self._listener: PacketListener | None = None
+        self._streamed: tuple[Target | None] | None = None
         self._ways: dict[tuple[int, Outbound], _Way] = {}
         self._relays: set[Relay] = set()
         self.closed = False
@@ -53,6 +55,13 @@ class PacketDoor:
     def become(self, other: PacketDoor) -> None:
         """Describe new flows as `other` does; sessions and flows stay as they are."""
         self._entry, self._user, self._users = other._entry, other._user, other._users
+
+    def take(self, stream: Stream, framing: Framing | Target, source: Target | None) -> Relay:
+        """Take the packets in a stream, which is consumed; its life. A target is that of all."""
+        means = self._entry.means
+        self._streamed = (source,)
+        self._listener, life = means.engine.take_packets(stream, framing, means.packets, means.idle)
+        return life
 
     async def serve(self, carry: Carry) -> None:
         """Take packets until closed or cancelled."""
@@ -95,7 +104,8 @@ class PacketDoor:
                 whose, user = entry, self._user
                 if ask.user is not None:
                     user, whose = self._users[ask.user]
-                flow = whose.flow(Network.UDP, ask.source, ask.target, user)
+                source = ask.source if self._streamed is None else self._streamed[0]
+                flow = whose.flow(Network.UDP, source, ask.target, user)
                 flows.create_task(carry(PacketArrival(flow, ask, self)))
 
     async def associated(self, session: int, outbound: Outbound) -> _Way:

@@ -10,9 +10,11 @@ from byway.engine import EngineStream
 from byway.errors import BywayError
 from byway.flow import Flow, Network
 from byway.inbounds.entry import Entry, Means, Met, Visit
+from byway.inbounds.framed import OverTcp
 from byway.inbounds.hearing import overhear
 from byway.inbounds.silence import greeted
 from byway.interfaces import Bucket, Carry, Enough, Outbound, Relay, Stream
+from byway.protocols import uot
 from byway.protocols.shadowsocks import Request
 
 
@@ -49,6 +51,10 @@ class _Knock(Visit):
         door, source = self._door, self._stream.source
         request = await greeted(self._stream, door.server.accept(self._stream), door.patience)
         entry = door.relayed if request.relayed else door.entry
+        if uot.is_asked(request.target) and not request.relayed:
+            visit = OverTcp(request.stream, request.target, entry, source, request.user)
+            await visit.stay(carry)
+            return
         flow = entry.flow(Network.TCP, source, request.target, request.user)
         await carry(Asked(request.stream, flow, entry.means))
 

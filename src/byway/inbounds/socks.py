@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from functools import partial
 
 from byway.engine import EngineStream
 from byway.errors import EngineError, PeerError, Reason, Refused, reason_of
 from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry, Means, Met, Visit
+from byway.inbounds.framed import OverTcp
 from byway.inbounds.hearing import overhear
 from byway.inbounds.packets import PacketDoor
 from byway.interfaces import Binding, Bucket, Carry, Enough, Outbound, Relay, Stream
-from byway.protocols import socks
+from byway.protocols import socks, uot
 
 PEER_WAIT = 120.0  # seconds a lent port waits for its peer; FTP servers connect within moments
 
@@ -31,6 +33,9 @@ class Socks:
         source = stream.source
         if request.command is socks.Command.ASSOCIATE:
             return _Association(stream, request, source, entry)
+        if request.command is socks.Command.CONNECT and uot.is_asked(request.target):
+            granted = partial(socks.grant, stream, request)
+            return OverTcp(stream, request.target, entry, source, request.user, granted)
         flow = entry.flow(Network.TCP, source, request.target, request.user)
         if request.command is socks.Command.CONNECT:
             return _Connect(stream, request, flow, entry.means)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from byway.deadline import Deadline
 from byway.engine import EngineStream, NotTls
-from byway.errors import Reason, Refused
 from byway.flow import Network, Target
 from byway.inbounds.entry import Entry, Met, Visit
+from byway.inbounds.framed import Framed, OverTcp
 from byway.inbounds.shadowsocks import Asked
 from byway.inbounds.tls import TlsDoor
 from byway.interfaces import Carry, Dialer
-from byway.protocols import trojan
+from byway.protocols import trojan, uot
 
 VISIT_IDLE = 3600.0
 """Seconds: a visitor's time-outs are the web server's, and this is longer than any of those."""
@@ -67,11 +67,13 @@ class _Guest(Visit):
                 agreed = secure.tls.alpn if secure.tls is not None else None
                 site = house.by_alpn.get(agreed or "", house.site)
                 await self._visit(secure, site, source)
-            elif request.command is trojan.Command.CONNECT:
+            elif request.command is trojan.Command.ASSOCIATE:
+                await Framed(secure, "trojan", entry, source, request.user).stay(carry)
+            elif uot.is_asked(request.target):
+                await OverTcp(secure, request.target, entry, source, request.user).stay(carry)
+            else:
                 flow = entry.flow(Network.TCP, source, request.target, request.user)
                 await carry(Asked(secure, flow, entry.means))
-            else:
-                raise Refused("packets over trojan are not carried yet", Reason.NOT_SUPPORTED)
         finally:
             secure.close()
 

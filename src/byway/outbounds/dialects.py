@@ -8,7 +8,8 @@ from byway.engine import Engine
 from byway.errors import Reason, Refused
 from byway.flow import Network, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
-from byway.protocols import http, shadowsocks, shadowsocks2022, socks, trojan
+from byway.outbounds.proxy import Dialect
+from byway.protocols import http, shadowsocks, shadowsocks2022, socks, trojan, uot
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Socks:
     options: socks.SocksOptions
     engine: Engine
     controlled: bool = True
+    inside: bool = False
 
     @property
     def networks(self) -> frozenset[Network]:
@@ -54,6 +56,7 @@ class Http:
     networks: frozenset[Network] = frozenset({Network.TCP})
     names: bool = True
     controlled: bool = True
+    inside: bool = False
 
     async def connect(self, stream: Stream, target: Target) -> Stream:
         """Ask for a tunnel (RFC 9110 section 9.3.6)."""
@@ -73,10 +76,6 @@ class _WithoutPorts:
 
     __slots__ = ()
 
-    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
-        """Refused: not carried yet."""
-        raise Refused("this outbound carries no UDP", Reason.NOT_SUPPORTED)
-
     async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
         """Refused: there is no such request."""
         raise Refused("this outbound lends no ports", Reason.NOT_SUPPORTED)
@@ -93,6 +92,7 @@ class Shadowsocks(_WithoutPorts):
     networks: frozenset[Network]
     names: bool = True
     controlled: bool = False
+    inside: bool = False
 
     async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
         """A session of packets, which asks for nothing: each is sealed and tells its target."""
@@ -112,13 +112,52 @@ class Trojan(_WithoutPorts):
     """Trojan; its TLS is a layer."""
 
     password: str = field(repr=False)
-    networks: frozenset[Network] = frozenset({Network.TCP})
+    engine: Engine
+    networks: frozenset[Network] = frozenset(Network)
     names: bool = True
     controlled: bool = True
+    inside: bool = True
+
+    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+        """Packets inside a stream of their own; nothing is answered."""
+        assert control is not None
+        control.hold(trojan.head(self.password, trojan.Command.ASSOCIATE))
+        return self.engine.framed(control, "trojan", trojan.CRLF)
 
     async def connect(self, stream: Stream, target: Target) -> Stream:
         """Ask for a connection; nothing is answered."""
         return await trojan.connect(stream, target, self.password)
+
+
+@dataclass(frozen=True, slots=True)
+class UdpOverTcp:
+    """A dialect whose packets go inside a connection that it asks for, as sing's programs do."""
+
+    under: Dialect
+    engine: Engine
+    networks: frozenset[Network] = frozenset(Network)
+    controlled: bool = True
+    inside: bool = True
+
+    @property
+    def names(self) -> bool:
+        """As the dialect below."""
+        return self.under.names
+
+    async def connect(self, stream: Stream, target: Target) -> Stream:
+        """As the dialect below."""
+        return await self.under.connect(stream, target)
+
+    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+        """Ask for a connection to who takes packets there."""
+        assert control is not None
+        stream = await self.under.connect(control, uot.SERVER)
+        stream.hold(uot.EACH)
+        return self.engine.framed(stream, "uot", b"")
+
+    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+        """As the dialect below."""
+        return await self.under.bind(stream, target, server)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,10 @@ class Dialect(Protocol):
     def controlled(self) -> bool:
         """Whether its way for packets lives as long as a stream to the server."""
 
+    @property
+    def inside(self) -> bool:
+        """Whether packets go inside that stream, so that the way to the server may be TCP alone."""
+
     async def connect(self, stream: Stream, target: Target) -> Stream: ...
     async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
         """A way for packets to `server`'s relay, by way of `via`; it lives as long as `control`,
@@ -63,7 +67,7 @@ class Proxy:
         only_here = via.here and not via.chain[1:]
         self.chain = (name,) if only_here else (*via.chain, name)
         self.chooses = via.chooses
-        self.networks = dialect.networks & via.networks
+        self.networks = dialect.networks if dialect.inside else dialect.networks & via.networks
         self._server = server
         self._via = via
         self._dialect = dialect

@@ -66,8 +66,13 @@ def hash_of(password: str) -> bytes:
 
 def request(password: str, command: Command, target: Target) -> bytes:
     """A client's request, to be sent in one piece, best with the first payload behind it."""
-    asked = address.pack(target)
-    return b"%b\r\n%c%b\r\n" % (hash_of(password), command.value, asked)
+    return head(password, command) + address.pack(target) + CRLF
+
+
+def head(password: str, command: Command) -> bytes:
+    """What goes before the address of a request. For ASSOCIATE that of the first packet does best:
+    some servers route the whole association by it."""
+    return hash_of(password) + CRLF + bytes([command.value])
 
 
 async def connect(stream: Stream, target: Target, password: str) -> Stream:
@@ -77,15 +82,6 @@ async def connect(stream: Stream, target: Target, password: str) -> Stream:
     milliseconds. The server never says no; a refusal looks like a web page, or an early end.
     """
     stream.hold(request(password, Command.CONNECT, target))
-    return stream
-
-
-async def associate(stream: Stream, password: str) -> Stream:
-    """Ask for packets: from now on the stream carries them, each with its address.
-
-    The address in the request is all zero, which all servers take for "any".
-    """
-    stream.hold(request(password, Command.ASSOCIATE, address.UNSPECIFIED))
     return stream
 
 

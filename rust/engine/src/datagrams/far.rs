@@ -43,7 +43,24 @@ pub(super) enum Ground {
     /// UDP sockets made with these options.
     Sockets(DialOptions),
     /// A stream, until a session takes it up, and how packets look in it.
-    Stream(Framing, Mutex<Option<Stream>>),
+    Stream(Framing, Mutex<Option<Request>>),
+}
+
+/// A stream whose request is still to be sent: what it holds, the first packet's target in SOCKS5's
+/// form, and this. Servers route by that target, though none says that they do.
+pub(super) struct Request {
+    pub stream: Stream,
+    pub tail: Vec<u8>,
+}
+
+impl Request {
+    /// The stream, with its request for a target held.
+    pub fn to(self, target: &Place) -> Stream {
+        let Self { mut stream, tail } = self;
+        codec::encode_place(target.spot(), &mut stream.held);
+        stream.held.extend_from_slice(&tail);
+        stream
+    }
 }
 
 /// How packets for one target leave.
@@ -164,9 +181,11 @@ impl Far {
     }
 
     /// A way inside a stream that leads to who understands `framing`. It carries names too; it ends
-    /// with the stream, and the stream with it. What the stream holds goes out with the first packets.
-    pub fn framed(stream: Stream, framing: Framing) -> FarHandle {
-        let ground = Ground::Stream(framing, Mutex::new(Some(stream)));
+    /// with the stream, and the stream with it. What the stream holds goes out with the first packets,
+    /// behind it the first one's target in SOCKS5's form and `tail`.
+    pub fn framed(stream: Stream, framing: Framing, tail: Vec<u8>) -> FarHandle {
+        let request = Request { stream, tail };
+        let ground = Ground::Stream(framing, Mutex::new(Some(request)));
         Self::with(Arc::new(ground), Vec::new(), None)
     }
 
@@ -331,6 +350,11 @@ impl Far {
         }
         let (sender, n) = last.sender(packet, &mut left, scratch)?;
         Ok((sender, left.start + n..left.end))
+    }
+
+    /// Where packets for `target` go first: to the nearest hop, or there themselves.
+    pub(super) fn first<'a>(&'a self, target: &'a Place) -> &'a Place {
+        self.hops.first().map_or(target, |hop| &hop.place)
     }
 
     /// What it stands on.

@@ -432,7 +432,9 @@ impl Hub {
                 Ground::socket(options, route.to).map(|line| Reader::start(self, line, id, way))
             }
             Ground::Stream(framing, spare) => {
-                let stream = lock(spare).take();
+                let stream = lock(spare)
+                    .take()
+                    .map(|request| request.to(far.first(located)));
                 Outlet::start(self, stream, framing, far, (id, way))
             }
         };

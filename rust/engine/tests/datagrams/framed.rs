@@ -38,6 +38,18 @@ fn next(framing: &Framing, stream: &mut UnixStream) -> (Place, Vec<u8>) {
     }
 }
 
+/// The request that goes before the first packet: an address and a port as SOCKS5 writes them.
+fn requested(stream: &mut UnixStream, before: &[u8], first: &Place, behind: &[u8]) {
+    let Place::Address(SocketAddr::V4(first)) = first else {
+        panic!("an IPv4 address");
+    };
+    let port = first.port().to_be_bytes();
+    let expected = [before, &[1], &first.ip().octets(), &port, behind].concat();
+    let mut request = vec![0; expected.len()];
+    stream.read_exact(&mut request).expect("the request");
+    assert_eq!(request, expected);
+}
+
 fn is_over(stream: &mut UnixStream) -> bool {
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).is_ok_and(|n| n == 0)
@@ -160,8 +172,9 @@ fn the_end_of_the_near_stream_ends_its_flows() {
     let flow = rig.allow(&direct());
     target.receive();
     drop(client);
-    assert_eq!(flow.end(), End::Closed);
-    assert_eq!(ended.recv_timeout(LIMIT), Ok(End::Closed));
+    let end = End::Near(std::io::ErrorKind::UnexpectedEof);
+    assert_eq!(flow.end(), end);
+    assert_eq!(ended.recv_timeout(LIMIT), Ok(end));
 }
 
 #[test]
@@ -198,14 +211,11 @@ fn a_way_inside_a_stream() {
         let (source, v4) = (Host::new(V4), Host::new(V4).place());
         let name = Place::Name("target.example".into(), 53);
         let (mut ours, mut server) = pair(&rig.reactors);
-        ours.held.extend_from_slice(b"request\r\n");
-        let far = Far::framed(ours, framing.clone());
+        ours.held.extend_from_slice(b"request");
+        let far = Far::framed(ours, framing.clone(), b"\r\n".to_vec());
         source.send_for(&rig, &v4, b"one");
         let flow = rig.allow(&far);
-        let mut request = [0; 9];
-        server
-            .read_exact(&mut request)
-            .expect("the request, with the first packet");
+        requested(&mut server, b"request", &v4, b"\r\n");
         assert_eq!(next(&framing, &mut server), (v4.clone(), b"one".to_vec()));
         source.send_for(&rig, &name, b"two");
         let named = rig.allow(&far);
@@ -233,9 +243,10 @@ fn bad_framing_ends_the_way() {
     let (source, target) = (Host::new(V4), Host::new(V4).place());
     let (ours, mut server) = pair(&rig.reactors);
     source.send_for(&rig, &target, b"x");
-    let flow = rig.allow(&Far::framed(ours, Framing::Uot));
+    let flow = rig.allow(&Far::framed(ours, Framing::Uot, Vec::new()));
     server.write_all(b"\x09").expect("write");
     assert_eq!(flow.end(), End::Far(std::io::ErrorKind::InvalidData));
+    requested(&mut server, b"", &target, b"");
     next(&Framing::Uot, &mut server);
     assert!(is_over(&mut server));
 }
@@ -244,13 +255,14 @@ fn bad_framing_ends_the_way() {
 fn a_closed_way_closes_its_stream() {
     let mut rig = Rig::socks(&patient());
     let (unused, mut other) = pair(&rig.reactors);
-    Far::framed(unused, Framing::Uot).close();
+    Far::framed(unused, Framing::Uot, Vec::new()).close();
     assert!(is_over(&mut other));
     let (source, target) = (Host::new(V4), Host::new(V4).place());
     let (ours, mut server) = pair(&rig.reactors);
-    let far = Far::framed(ours, Framing::Uot);
+    let far = Far::framed(ours, Framing::Uot, Vec::new());
     source.send_for(&rig, &target, b"x");
     let flow = rig.allow(&far);
+    requested(&mut server, b"", &target, b"");
     next(&Framing::Uot, &mut server);
     far.close();
     assert_eq!(flow.end(), End::Closed);
@@ -263,7 +275,7 @@ fn a_slow_stream_drops_packets() {
     let (source, target) = (Host::new(V4), Host::new(V4).place());
     let (ours, mut server) = pair(&rig.reactors);
     source.send_for(&rig, &target, &[1; 8192]);
-    rig.allow(&Far::framed(ours, Framing::Trojan));
+    rig.allow(&Far::framed(ours, Framing::Trojan, Vec::new()));
     let begun = Instant::now();
     while rig.listener.stats().congested == 0 {
         assert!(begun.elapsed() < LIMIT);
@@ -276,7 +288,7 @@ fn a_slow_stream_drops_packets() {
         .expect("timeout");
     let mut all = Vec::new();
     let _ = server.read_to_end(&mut all);
-    let mut rest = &all[..];
+    let mut rest = &all[7..];
     while let Ok(frame) = Framing::Trojan.frame(rest) {
         assert!(rest[frame.head..frame.end].iter().all(|&byte| byte == 1));
         rest = &rest[frame.end..];
@@ -297,10 +309,11 @@ fn from_one_stream_into_another_and_through_a_relay_behind_it() {
     let target = Place::Name("target.example".into(), 53);
     let (ours, mut server) = pair(&near.reactors);
     let (control, _held) = pair(&near.reactors);
-    let inner = Far::framed(ours, Framing::Uot);
+    let inner = Far::framed(ours, Framing::Uot, Vec::new());
     let far = Far::wrap_socks5(&inner, relay.clone(), control, &near.reactors);
     client.write_all(&trojan(&target, b"what")).expect("write");
     let flow = near.allow(&far);
+    requested(&mut server, b"", &relay, b"");
     let (to, packet) = next(&Framing::Uot, &mut server);
     let mut scratch = [0; NAME];
     let (inside, n) = decode(&packet, &mut scratch).expect("a header");

@@ -128,31 +128,29 @@ impl Inlet {
 
     fn poll_rounds(&self, cx: &mut Context<'_>) -> Poll<End> {
         for _ in 0..ROUNDS {
-            match ready!(with_boxes(|boxes| self.poll_batch(cx, boxes))) {
-                Ok(true) => {}
-                Ok(false) => return Poll::Ready(End::Closed),
-                Err(kind) => return Poll::Ready(End::Near(kind)),
+            if let Err(kind) = ready!(with_boxes(|boxes| self.poll_batch(cx, boxes))) {
+                return Poll::Ready(End::Near(kind));
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
-    /// One read. False at the end of the stream.
+    /// One read. Fails with the end of the stream.
     fn poll_batch(
         &self,
         cx: &mut Context<'_>,
         boxes: &mut Boxes,
-    ) -> Poll<Result<bool, io::ErrorKind>> {
+    ) -> Poll<Result<(), io::ErrorKind>> {
         let read = ready!(self.tube.poll_read(cx, &mut boxes.inbox.split().1[..ROOM]))?;
         if read == 0 {
-            return Poll::Ready(Ok(false));
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof));
         }
         let result = self.hub.with_up(boxes, |up, _| self.frames(up, read));
         if result.is_err() {
             self.hub.tally.malformed.fetch_add(1, Relaxed);
         }
-        Poll::Ready(result.map(|()| true))
+        Poll::Ready(result)
     }
 
     fn frames(&self, up: &mut Up<'_>, read: usize) -> Result<(), io::ErrorKind> {

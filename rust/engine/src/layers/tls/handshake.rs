@@ -262,7 +262,7 @@ impl<S: Side> Shake<S> {
             while let Ok(Next::Again | Next::Send) = self.step() {}
             let _ = self.send().await;
         }
-        Failure::Tls(error.to_string(), foreign)
+        Failure::Tls(words(&error), foreign)
     }
 
     async fn send(&mut self) -> Outcome<()> {
@@ -312,4 +312,16 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Tls(error.to_string(), false)
     }
+}
+
+/// What went wrong, for people.
+fn words(error: &Error) -> String {
+    let text = error.to_string();
+    // What rustls says of it is the name of a variant.
+    if text.contains("CaUsedAsEndEntity") {
+        return "the server shows an authority's certificate (CA:TRUE) as its own, which no ca makes \
+                trusted: trust it by its SHA-256, as pin"
+            .to_owned();
+    }
+    text
 }

@@ -1,0 +1,86 @@
+"""A stream that turned out to carry packets: trojan's UDP ASSOCIATE, and UDP over TCP."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from byway.deadline import Deadline
+from byway.engine import EngineStream, Framing
+from byway.flow import Target
+from byway.inbounds.entry import Entry, Visit
+from byway.inbounds.packets import PacketDoor
+from byway.interfaces import Carry, Relay, Stream
+from byway.protocols import uot
+
+Grant = Callable[[], Awaitable[None]]
+"""Tells the near side yes, in its own protocol."""
+
+
+class Framed(Visit):
+    """Packets in a stream, each target judged for itself, for as long as the stream lives."""
+
+    __slots__ = ("_entry", "_framing", "_source", "_stream", "_user")
+
+    def __init__(
+        self,
+        stream: Stream,
+        framing: Framing | Target,
+        entry: Entry,
+        source: Target | None,
+        user: str | None,
+    ) -> None:
+        self._stream = stream
+        self._framing = framing
+        self._entry = entry
+        self._source = source
+        self._user = user
+
+    async def stay(self, carry: Carry) -> None:
+        door = PacketDoor(self._entry, self._user)
+        life = door.take(self._stream, self._framing, self._source)
+        try:
+            await door.serve_while(self._lives(life), carry)
+        finally:
+            door.close()
+
+    async def _lives(self, life: Relay) -> None:
+        ending = await life.wait()
+        log, name = self._entry.means.log, self._entry.name
+        log.debug("a stream of packets ended", inbound=name, source=self._source, why=ending.reason)
+
+
+class OverTcp(Visit):
+    """UDP over TCP on a connection that asked for one of its hosts."""
+
+    __slots__ = ("_asked", "_entry", "_grant", "_patience", "_source", "_stream", "_user")
+
+    def __init__(
+        self,
+        stream: Stream,
+        asked: Target,
+        entry: Entry,
+        source: Target | None,
+        user: str | None,
+        grant: Grant | None = None,
+    ) -> None:
+        self._stream = stream
+        self._asked = asked
+        self._entry = entry
+        self._source = source
+        self._user = user
+        self._grant = grant
+        seconds = entry.means.handshake
+        self._patience = Deadline(seconds, "the client said too little for too long")
+
+    async def stay(self, carry: Carry) -> None:
+        stream, entry = self._stream, self._entry
+        try:
+            with self._patience:
+                if self._grant is not None:
+                    await self._grant()
+                target = await uot.accept(stream, self._asked)
+            packets = Framed(stream, target or "uot", entry, self._source, self._user)
+            await packets.stay(carry)
+        finally:
+            if isinstance(stream, EngineStream):
+                stream.close()
