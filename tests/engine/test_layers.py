@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from byway import _engine
+from byway.deadline import Deadline
 from byway.engine import (
     Engine,
     EngineStream,
@@ -253,6 +254,26 @@ async def test_a_cancelled_handshake_closes(engine: Engine) -> None:
     async with asyncio.timeout(5):
         await read_all(two)
     two.close()
+
+
+@pytest.mark.parametrize("ends", ["client", "server"])
+async def test_a_handshake_out_of_time_leaves_nothing(engine: Engine, ends: str) -> None:
+    one, two = engine.pair()
+    mine = (
+        engine.tls_client(one, client()) if ends == "client" else engine.tls_server(one, server())
+    )
+    with pytest.raises(TimeoutError, match="too late"), Deadline(0.05, "too late"):
+        await mine
+    assert (await read_all(two))[:1] in (b"\x16", b"")  # a hello, and then the end
+    assert engine.stats()["waiting"] == 0
+
+
+async def test_an_authority_shown_by_a_server_is_no_certificate_of_its_own(engine: Engine) -> None:
+    own = authority("Self CA")
+    with pytest.raises(PeerError, match=r"CA:TRUE.*as pin"):
+        await shake(engine, client(ca=own.pem), server(certificates=[own.pair]))
+    pinned = client(pins=[hashlib.sha256(own.der).digest()])
+    await exchange(*await shake(engine, pinned, server(certificates=[own.pair])))
 
 
 async def test_an_end_that_tls_did_not_say_is_a_reset(engine: Engine) -> None:
