@@ -159,6 +159,14 @@ async def test_bad_framing_ends_that_stream_alone(
     await clients.left(other)
 
 
+@pytest.mark.parametrize("rest", [b"\2\1" + bytes(6) + b"\r\n", b"\3\t", b"\3\1" + bytes(6) + b"x"])
+async def test_a_known_password_before_a_broken_request_sees_the_web_site(
+    rest: bytes, site: Site
+) -> None:
+    wire = trojan.hash_of("geheim") + b"\r\n" + rest
+    assert await site.visited(wire) == b"web:" + wire
+
+
 async def test_a_stream_without_flows_is_closed(road: RunRoad) -> None:
     text = "limits: {idle: 1s}\ninbounds: {in: {type: socks, listen: '127.0.0.1:0'}}\n"
     async with road(text) as there:
