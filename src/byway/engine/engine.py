@@ -22,6 +22,8 @@ from byway.engine.options import (
 )
 from byway.engine.relay import EngineRelay, raw_buckets
 from byway.engine.stream import EngineListener, EngineStream
+from byway.engine.tls_words import explained
+from byway.errors import PeerError
 from byway.flow import Target
 from byway.interfaces import Datagrams, Stream
 
@@ -101,7 +103,10 @@ class Engine:
         Raises PeerError (certificate, alert, no TLS at all), EOFError, OSError. There is no limit
         of time inside. A stream that ends without TLS's own word reads as ConnectionResetError.
         """
-        return await self._dial(self._raw.tls_client(_raw(stream), client.raw))
+        try:
+            return await self._dial(self._raw.tls_client(_raw(stream), client.raw))
+        except PeerError as error:
+            raise explained(error) from None
 
     async def tls_server(self, stream: Stream, server: TlsServer) -> EngineStream:
         """Shake hands as a TLS server. Consumes the stream; a cancel closes it.
@@ -109,7 +114,10 @@ class Engine:
         Raises NotTls, which gives the untouched stream back, when what comes first is no
         ClientHello or ends before it is one; else as `tls_client`.
         """
-        layered = await self._dial(self._raw.tls_server(_raw(stream), server.raw))
+        try:
+            layered = await self._dial(self._raw.tls_server(_raw(stream), server.raw))
+        except PeerError as error:
+            raise explained(error) from None
         if layered.tls is None:
             raise NotTls(layered)
         return layered

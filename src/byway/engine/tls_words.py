@@ -1,0 +1,59 @@
+"""What failed TLS handshakes mean, in words that say what to do. rustls' own name stays in them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from byway.errors import PeerError
+
+_ALERTS = {
+    "UnknownCA": "the other side does not trust our certificate's issuer",
+    "BadCertificate": "the other side does not accept our certificate",
+    "CertificateUnknown": "the other side does not accept our certificate",
+    "CertificateExpired": "the other side finds our certificate expired",
+    "CertificateRequired": "the other side wants a certificate of ours",
+    "AccessDenied": "the other side does not accept our certificate",
+    "ProtocolVersion": "the other side speaks neither TLS 1.2 nor 1.3",
+    "HandshakeFailure": "the two sides have no cipher in common, or a certificate is wanted",
+    "NoApplicationProtocol": "the other side speaks none of the protocols asked for by ALPN",
+    "UnrecognisedName": "the other side has no site of the name asked for",
+}
+_CERTIFICATE = {
+    "UnknownIssuer": "the certificate is signed by nobody who is trusted here",
+    "ApplicationVerificationFailure": "the certificate is none of those that are pinned",
+    "NotValidForName": "the certificate is for another name",
+    "Revoked": "the certificate was revoked",
+}
+_OTHERS = {
+    "received corrupt message of type": "the other side does not speak TLS",
+    "peer sent no certificates": "the client shows no certificate",
+    "peer doesn't support any known protocol": "nothing that the client offers by ALPN is spoken",
+    "handshake not complete": "the connection ended within the handshake",
+}
+_TIMED = re.compile(r"not valid (after|before) (\d{1,11})\b")
+
+
+def explained(error: PeerError) -> PeerError:
+    """The same error in plain words, where there are any; of what class it was."""
+    text = str(error)
+    found = _found(text.removeprefix("TLS: "))
+    return error if found is None else PeerError(f"TLS: {found}", error.hint)
+
+
+def _found(text: str) -> str | None:
+    head, _, tail = text.partition(": ")
+    if head == "received fatal alert":
+        return None if tail not in _ALERTS else f"{_ALERTS[tail]} (alert {tail})"
+    if head == "invalid peer certificate":
+        if tail in _CERTIFICATE:
+            return f"{_CERTIFICATE[tail]} ({tail})"
+        if timed := _TIMED.search(tail):
+            day = datetime.fromtimestamp(int(timed[2]), UTC)
+            word = "expired on" if timed[1] == "after" else "is not valid before"
+            return f"the certificate {word} {day:%Y-%m-%d} (or this host's clock is wrong)"
+        return re.sub(r'(?:DnsName|IpAddress)\("?([^")]*)"?\)', r"\1", tail)
+    for known, words in _OTHERS.items():
+        if text.startswith(known):
+            return f"{words} ({text})"
+    return None
