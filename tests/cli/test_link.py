@@ -83,4 +83,10 @@ def test_a_password(method: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_no_password(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["password", "rc4-md5"]) == 1
-    assert "stream cipher" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "stream cipher" in said
+    assert "hint: use 2022-blake3-aes-128-gcm" in said
+    assert main(["password", "geheim"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("aes-256-gcm") == 2  # it, and the one of 2022
+    assert said.endswith(", trojan\n")

@@ -107,6 +107,27 @@ def test_a_trojan_link(text: str, name: str, found: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("chacha20-poly1305", "chacha20-ietf-poly1305"),
+        ("AEAD_AES_128_GCM", "aes-128-gcm"),
+        ("aes-256-gcm", "aes-256-gcm"),
+    ],
+)
+def test_names_that_others_have_for_methods(name: str, method: str) -> None:
+    assert read_link(f"ss://{plain(name + ':x')}@h:1").outbound["method"] == method
+    server = {"server": "h", "server_port": 1, "method": name, "password": "x"}
+    assert read_document(json.dumps(server))[0][1]["method"] == method
+
+
+@pytest.mark.parametrize("scheme", ["ss://aes-128-gcm:geheim@", "trojan://geheim@", "socks5://"])
+def test_an_address_without_brackets(scheme: str) -> None:
+    for server in ("2001:db8::1:443", "::1:443"):
+        with pytest.raises(ConfigError, match=r"has no port\n  hint: \["):
+            from_links([scheme + server])
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("ss://geheim", "neither SIP002 nor the old form"),
@@ -116,6 +137,8 @@ def test_a_trojan_link(text: str, name: str, found: dict[str, object]) -> None:
         (f"ss://{plain('aes-128-gcm:geheim')}@", "names no server"),
         (f"ss://{plain('aes-128-gcm:geheim')}@h:1/x", "with a path"),
         (f"ss://{plain('aes-128-gcm:geheim')}@h:1?plugin=%2Fbin%2Fsh", "may not start the program"),
+        ("ss://geheim:aes-128-gcm@h:1", "method is not known"),
+        (f"ss://{plain('geheim:geheim')}@h:1", "method is not known"),
         ("trojan://h:1", "no password"),
         ("trojan://geheim@:1", "names no server"),
         ("trojan://geheim@h:1?type=ws", "over 'ws' is not spoken"),
@@ -218,8 +241,15 @@ inbounds:
     method: 2022-blake3-aes-128-gcm
     password: {KEY16}
     users: [{{name: ann, password: AQEBAQEBAQEBAQEBAQEBAQ==}}]
-    plugin: obfs-server
-    plugin_opts: obfs=http
+    plugin: /usr/bin/obfs-server
+    plugin_opts: obfs=http;failover=192.0.2.9:80
+  ray:
+    type: shadowsocks
+    listen: "192.0.2.1:3"
+    method: aes-128-gcm
+    password: x
+    plugin: v2ray-plugin
+    plugin_opts: server;tls;host=a.example;path=/a\\;b;key=/etc/key.pem
   site:
     type: trojan
     listen: "[::]:443"
@@ -243,6 +273,12 @@ inbounds:
             "ss://2022-blake3-aes-128-gcm:AAAAAAAAAAAAAAAAAAAAAA%3D%3D%3AAQEBAQEBAQEBAQEBAQEBAQ%3D%3D"
             "@192.0.2.1:2/?plugin=obfs-local%3Bobfs%3Dhttp#two-ann",
         ),
+        (
+            "ray",
+            None,
+            f"ss://{plain('aes-128-gcm:x')}@192.0.2.1:3/?plugin=v2ray-plugin%3Btls%3Bhost%3D"
+            "a.example%3Bpath%3D%2Fa%5C%3Bb#ray",
+        ),
         ("site", "2001:db8::1", "trojan://p@[2001:db8::1]:443?alpn=http/1.1#site-ann"),
         ("mixed", None, "socks5://ann:p@127.0.0.1:5#mixed-ann"),
     ],
@@ -251,6 +287,20 @@ def test_an_invitation(name: str, host: str | None, link: str) -> None:
     found = invitations(name, load_text(INBOUNDS).inbounds[name], host)
     assert [text for _, text in found] == [link]
     assert read_link(link).outbound["type"]
+
+
+def test_a_link_names_a_plugin_without_its_place() -> None:
+    text = (
+        "{type: shadowsocks, server: 'h:1', method: aes-128-gcm, password: x, plugin: /bin/kcptun}"
+    )
+    outbound = load_text(f"outbounds: {{far: {text}}}").outbounds["far"]
+    assert read_link(write_link(outbound)).outbound["plugin"] == "kcptun"
+
+
+@pytest.mark.parametrize("host", ["vps.example:99", "https://x", ""])
+def test_a_host_that_is_none(host: str) -> None:
+    with pytest.raises(ValueError, match="--host is a name or an address"):
+        invitations("one", load_text(INBOUNDS).inbounds["one"], host)
 
 
 @pytest.mark.parametrize(

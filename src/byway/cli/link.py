@@ -7,7 +7,7 @@ import secrets
 import sys
 
 from byway.config import Config, invitations, write_link
-from byway.protocols.shadowsocks import METHODS, method_named
+from byway.protocols.shadowsocks import method_named
 from byway.protocols.shadowsocks2022 import new_key
 
 SECRET_BYTES = 24  # of a password that is no key; 192 bits cannot be guessed
@@ -41,7 +41,9 @@ def password(method: str) -> int:
     try:
         found = None if method == "trojan" else method_named(method)
     except ValueError as error:
-        print(f"byway: {error}\n  hint: known: {', '.join(METHODS)}, trojan", file=sys.stderr)
+        words, _, hint = str(error).rpartition("; ")
+        more = ", trojan" if hint.startswith("known: ") else ""
+        print(f"byway: {words}\n  hint: {hint}{more}", file=sys.stderr)
         return 1
     if found is not None and found.is_2022:
         print(new_key(found, secrets.token_bytes(found.size)))

@@ -58,7 +58,8 @@ def parser() -> argparse.ArgumentParser:
     link.set_defaults(verb=_link)
 
     password = verbs.add_parser("password", help="make a password or key of the right length")
-    password.add_argument("method", metavar="METHOD", help="a shadowsocks method, or trojan")
+    method = "a shadowsocks method, such as 2022-blake3-aes-128-gcm, or trojan"
+    password.add_argument("method", metavar="METHOD", help=method)
     password.set_defaults(verb=_password)
     live.add_verbs(verbs)
     sets.add_verb(verbs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from byway.config.links import write_link
 from byway.config.model import (
     ForwardInbound,
@@ -18,6 +20,9 @@ from byway.config.model import (
 from byway.config.tls import ClientTls
 from byway.config.values import UnixPath
 from byway.flow import Target
+
+_SERVERS_OWN = ("server", "failover", "cert", "certRaw", "key", "fast-open")
+"""Options that servers of simple-obfs, v2ray-plugin and its kin alone are given."""
 
 
 def invitations(name: str, inbound: InboundConfig, host: str | None) -> list[tuple[str, str]]:
@@ -59,11 +64,18 @@ def _server(inbound: InboundConfig, host: str | None) -> Target:
         if place.port == 0:
             raise ValueError("its port is chosen at each start: give it one")
         if host is not None:
-            return Target.of(host.strip("[]"), place.port)
+            return _named(host, place.port)
         if place.packed is not None and any(place.packed):
             return place
         raise ValueError("it listens on all addresses: say with --host how others reach it")
     raise ValueError("nobody else can reach a unix socket")
+
+
+def _named(host: str, port: int) -> Target:
+    try:
+        return Target.of(host.strip("[]"), port)
+    except ValueError as error:
+        raise ValueError(f"{error}; --host is a name or an address, without a port") from None
 
 
 def _keys(inbound: ShadowsocksInbound) -> list[tuple[str, str]]:
@@ -76,7 +88,9 @@ def _keys(inbound: ShadowsocksInbound) -> list[tuple[str, str]]:
 def _shadowsocks(inbound: ShadowsocksInbound, server: Target, key: str) -> ShadowsocksOutbound:
     plugin = inbound.plugin
     if plugin is not None:
-        plugin = {"obfs-server": "obfs-local"}.get(plugin.rpartition("/")[2], plugin)
+        program = plugin.rpartition("/")[2]
+        plugin = {"obfs-server": "obfs-local"}.get(program, program)
+    options = _for_clients(inbound.plugin_opts or "")
     return ShadowsocksOutbound.model_validate(
         {
             "type": "shadowsocks",
@@ -84,9 +98,15 @@ def _shadowsocks(inbound: ShadowsocksInbound, server: Target, key: str) -> Shado
             "method": inbound.method,
             "password": key,
             **({} if plugin is None else {"plugin": plugin}),
-            **({} if inbound.plugin_opts is None else {"plugin_opts": inbound.plugin_opts}),
+            **({} if not options else {"plugin_opts": options}),
         }
     )
+
+
+def _for_clients(options: str) -> str:
+    """A plugin's options without those that are the server's own, such as its files."""
+    words = re.split(r"(?<!\\);", options)  # SIP003 writes a ; within a value as \;
+    return ";".join(word for word in words if word.partition("=")[0] not in _SERVERS_OWN)
 
 
 def _trojan(inbound: TrojanInbound, server: Target, user: User) -> TrojanOutbound:

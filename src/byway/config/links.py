@@ -125,7 +125,7 @@ def _authority(rest: str) -> tuple[str, str]:
 
 
 def _with_port(server: str, port: int) -> str:
-    if not server or server.startswith(":"):
+    if not server or (server.startswith(":") and server.count(":") == 1):
         raise Wrong("the link names no server", "scheme://user:password@host:port")
     behind = server.rpartition("]")[2] if server.startswith("[") else server
     return server if ":" in behind else f"{server}:{port}"

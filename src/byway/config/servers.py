@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote
 from byway.config.model import ShadowsocksOutbound, TrojanOutbound
 from byway.config.tls import ClientTls
 from byway.config.wrong import Wrong, shown
-from byway.protocols.shadowsocks import METHODS
+from byway.protocols.shadowsocks import METHODS, why_refused
 
 Outbound = dict[str, object]
 
@@ -30,6 +30,14 @@ PLUGINS = {
     "kcptun": "kcptun",
 }
 """Plugins that a link may name. A link comes from somebody else and must not start any program."""
+
+_ALIASES = {
+    "chacha20-poly1305": "chacha20-ietf-poly1305",
+    "aead_aes_128_gcm": "aes-128-gcm",
+    "aead_aes_256_gcm": "aes-256-gcm",
+    "aead_chacha20_poly1305": "chacha20-ietf-poly1305",
+}
+"""What v2ray and go-shadowsocks2 call methods, in links that others made of it."""
 
 _SS_FORM = "ss://base64(method:password)@host:port"
 _TROJAN_FORM = "trojan://password@host:port?sni=name"
@@ -53,7 +61,7 @@ def read_shadowsocks(rest: str) -> tuple[str, Outbound]:
     outbound: Outbound = {
         "type": "shadowsocks",
         "server": _server(server, 8388),
-        "method": method,
+        "method": _method(method),
         "password": password,
     }
     outbound.update(_plugin(dict(parse_qsl(query)).get("plugin", "")))
@@ -97,7 +105,8 @@ def write_shadowsocks(outbound: ShadowsocksOutbound, name: str = "") -> str:
         user = base64.urlsafe_b64encode(f"{outbound.method}:{password}".encode()).decode()
     link = f"ss://{user.rstrip('=')}@{outbound.server}"
     if outbound.plugin is not None:
-        told = ";".join(filter(None, (outbound.plugin, outbound.plugin_opts)))
+        program = outbound.plugin.rpartition("/")[2]  # where it lies is this host's affair
+        told = ";".join(filter(None, (program, outbound.plugin_opts)))
         link += f"/?plugin={quote(told, safe='')}"
     return link + _label(name)
 
@@ -156,11 +165,20 @@ def _entry(at: int, server: object) -> tuple[str, Outbound]:
     outbound: Outbound = {
         "type": "shadowsocks",
         "server": place,
-        "method": found["method"],
+        "method": _ALIASES.get(found["method"].lower(), found["method"]),
         "password": found["password"],
     }
     outbound.update(_plugin(";".join(filter(None, (str(plugin), str(options))))))
     return str(label), outbound
+
+
+def _method(name: str) -> str:
+    """The method by our name. What stands in its place may be the password, so it is not shown."""
+    name = _ALIASES.get(name.lower(), name)
+    if name.lower() not in METHODS and why_refused(name) is None:
+        hint = f"it stands before the password; known here: {', '.join(METHODS)}"
+        raise Wrong("the link's method is not known", hint)
+    return name
 
 
 def _plugin(told: str) -> Outbound:
@@ -196,7 +214,7 @@ def _base64(text: str) -> str | None:
 
 def _server(server: str, port: int) -> str:
     server = server.rstrip("/")
-    if not server or server.startswith(":"):
+    if not server or (server.startswith(":") and server.count(":") == 1):
         raise Wrong("the link names no server", "scheme://...@host:port")
     if "/" in server:
         raise Wrong("a link with a path", "scheme://...@host:port")
