@@ -255,3 +255,21 @@ def test_many_of_one_name_are_told_apart() -> None:
     same = "".join(f"- {{name: '香{at}', type: http, server: x, port: 1}}\n" for at in range(2000))
     names = set(made(f"proxies:\n{same}").config.outbounds)
     assert len(names) == 2001
+
+
+def test_what_stands_behind_match_changes_nothing() -> None:
+    found = made(
+        "proxies: [{name: a, type: socks5, server: 192.0.2.1, port: 1}]\n"
+        "rules:\n- MATCH,a\n- DOMAIN,x.example,DIRECT\n- DOMAIN,y.example,DIRECT\n"
+    )
+
+    assert (way(found, "x.example"), way(found, "z.example")) == ("a", "a")
+    assert [(note.line, note.why) for note in found.notes] == [
+        (4, "2 behind MATCH, which takes all")
+    ]
+
+
+def test_a_regex_keeps_its_commas_and_brackets() -> None:
+    found = made("rules:\n- DOMAIN-REGEX,^a{1,2}(b|\\()$,REJECT\n- MATCH,DIRECT\n")
+
+    assert (way(found, "aab"), way(found, "aaab"), found.notes) == ("reject", "direct", ())

@@ -47,11 +47,13 @@ def read(top: Fields, draft: Draft) -> None:
     """Take over the rules, in their order, up to the one for everything else."""
     _databases(draft)
     subs = {name: list(items(node)) for name, node in fields(top.get("sub-rules")).items()}
-    for node in items(top.get("rules") or top.get("rule")):
-        if _rule(node, [], subs, draft, 0):
-            break
     rules = list(items(top.get("rules") or top.get("rule")))
-    if rules and not text(rules[-1]).upper().startswith(("MATCH", "FINAL")):
+    for at, node in enumerate(rules, 1):
+        if _rule(node, [], subs, draft, 0):
+            if rest := rules[at:]:
+                draft.note(rest[0].line, "rules", f"{len(rest)} behind MATCH, which takes all")
+            return
+    if rules:
         draft.otherwise = {"otherwise": "direct"}
 
 
@@ -98,6 +100,9 @@ def _taken(
             return True
         draft.rule(node.line, _all(inside), parts[0] if parts else "DIRECT", line[:120])
         return False
+    if kind.endswith("-REGEX"):  # may hold commas and brackets; takes no options
+        value, _, way = (word.strip() for word in line.partition(",")[2].rpartition(","))
+        parts = [value, way] if value else []
     if len(parts) < 2:
         raise Unsaid("the rule does not say to where")
     value, way, *options = parts
