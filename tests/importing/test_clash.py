@@ -273,3 +273,35 @@ def test_a_regex_keeps_its_commas_and_brackets() -> None:
     found = made("rules:\n- DOMAIN-REGEX,^a{1,2}(b|\\()$,REJECT\n- MATCH,DIRECT\n")
 
     assert (way(found, "aab"), way(found, "aaab"), found.notes) == ("reject", "direct", ())
+
+
+def test_lists_and_sections_that_are_not_kept_are_told() -> None:
+    notes = made(
+        "port: 7890\ndns:\n  enable: true\n  nameserver: ['quic://dns.example/token', dhcp]\n"
+        "  fallback: [192.0.2.1]\n  fallback-filter: {geoip: true}\n  fake-ip-filter: ['*.lan']\n"
+    ).notes
+
+    assert [(note.line, note.what) for note in notes] == [
+        (4, "a name server"),
+        (4, "quic"),
+        (5, "dns.fallback"),
+        (6, "dns.fallback-filter"),
+        (7, "dns.fake-ip-filter"),
+    ]
+    assert not any("token" in note.why for note in notes)
+
+
+def test_proxies_without_a_name_and_of_one_name_are_told() -> None:
+    found = made(
+        "proxies:\n- {name: a, type: socks5, server: 192.0.2.1, port: 1}\n- words\n"
+        "- {name: a, type: socks5, server: 192.0.2.2, port: 1}\n"
+    )
+
+    assert [note.line for note in found.notes] == [3, 4]
+    assert found.config.outbounds["a"].server.host == "192.0.2.1"  # type: ignore[union-attr]
+
+
+def test_an_open_tunnel_is_told() -> None:
+    notes = made("tunnels:\n- tcp,0.0.0.0:5300,192.0.2.1:53,DIRECT\n").notes
+
+    assert [(note.line, "open: true" in note.why) for note in notes] == [(2, True)]

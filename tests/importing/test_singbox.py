@@ -173,3 +173,14 @@ def test_comments_and_strange_characters_are_read() -> None:
     outbound = import_text(text.encode(), "x").config.outbounds["a-b"]
     assert outbound.username == "ué😀\\u0041"  # type: ignore[union-attr]
     assert outbound.password.get_secret_value() == "// no /* c"  # type: ignore[union-attr]
+
+
+def test_sections_of_an_outbound_that_are_not_kept_are_told() -> None:
+    text = (
+        '{"outbounds": [\n{"type": "http", "tag": "a", "server": "192.0.2.1", "server_port": 1,\n'
+        '"headers": {"X-Key": "secret"},\n"dialer": {"enabled": false}}]}'
+    )
+
+    notes = import_text(text.encode(), "box.json").notes
+
+    assert [(note.line, note.what, note.why) for note in notes] == [(3, "a", "headers is not kept")]

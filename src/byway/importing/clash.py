@@ -8,7 +8,7 @@ from pathlib import Path
 from byway.config.tree import Node
 from byway.importing import clash_proxies, clash_rules
 from byway.importing.draft import Draft, Section, Way
-from byway.importing.source import Fields, endpoint, fields, flag, items, number, text, texts
+from byway.importing.source import Fields, endpoint, fields, flag, items, number, said, text, texts
 
 _OWN = "Byway has its own way of it"
 _DONE = {
@@ -148,8 +148,7 @@ def _listener(node: Node, common: list[Section], draft: Draft) -> None:
     elif kind == "tunnel":
         content |= {"type": "forward", "target": text(found.get("target"))}
         content["network"] = texts(found.get("network")) or ["tcp", "udp"]
-        if beyond:
-            content["open"] = True
+        _closed(content, [], beyond, node.line, draft)
     else:
         users: list[Section] = [
             {"name": text(one.get("username")), "password": text(one.get("password"))}
@@ -178,8 +177,7 @@ def _tunnel(node: Node, draft: Draft) -> None:
     listen, target, way = words[:3]
     content: Section = {"type": "forward", "listen": listen, "target": target}
     content["network"] = [network for network in networks if network in ("tcp", "udp")] or ["tcp"]
-    if not listen.startswith(("127.", "[::1]")):
-        content["open"] = True
+    _closed(content, [], not listen.startswith(("127.", "[::1]")), node.line, draft)
     ours = draft.inbound("tunnel", node.line, content)
     if way:
         draft.rule(node.line, {"inbound": ours}, way, "a tunnel")
@@ -243,7 +241,7 @@ def _dns(top: Fields, draft: Draft) -> None:
     found = fields(top.get("dns"))
     if flag(found.get("enable")):
         for key, node in found.items():
-            if key not in _DNS_DONE and text(node) not in ("", "false"):
+            if key not in _DNS_DONE and said(node):
                 draft.note(node.line, f"dns.{key}", _DNS_REASONS.get(key, "is not kept"))
         _servers(found, made, draft)
         if found.get("ipv6") is None or not flag(found.get("ipv6")):
@@ -265,9 +263,8 @@ def _servers(found: Fields, made: Section, draft: Draft) -> None:
             return by_text[written]
         address, way = _address(written)
         if not address:
-            draft.note(
-                node.line, "a name server", f"is asked in a way that is not known: {address}"
-            )
+            scheme = re.match(r"[a-z0-9]{1,10}(?=://)", written)  # the rest may hold a token
+            draft.note(node.line, scheme[0] if scheme else "a name server", _DNS_WAY)
             return None
         if address == "system" and not way:
             return "system"
@@ -346,6 +343,7 @@ def _address(written: str) -> tuple[str, str]:
     return f"{found[1]}://{found[2]}{found[3] or '' if found[1] == 'https' else ''}", way
 
 
+_DNS_WAY = "no way to ask a name server that is known here"
 _DNS_REASONS = {
     "enhanced-mode": "fake-IP is not there yet; names reach their proxies as names anyway",
     "fake-ip-range": "fake-IP is not there yet",

@@ -10,7 +10,18 @@ from pathlib import Path
 from byway.config.tree import Node, TreeError, parse
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.links import NOT_YET
-from byway.importing.source import Fields, endpoint, fields, flag, items, number, probe, text, texts
+from byway.importing.source import (
+    Fields,
+    endpoint,
+    fields,
+    flag,
+    items,
+    number,
+    probe,
+    said,
+    text,
+    texts,
+)
 
 BUILT_IN = {
     "DIRECT": "direct",
@@ -41,7 +52,11 @@ def read(top: Fields, draft: Draft) -> None:
     everything = [(text(fields(node).get("name")), node) for node in items(top.get("proxies"))]
     provided = _provided(top.get("proxy-providers"), draft)
     for name, node in (*everything, *(pair for part in provided.values() for pair in part)):
-        if name and name not in draft.names and name not in draft.gone:
+        if not name:
+            draft.note(node.line, "a proxy", "has no name")
+        elif name in draft.names or name in draft.gone:
+            draft.note(node.line, name, "is there before: the first of a name is kept")
+        else:
             _proxy(name, node, draft)
     groups = list(items(top.get("proxy-groups")))
     members = _Members([name for name, _ in everything], provided, draft)
@@ -147,15 +162,9 @@ def _proxy(name: str, node: Node, draft: Draft) -> None:
             draft.lost(name, node.line, f"{NOT_YET.get(kind, kind or '?')} is not spoken yet")
             return
     for key, value in found.items():
-        said = text(value) not in ("", "false") and key not in _SILENT
-        if key not in _DONE and (said or _is_on(value)):
+        if key not in _DONE | _SILENT and said(value):
             draft.note(value.line, name, f"{key} is not kept")
     draft.outbound(name, node.line, content)
-
-
-def _is_on(node: Node) -> bool:
-    found = fields(node)
-    return bool(found) and ("enabled" not in found or flag(found["enabled"]))
 
 
 def _shadowsocks(name: str, found: Fields, draft: Draft) -> Section | None:
@@ -206,7 +215,7 @@ def _trojan(name: str, found: Fields, draft: Draft) -> Section | None:
     if fields(found.get("reality-opts")):
         draft.lost(name, line, "REALITY is not spoken yet")
         return None
-    if _is_on(found.get("ss-opts", Node(None))):
+    if said(found.get("ss-opts", Node(None))):
         draft.lost(name, line, "trojan with shadowsocks inside (ss-opts) is not spoken")
         return None
     content: Section = {"type": "trojan", "password": text(found.get("password"))}

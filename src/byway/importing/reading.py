@@ -16,8 +16,8 @@ from byway.importing.draft import Draft, Imported, Way
 MOST_BYTES = 16 * 1024 * 1024
 _SURROGATES = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\.")
 _CLASH = {
-    "proxies", "proxy-groups", "rules", "rule-providers", "proxy-providers", "mixed-port", "port",
-    "socks-port", "listeners", "redir-port", "allow-lan",
+    "proxies", "rules", "rule-providers", "proxy-providers", "mixed-port", "port",
+    "socks-port", "listeners", "redir-port", "allow-lan", "tunnels", "proxy-groups", "hosts",
 }  # fmt: skip
 _SING_BOX = {"inbounds", "outbounds", "route", "dns", "endpoints"}
 

@@ -9,7 +9,18 @@ from byway.config.tree import Node
 from byway.importing import singbox_rules
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.links import NOT_YET
-from byway.importing.source import Fields, endpoint, fields, flag, items, number, probe, text, texts
+from byway.importing.source import (
+    Fields,
+    endpoint,
+    fields,
+    flag,
+    items,
+    number,
+    probe,
+    said,
+    text,
+    texts,
+)
 
 _LEVELS = {
     "trace": "debug", "debug": "debug", "info": "info", "warn": "warning", "error": "error",
@@ -104,7 +115,7 @@ def _inbound(node: Node, draft: Draft) -> None:
             return
         content["tls"] = {"cert": cert, "key": key}
     for name, value in found.items():
-        if name not in _INBOUND_DONE and text(value) not in ("", "false"):
+        if name not in _INBOUND_DONE and said(value):
             draft.note(value.line, tag, f"{name} is not kept")
     if flag(found.get("set_system_proxy")):
         draft.note(found["set_system_proxy"].line, tag, "run it with: byway run --system-proxy")
@@ -144,7 +155,7 @@ def _outbound(tag: str, node: Node, draft: Draft) -> None:
     if via := text(found.get("detour")):
         content["via"] = Way(via)
     for key, value in found.items():
-        if key not in _OUTBOUND_DONE | _SILENT and text(value) not in ("", "false"):
+        if key not in _OUTBOUND_DONE | _SILENT and said(value):
             draft.note(value.line, tag, f"{key} is not kept")
     if flag(fields(found.get("multiplex")).get("enabled")):
         draft.note(found["multiplex"].line, tag, "multiplexing is not there yet")

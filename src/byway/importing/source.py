@@ -43,6 +43,14 @@ def flag(node: Node | None) -> bool:
     return text(node).lower() in ("true", "yes", "on", "1")
 
 
+def said(node: Node) -> bool:
+    """Whether a value asks for something: not empty, not false, no section that is disabled."""
+    if isinstance(node.content, dict):
+        found = fields(node)
+        return bool(found) and ("enabled" not in found or flag(found["enabled"]))
+    return bool(node.content) and text(node) != "false"
+
+
 def number(node: Node | None) -> int:
     """A whole number; 0 for what is none."""
     found = text(node)
