@@ -67,6 +67,13 @@ impl Pace {
         }
     }
 
+    /// Another rate from now on: what was booked at the old one would stand for another time.
+    fn set(&self, rate: u64) {
+        if self.rate.swap(rate, Relaxed) != rate {
+            self.booked.store(0, Relaxed);
+        }
+    }
+
     /// Book bytes: the moment from which they may move.
     fn book(&self, n: u64, now: u64) -> u64 {
         let rate = self.rate.load(Relaxed);
@@ -142,8 +149,8 @@ impl Bucket {
 
     /// Other limits from now on, also for the flows under way. What is used stays used.
     pub fn set(&self, up: u64, down: u64, quota: Option<u64>) {
-        self.up.rate.store(up, Relaxed);
-        self.down.rate.store(down, Relaxed);
+        self.up.set(up);
+        self.down.set(down);
         self.quota.store(quota.unwrap_or(ENDLESS), Relaxed);
         self.spent.store(false, Relaxed);
     }
@@ -210,8 +217,11 @@ impl Bucket {
         let pace = self.pace(direction);
         pace.moved.fetch_sub(n, Relaxed);
         pace.refund(n);
-        self.used.fetch_sub(n, Relaxed);
-        self.taken.fetch_sub(n, Relaxed);
+        // The quota may have been renewed since: then no more is left to give back than was used.
+        let step = |used: u64| Some(used.saturating_sub(n));
+        let used = self.used.fetch_update(Relaxed, Relaxed, step);
+        self.taken
+            .fetch_sub(n.min(used.unwrap_or_default()), Relaxed);
     }
 }
 
@@ -408,6 +418,8 @@ struct Turn {
     /// Bytes that were booked and may pass.
     credit: u64,
     from: u64,
+    /// What was booked last.
+    size: u64,
 }
 
 /// What becomes of a packet.
@@ -438,13 +450,15 @@ impl Turns {
         let turn = &mut self.turns[usize::from(direction == Direction::Down)];
         if turn.credit < len && now >= turn.from {
             let quanta = buckets.iter().map(|one| one.pace(direction).quantum());
-            let quantum = quanta.fold(QUANTUM.1, u64::min).max(len);
-            // Booked by the quantum, so that packets get as much of a turn as streams do.
+            let most = quanta.fold(QUANTUM.1, u64::min).max(len);
+            // By the quantum in the end, so that packets get as much of a turn as streams do; but most
+            // flows have a few packets (questions for names), and do not use up what they book ahead.
+            turn.size = (2 * turn.size).clamp(len, most);
             turn.from = buckets
                 .iter()
-                .map(|one| one.pace(direction).book(quantum, now))
+                .map(|one| one.pace(direction).book(turn.size, now))
                 .fold(0, u64::max);
-            turn.credit += quantum;
+            turn.credit += turn.size;
         }
         if turn.credit < len || now < turn.from {
             for bucket in buckets {

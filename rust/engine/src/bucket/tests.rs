@@ -224,6 +224,48 @@ fn what_was_given_up_is_no_burden() {
     assert_eq!(bucket.taken.load(Relaxed), 50_000);
 }
 
+#[test]
+fn what_is_given_up_after_a_renewal_leaves_no_debt() {
+    let bucket = Arc::new(Bucket::new(1000, 0, Some(100_000), 0));
+    let buckets = Buckets::new(vec![bucket.clone()]);
+    bucket.charge(Direction::Up, 50_000, clock());
+    let mut throttle = Throttle::new(&buckets, Direction::Up).expect("there is a limit");
+    let cx = Context::from_waker(std::task::Waker::noop());
+    assert_eq!(throttle.poll_room(&cx, 200), Poll::Ready(Ok(200)));
+    throttle.took(200);
+    assert!(throttle.waits());
+    bucket.renew();
+    bucket.charge(Direction::Up, 50, clock());
+    drop(throttle);
+    assert_eq!(bucket.seen().used, 0);
+    assert_eq!(bucket.taken.load(Relaxed), 0);
+    assert!(!bucket.is_spent());
+    assert_eq!(buckets.room(Direction::Down, 9), Room::For(9));
+}
+
+#[test]
+fn a_crowd_of_small_packets_fits_where_its_bytes_do() {
+    // Questions for names: each is a flow of its own, of one packet.
+    let buckets = Buckets::new(vec![of(1_000_000)]);
+    for at in 0..100 {
+        let mut turns = Turns::new(&buckets).expect("there is a limit");
+        let told = turns.packet(Direction::Up, 60, SECOND);
+        assert_eq!(told, Pass::Yes, "packet {at} of 6 KB at 1 MB/s");
+    }
+}
+
+#[test]
+fn another_rate_forgives_what_was_booked_at_the_old_one() {
+    let bucket = of(1);
+    for _ in 0..100 {
+        bucket.charge(Direction::Up, 1000, SECOND);
+    }
+    bucket.set(1, 0, None);
+    assert!(bucket.up.book(1, SECOND) > 90_000 * SECOND, "the same rate");
+    bucket.set(1_000_000, 0, None);
+    assert!(bucket.up.book(1000, SECOND) <= SECOND);
+}
+
 proptest! {
     /// Bookings begin when, and only when, a bucket that fills drop by drop has paid for all before.
     #[test]
