@@ -181,7 +181,7 @@ impl Drop for Reactors {
 static FORKS: AtomicUsize = AtomicUsize::new(0);
 
 /// The forks so far, counted from the first call on.
-fn forks() -> usize {
+pub fn forks() -> usize {
     static WATCHED: Once = Once::new();
     WATCHED.call_once(watch_forks);
     FORKS.load(Ordering::Relaxed)

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::window::Window;
+use super::window::{NEVER, Window};
 use super::wire::{self, IDS, Ids, KEPT, Psk};
 use super::{Bad, BadKeys, entropy};
 use crate::layers::cipher::{Key, Suite};
@@ -68,8 +68,21 @@ impl Client {
     }
 
     pub fn seal(&mut self, packet: &mut [u8], padding: usize, now: u64) -> Option<()> {
-        let (at, ids) = (self.at(), self.ids);
-        self.ids.packet += 1;
+        let id = self.ids.packet;
+        self.ids.packet = id.checked_add(1)?;
+        self.seal_as(id, packet, padding, now)
+    }
+
+    /// The same with this packet id, which is nobody else's.
+    pub fn seal_as(&self, id: u64, packet: &mut [u8], padding: usize, now: u64) -> Option<()> {
+        let session = self.ids.session;
+        let (at, ids) = (
+            self.at(),
+            Ids {
+                session,
+                packet: id,
+            },
+        );
         wire::write_body(packet.get_mut(at..)?, now, None, padding)?;
         self.psk.seal(self.key.as_ref(), ids, packet, at)?;
         let Some(own) = &self.psk.block else {
@@ -119,10 +132,11 @@ impl Client {
     }
 
     fn admits(&self, ids: Ids) -> Result<(), Bad> {
-        let seen = self
-            .known(ids.session)
-            .is_some_and(|known| !known.window.admits(ids.packet));
-        if seen { Err(Bad::Replayed) } else { Ok(()) }
+        let new = match self.known(ids.session) {
+            Some(known) => known.window.admits(ids.packet),
+            None => ids.packet != NEVER,
+        };
+        if new { Ok(()) } else { Err(Bad::Replayed) }
     }
 
     /// An authentic packet. A third session within a minute is refused (section 3.2.4).

@@ -14,7 +14,7 @@ use slab::Slab;
 use super::super::codec::Place;
 use super::super::order::{Linked, Links, Order};
 use super::super::session::Origin;
-use super::window::Window;
+use super::window::{NEVER, Window};
 use super::wire::{self, IDS, Ids, KEPT, Psk};
 use super::{Bad, BadKeys, Method, Opened, entropy};
 use crate::layers::cipher::{Key, Suite};
@@ -22,6 +22,10 @@ use crate::layers::cipher::{Key, Suite};
 /// Sessions forgotten for each new one, when they are old: more than one, so that a crowd that left
 /// does not stay in memory.
 const FORGOTTEN: usize = 2;
+
+/// Of the sessions that may be remembered, the part that one of several users may take up, so that
+/// nobody can keep the others out.
+const SHARE: usize = 2;
 
 /// The keys of a packet port.
 #[derive(Clone, PartialEq, Eq)]
@@ -64,6 +68,8 @@ impl DoorKeys {
 pub struct Server {
     psk: Psk,
     users: Vec<(Psk, Serves)>,
+    /// How many sessions each user has.
+    taken: Vec<usize>,
     by_identity: HashMap<[u8; IDS], u32>,
     guests: Slab<Guest>,
     by_origin: HashTable<u32>,
@@ -129,6 +135,7 @@ impl Server {
             .collect();
         Ok(Self {
             psk: Psk::new(suite, &keys.key).ok_or(BadKeys)?,
+            taken: vec![0; users.len()],
             users,
             by_identity,
             guests: Slab::new(),
@@ -239,7 +246,7 @@ impl Server {
                 }
             });
         let ids = reply.ids;
-        reply.ids.packet += 1;
+        reply.ids.packet = ids.packet.checked_add(1)?;
         let at = psk.head();
         wire::write_body(packet.get_mut(at..)?, now, Some(theirs), padding)?;
         psk.seal(reply.key.as_ref(), ids, packet, at)?;
@@ -270,6 +277,7 @@ impl Server {
     fn admits(&self, found: Option<u32>, ids: Ids) -> Result<(), Bad> {
         match found.and_then(|at| self.guests.get(at as usize)) {
             Some(guest) if !guest.window.admits(ids.packet) => Err(Bad::Replayed),
+            None if ids.packet == NEVER => Err(Bad::Replayed),
             _ => Ok(()),
         }
     }
@@ -306,6 +314,13 @@ impl Server {
         if self.guests.len() >= self.most {
             return Err(Bad::Full);
         }
+        let (share, alone) = (self.most / SHARE, self.users.len() < 2);
+        if let Some(taken) = self.taken_by(origin) {
+            if *taken >= share.max(1) && !alone {
+                return Err(Bad::Full);
+            }
+            *taken += 1;
+        }
         let at = self.guests.insert(Guest {
             origin,
             key,
@@ -322,6 +337,10 @@ impl Server {
         Ok(at)
     }
 
+    fn taken_by(&mut self, origin: Origin) -> Option<&mut usize> {
+        self.taken.get_mut(origin.user()? as usize)
+    }
+
     /// Forget the session that was silent longest, if none of its packets can come again.
     fn forget_oldest(&mut self, now: u64) {
         let Some(at) = self.order.oldest() else {
@@ -336,6 +355,9 @@ impl Server {
         if let Ok(entry) = self.by_origin.find_entry(hash, |&other| other == at) {
             entry.remove();
         }
-        self.guests.remove(at as usize);
+        let gone = self.guests.remove(at as usize);
+        if let Some(taken) = self.taken_by(gone.origin) {
+            *taken -= 1;
+        }
     }
 }

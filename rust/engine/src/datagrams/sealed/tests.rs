@@ -390,6 +390,45 @@ fn a_server_may_begin_anew_once_a_minute() {
 }
 
 #[test]
+fn one_user_cannot_keep_the_others_out() {
+    let (doors, clients) = keys(ALL[3], 2);
+    let mut server = Server::new(Suite::Aes128, &doors[0], 4).expect("keys");
+    let mut begin = |user: usize, now: u64| {
+        let mut client = client::Client::new(Suite::Aes128, &clients[user]).expect("keys");
+        let mut packet = laid(client.prefix(), &plain());
+        client.seal(&mut packet, 0, now).expect("sealed");
+        server.open(&mut packet, now).map(|opened| opened.newest)
+    };
+    let told: Vec<_> = (0..4).map(|_| begin(0, NOW)).collect();
+    let full = Err(Bad::Full);
+    assert_eq!(told, [Ok(true), Ok(true), full, full]);
+    assert_eq!(begin(1, NOW), Ok(true));
+    assert_eq!(begin(0, NOW + 61), Ok(true), "the old ones were forgotten");
+}
+
+#[test]
+fn the_last_packet_id_of_all_is_never_taken() {
+    for method in &ALL[3..] {
+        let Some(Method::Blake(suite)) = Method::named(method) else {
+            unreachable!();
+        };
+        let (doors, clients) = keys(method, 0);
+        let mut server = Server::new(suite, &doors[0], 10).expect("keys");
+        let client = client::Client::new(suite, &clients[0]).expect("keys");
+        let mut told = |id| {
+            let mut packet = laid(client.prefix(), &plain());
+            client.seal_as(id, &mut packet, 0, NOW).expect("sealed");
+            server.open(&mut packet, NOW).map(|opened| opened.newest)
+        };
+        assert_eq!(told(u64::MAX), Err(Bad::Replayed));
+        assert_eq!(told(u64::MAX - 1), Ok(true));
+        assert_eq!(told(u64::MAX), Err(Bad::Replayed));
+        assert_eq!(told(u64::MAX - 1), Err(Bad::Replayed));
+        assert_eq!(told(u64::MAX - 2), Ok(false));
+    }
+}
+
+#[test]
 fn an_answer_to_somebody_else_is_dropped() {
     for method in &ALL[3..] {
         let (mut client, mut door) = pair(method);

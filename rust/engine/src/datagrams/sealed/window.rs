@@ -7,6 +7,9 @@ const SPAN: u64 = WORDS as u64 * 64;
 /// Ids behind the highest that can still come. The word that is being filled counts for nothing.
 pub const REACH: u64 = SPAN - 64;
 
+/// The id that never comes: one above it cannot be said.
+pub const NEVER: u64 = u64::MAX;
+
 /// The ids seen; one before `REACH` behind the highest counts as seen.
 pub struct Window {
     /// One above the highest.
@@ -25,7 +28,7 @@ impl Window {
     /// Whether it may come.
     pub fn admits(&self, id: u64) -> bool {
         if id >= self.top {
-            return id != u64::MAX;
+            return id != NEVER;
         }
         self.top - id <= REACH && self.seen[word(id)] & bit(id) == 0
     }
