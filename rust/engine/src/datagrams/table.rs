@@ -351,7 +351,7 @@ impl Table {
             self.by_target
                 .find(hash_target(&self.hasher, session, sender), |&at| {
                     let flow = &flows[at as usize];
-                    flow.session == session && flow.target.spot() == sender
+                    flow.session == session && flow.uses(way) && flow.target.spot() == sender
                 })
         {
             return Some((found, true));

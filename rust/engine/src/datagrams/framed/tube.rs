@@ -123,7 +123,7 @@ impl Tube {
             let kept = stream.unread.len().min(room.len());
             let mut got = 0;
             // A frame that comes in many small reads is gathered once, not moved back and forth.
-            if kept == 0 || *needed > 0 {
+            if kept == 0 || kept < *needed {
                 let most = room.len().min(kept + READ);
                 got = match ready!(stream.io.poll_read(cx, &mut room[kept..most])) {
                     Ok(0) if kept > 0 => return Poll::Ready(Err(io::ErrorKind::UnexpectedEof)),
@@ -137,9 +137,9 @@ impl Tube {
             }
             room[..kept].copy_from_slice(&stream.unread[..kept]);
             stream.unread.advance(kept);
+            *needed = 0;
             if stream.unread.is_empty() {
                 stream.unread = BytesMut::new();
-                *needed = 0;
             }
             return Poll::Ready(Ok(kept + got));
         }
@@ -221,5 +221,37 @@ fn kind_of(failure: &Failure) -> io::ErrorKind {
         Failure::Ended => io::ErrorKind::UnexpectedEof,
         Failure::TimedOut => io::ErrorKind::TimedOut,
         _ => io::ErrorKind::InvalidData,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::io::Io;
+
+    #[tokio::test]
+    async fn what_was_read_before_is_not_waited_for() {
+        let (here, _there) = UnixStream::pair().expect("pair");
+        let mut stream = Stream::new(Io::Unix(here), 0, None);
+        let mut frame = vec![0, 192, 0, 2, 1, 0, 53, 0xff, 0xff];
+        frame.resize(frame.len() + 0xffff, 7);
+        for _ in 0..3 {
+            stream.unread.extend_from_slice(&frame);
+        }
+        assert!(stream.unread.len() > ROOM);
+        let tube = Tube::new(stream, Framing::Uot);
+        let (mut room, mut frames) = (vec![0; ROOM], 0);
+        let cx = &mut Context::from_waker(Waker::noop());
+        while let Poll::Ready(read) = tube.poll_read(cx, &mut room) {
+            let (read, mut at) = (read.expect("bytes"), 0);
+            while let Some(found) = tube.frame(&room[..read], at).expect("frames") {
+                assert_eq!(found.end, frame.len());
+                frames += 1;
+                at += found.end;
+            }
+        }
+        assert_eq!(frames, 3);
     }
 }

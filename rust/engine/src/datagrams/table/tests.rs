@@ -287,6 +287,33 @@ fn an_answer_finds_its_flow() {
 }
 
 #[test]
+fn a_way_answers_for_its_own_names_only() {
+    let mut model = Model::new();
+    let here = model.packet(1, 2);
+    let there = model.packet(1, 3);
+    let asked = model.packet(1, 5);
+    model.yes(here, 0, place(2));
+    model.yes(there, 1, place(3));
+    let session = model.table.flows[here as usize].session;
+    for stranger in [3, 5] {
+        assert_eq!(
+            model.table.answered(session, 0, place(stranger).spot()),
+            Some((here, false))
+        );
+    }
+    assert_eq!(
+        model.table.answered(session, 1, place(3).spot()),
+        Some((there, true))
+    );
+    model.table.refuse(model.table.flows[asked as usize].id);
+    assert_eq!(
+        model.table.answered(session, 1, place(5).spot()),
+        Some((there, false))
+    );
+    model.check();
+}
+
+#[test]
 fn forged_sources_displace_each_other() {
     let mut model = Model::new();
     for from in 0..2 {
