@@ -232,6 +232,21 @@ async def test_engine_threads_take_no_signals(engine: Engine) -> None:
         assert blocked[name] >> (signal.SIGTERM - 1) & 1
 
 
+async def test_closing_the_engine_gives_up_the_pipes_of_first_steps() -> None:
+    engine = Engine(1)
+    (client, near), (far, server) = engine.pair(), engine.pair()
+    text = bytes(190_000)  # more than two reads, so that the relay's first step comes to splicing
+    await client.write(text)
+    assert await near.read(1) == b"\0"  # by now it is known to be readable
+    relay = engine.relay(near, far)
+    assert len(await server.read_exactly(len(text) - 1)) == len(text) - 1
+    assert engine.held()["pipes"] > 0
+    relay.cut("enough")
+    await relay.wait()
+    await engine.close()
+    assert engine.held()["pipes"] == 0
+
+
 async def test_closing_the_engine_fails_what_waits() -> None:
     engine = Engine(1)
     near, far = await connected(engine)

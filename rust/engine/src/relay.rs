@@ -30,9 +30,9 @@ use crate::stream::Stream;
 /// How long held bytes wait for company before they go out alone.
 const HOLD: Duration = Duration::from_millis(5);
 
-/// How often one that has ended its own direction is looked at: nothing is read from it any more,
-/// so that a reset of it would go unnoticed.
-const LOOK: Duration = Duration::from_secs(1);
+/// When one that has ended its own direction is looked at: nothing is read from it any more, so that
+/// a reset of it would go unnoticed. Each look is twice as far off, since it costs a wake-up.
+const LOOK: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The bytes of a relay that moves nothing, without its sockets and what it was asked with.
 pub const SIZE: usize =
@@ -119,10 +119,35 @@ pub struct Relay {
     timer: Pin<Box<Sleep>>,
     over: bool,
     /// When the side that has ended its own direction is looked at next.
-    look: Option<Instant>,
+    look: Option<Look>,
     /// How it will end, once the direction that still works is through.
     torn: Option<End>,
     _permits: (Option<Permit>, Option<Permit>),
+}
+
+/// A look at the side that has ended its own direction.
+#[derive(Clone, Copy)]
+struct Look {
+    at: Instant,
+    every: Duration,
+}
+
+impl Look {
+    fn first(now: Instant) -> Self {
+        let every = LOOK.0;
+        let at = now + every;
+        Self { at, every }
+    }
+
+    /// Itself while it is still to come, then the next one.
+    fn after(self, now: Instant) -> Self {
+        if now < self.at {
+            return self;
+        }
+        let every = (2 * self.every).min(LOOK.1);
+        let at = now + every;
+        Self { at, every }
+    }
 }
 
 impl Relay {
@@ -296,9 +321,9 @@ impl Relay {
                 if let Some(end) = self.gone() {
                     return Poll::Ready(end);
                 }
-                let next = if look <= now { now + LOOK } else { look };
-                self.look = Some(next);
-                due = due.min(next);
+                let look = look.after(now);
+                self.look = Some(look);
+                due = due.min(look.at);
             }
             self.timer.as_mut().reset(due);
         }
@@ -317,10 +342,10 @@ impl Future for Relay {
         }
         let mut end = this.poll_ways(cx);
         if end.is_pending() && this.look.is_none() && this.up.over != this.down.over {
-            let look = Instant::now() + LOOK;
+            let look = Look::first(Instant::now());
             this.look = Some(look);
-            if look < this.timer.deadline() {
-                this.timer.as_mut().reset(look);
+            if look.at < this.timer.deadline() {
+                this.timer.as_mut().reset(look.at);
             }
         }
         if end.is_pending() {

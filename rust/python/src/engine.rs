@@ -15,6 +15,7 @@ use byway_engine::held;
 use byway_engine::io::Io;
 use byway_engine::layers::tls;
 use byway_engine::listen::{self, Arrivals, ListenOptions};
+use byway_engine::pipe::clear_pool;
 use byway_engine::reactor::Reactors;
 use byway_engine::relay::{self, Run};
 use byway_engine::start::start;
@@ -406,6 +407,8 @@ impl Engine {
     /// End the threads and fail whatever still waits. Idempotent.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         py.detach(|| self.hub.reactors.stop());
+        // Those of the first steps that this thread took.
+        clear_pool();
         for slot in self.hub.slots.clear() {
             match slot {
                 Slot::Polled { future, .. } | Slot::Spawned { future, .. } => {
