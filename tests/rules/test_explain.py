@@ -152,7 +152,7 @@ def test_each_condition_tells_what_it_looked_at_and_what_it_found() -> None:
 def test_the_entry_of_a_set_is_told_with_its_line() -> None:
     (tried,) = judge("  - {set: ads, to: up}\n").explain(flow("www.ads.example:80")).tried
 
-    assert tried.checks[0].found == "ads, x.yaml:1: ads.example"
+    assert tried.checks[0].found == "ads, x.yaml:4: ads.example"
 
 
 def test_rules_can_be_switched_off_while_running() -> None:

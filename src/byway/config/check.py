@@ -177,6 +177,7 @@ class _Checker:
         config._file = self._problems.file
         config._warnings = tuple(self._problems.warnings)
         config._lines = self._lines()
+        config._item_lines = self._item_lines(sets)
         if geo is not None:
             from byway.config.world import open_world  # of use to few
 
@@ -191,6 +192,17 @@ class _Checker:
             if (node := self._root.get(section)) is not None and isinstance(node.content, dict)
             for name, entry in node.content.items()
         }
+
+    def _item_lines(self, sets: Mapping[str, SetConfig]) -> dict[str, tuple[int, ...]]:
+        """The lines of the items of the inline sets."""
+        found: dict[str, tuple[int, ...]] = {}
+        node = self._root.get("sets")
+        for name, section in sets.items():
+            items = node.get(name) if node is not None else None
+            items = items.get("items") if items is not None else None
+            if isinstance(section, InlineSet) and items is not None:
+                found[name] = tuple(item.line for item in items.items())
+        return found
 
     def _fill_in_defaults(self) -> None:
         """A section without content counts as absent; without inbounds there is the usual one."""

@@ -376,6 +376,7 @@ class Config(Section):
     _file: str = PrivateAttr(default="")
     _warnings: tuple[Problem, ...] = PrivateAttr(default=())
     _lines: dict[tuple[str, str], int] = PrivateAttr(default_factory=dict)
+    _item_lines: dict[str, tuple[int, ...]] = PrivateAttr(default_factory=dict)
     _world: World = PrivateAttr(default=NOWHERE)
     _stamps: dict[str, tuple[int, int]] = PrivateAttr(default_factory=dict)
     _functions: Mapping[PythonPlace, Function] = PrivateAttr(default_factory=dict)
@@ -398,6 +399,10 @@ class Config(Section):
     def line(self, section: str, name: str) -> int:
         """The line of an entry of `inbounds`, `outbounds`, `groups` or `sets`; 0: it has none."""
         return self._lines.get((section, name), 0)
+
+    def item_lines(self, name: str) -> tuple[int, ...]:
+        """The lines of the items of an inline set; 0: it has none."""
+        return self._item_lines.get(name, ())
 
     @property
     def warnings(self) -> tuple[Problem, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,9 +13,9 @@ from byway.config.compiled import read_list, user_cache
 from byway.config.conditions import FileSet, InlineSet, SetConfig, UrlSet
 from byway.config.model import Config
 from byway.errors import Problem
-from byway.rules.gathering import BadEntry
+from byway.rules.gathering import BadEntry, Gathering
 from byway.rules.geo import World
-from byway.rules.lists import gather
+from byway.rules.lists import read_lines
 from byway.rules.sets import Contents, RuleSet
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -56,7 +57,9 @@ def _open(
     name: str, section: SetConfig, config: Config, cache: Path
 ) -> tuple[RuleSet, list[Problem]]:
     if isinstance(section, InlineSet):
-        gathered = gather("lines", "\n".join(section.items))
+        gathered = Gathering()
+        lines = config.item_lines(name) or repeat(0)
+        read_lines("lines", zip(lines, section.items, strict=False), gathered)
         bad = told(gathered.bad, config.file, name)
         return RuleSet(name, config.file, gathered.contents()), bad
     source = section.path if isinstance(section, FileSet) else str(section.url)
