@@ -42,6 +42,36 @@ def test_check_tells_good_from_bad(tmp_path: Path, capsys: pytest.CaptureFixture
     assert '"ok": false' in capsys.readouterr().out
 
 
+def test_names_in_other_scripts_are_asked_as_they_are_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "byway.yaml").write_text(
+        "dns: {hosts: {例え.jp: 127.0.0.9}}\n"
+        "rules: [{domain_suffix: 例え.jp, to: reject}, {otherwise: direct}]\n"
+    )
+    for target in ("例え.jp", "www.例え.jp:80", "https://例え.jp/x"):
+        assert main(["why", target]) == 0
+        assert "verdict  reject" in capsys.readouterr().out
+    assert main(["resolve", "-c", "byway.yaml", "例え.jp"]) == 0
+    assert "127.0.0.9" in capsys.readouterr().out
+    for bad in ("ß.example", "a b", "192.0.2.1"):
+        assert main(["resolve", bad]) == 2
+        assert bad in capsys.readouterr().err
+
+
+def test_why_tells_the_line_of_an_entry_that_stands_in_the_config(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "byway.yaml").write_text(
+        "sets:\n  few:\n    items:\n      - one.example\n\n      - two.example\n"
+        "rules:\n  - {set: few, to: reject}\n  - otherwise: direct\n"
+    )
+    assert main(["why", "www.two.example"]) == 0
+    assert "byway.yaml:6: two.example" in capsys.readouterr().out
+    assert main(["why", "192.0.2.1"]) == 0
+    assert "set: no, 192.0.2.1:443 is not in few" in capsys.readouterr().out
+
+
 def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     assert "properties" in json.loads(capsys.readouterr().out)

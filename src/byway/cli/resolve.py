@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -61,17 +60,13 @@ async def _resolved(config: Config, names: Sequence[str]) -> list[View]:
         return found
 
 
-def bad_names(names: Sequence[str]) -> bool:
-    """Whether there is one among them that is none; it is told."""
+def names_of(asked: Sequence[str]) -> list[str]:
+    """The names that were asked for, as they are carried. Raises ValueError where one is none."""
+    from byway.cli.why import ascii_name
     from byway.flow import Target
 
-    for name in names:
-        try:
-            target = Target.of(name, 0)
-        except ValueError as error:
-            print(f"byway: {escaped(str(error))}", file=sys.stderr)
-            return True
+    found = [Target.of(ascii_name(name), 0) for name in asked]
+    for target in found:
         if not target.is_name:
-            print(f"byway: {target.host} is an address already", file=sys.stderr)
-            return True
-    return False
+            raise ValueError(f"{target.host} is an address already")
+    return [target.host for target in found]

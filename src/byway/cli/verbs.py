@@ -188,10 +188,14 @@ def _select(options: argparse.Namespace) -> int:
 
 def _resolve(options: argparse.Namespace) -> int:
     """By the running Byway, unless a config or nothing that runs says otherwise."""
-    from byway.cli.resolve import ask_running, bad_names, resolve, show
+    from byway.cli.resolve import ask_running, names_of, resolve, show
     from byway.errors import BywayError, ConfigError
+    from byway.log import escaped
 
-    if bad_names(options.names):
+    try:
+        options.names = names_of(options.names)
+    except ValueError as error:
+        print(f"byway: {escaped(str(error))}", file=sys.stderr)
         return 2
     try:
         found = ask_running(options) if options.config is None else None

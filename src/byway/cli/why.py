@@ -22,6 +22,7 @@ View = Mapping[str, object]
 
 PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "ftp": 21, "ssh": 22}
 DEFAULT_PORT = 443
+_WITHIN = {"set", "ip", "source", "country", "asn", "source_country", "source_asn"}
 
 
 def why(config: Config, options: argparse.Namespace) -> int:
@@ -99,7 +100,8 @@ def _check_lines(check: View, indent: int) -> Iterator[str]:
     elif check["found"]:
         told += f", {check['found']}"
     elif check["asked"]:
-        told += f", {check['asked']} is not {check['wanted']}"
+        within = "in " if str(check["condition"]).split()[-1] in _WITHIN else ""
+        told += f", {check['asked']} is not {within}{check['wanted']}"
     yield escaped(" " * indent + told)
     for part in _views(check["parts"]):
         yield from _check_lines(part, indent + 2)
@@ -137,8 +139,17 @@ def _flow(config: Config, options: argparse.Namespace) -> Flow:
         if source.packed is None:
             raise ValueError(f"a source is an address, not the name {options.source!r}")
     network = Network(options.network)
-    target = Target.of(text, port)
+    target = Target.of(ascii_name(text), port)
     return Flow(0, network, name, source, target, options.user, section.guarded)
+
+
+def ascii_name(text: str) -> str:
+    """A host as it is carried: a name in another script as punycode. Raises ValueError."""
+    if text.isascii():
+        return text
+    from byway.config.hosts import name
+
+    return name(text)
 
 
 def _split(text: str, port: int | None) -> tuple[str, int]:
@@ -151,7 +162,8 @@ def _split(text: str, port: int | None) -> tuple[str, int]:
         return parts.hostname or "", port or found
     if packed_address(text.strip("[]")) is not None or ":" not in text:
         return text.strip("[]"), port or DEFAULT_PORT
-    target = Target.parse(text)
+    host, _, digits = text.rpartition(":")
+    target = Target.parse(f"{ascii_name(host)}:{digits}")
     return target.host, port or target.port
 
 
@@ -163,6 +175,7 @@ def _given(options: argparse.Namespace) -> Facts:
     protocol, name = options.sniffed_protocol or "", options.sniffed_name or ""
     if protocol and protocol not in PROTOCOLS:
         raise ValueError(f"no protocol {protocol!r} is known; known: {', '.join(PROTOCOLS)}")
+    name = ascii_name(name)
     if name and not (target := Target.of(name, 0)).is_name:
         raise ValueError(f"a sniffed name is a name, not the address {target.host}")
     sniffed = None

@@ -116,8 +116,8 @@ def _named(of: m.Matcher, flow: Flow, facts: Facts, answer: m.Answer) -> Check:
 def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
     """The word of a condition, what it looks at, and what it wants."""
     name = "" if flow.target.packed is not None else flow.target.host
-    name = name or "no name, the target is an address"
-    source = "none: it came from a unix socket" if flow.source is None else None
+    name = name or "an address without a name"
+    source = "a unix socket, which has no address," if flow.source is None else None
     match matcher:
         case m.Domain(names):
             return "domain", name, _listed(sorted(names))
@@ -213,7 +213,7 @@ def _entry(one: RuleSet, flow: Flow, facts: Facts) -> str:
 def _heard(facts: Facts, what: str) -> str:
     if facts.sniffed is None:
         return "what the first bytes say"
-    return getattr(facts.sniffed, what) or f"no {what} that is understood"
+    return getattr(facts.sniffed, what) or f"an unknown {what}"
 
 
 def _seen(facts: Facts, what: str) -> str:
@@ -233,7 +233,7 @@ def _addresses(flow: Flow, facts: Facts) -> str:
     if facts.addresses is None:
         return f"the address of {flow.target.host}"
     found = [Target.from_packed(packed, 0).host for packed in facts.addresses]
-    return ", ".join(found) or f"nothing, {flow.target.host} has no address"
+    return ", ".join(found) or f"{flow.target.host}, which has no address,"
 
 
 def _located(look: Callable[[bytes], object], flow: Flow, facts: Facts) -> str:
