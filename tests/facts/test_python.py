@@ -256,6 +256,7 @@ def test_needs_are_facts(tmp_path: Path) -> None:
         ("def decide(flow) ...", "does not run: SyntaxError: expected ':' (line 2)"),
         ("import nothing_of_this_name", "does not run: ModuleNotFoundError"),
         ("raise SystemExit", "does not run: SystemExit (line 2)"),
+        ("raise OSError('a\\x1b[31mb')", "does not run: OSError: a\\x1b[31mb (line 2)"),
         ("x = 1\n1 / 0", "does not run: ZeroDivisionError: division by zero (line 3)"),
         ("@byway.rule(needs='weather')\ndef decide(f): ...", "'weather' cannot be needed"),
         ("@byway.rule(timeout=0)\ndef decide(f): ...", "timeout is more than 0"),

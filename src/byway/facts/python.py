@@ -263,7 +263,8 @@ def _callable(script: Script, name: str) -> Callable[..., object]:
 
 def _told(error: BaseException) -> str:
     text = str(error.msg if isinstance(error, SyntaxError) else error).partition("\n")[0]
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:200])
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _line_in(error: BaseException, path: str) -> str:
