@@ -79,7 +79,8 @@ def _system(value: object) -> int:
 def _protocol(value: object) -> str:
     text = text_of(value).lower()
     if text not in PROTOCOLS:
-        raise Wrong(f"{shown(text)} is no protocol that is known", choices=PROTOCOLS)
+        known = f"known here: {', '.join(PROTOCOLS)}"
+        raise Wrong(f"{shown(text)} is no protocol that is known", known, choices=PROTOCOLS)
     return text
 
 
