@@ -33,9 +33,10 @@ class Told(BywayError):  # noqa: N818
 class Client:
     """Speaks with one running Byway, over a connection that is kept. Not for two threads."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, patience: float = PATIENCE) -> None:
+        """`patience`: for so many seconds an answer is waited for."""
         self.path = path
-        self._link = _Link(path)
+        self._link = _Link(path, patience)
 
     def ask(self, method: str, path: str, question: object = None, **query: object) -> Answer:
         """One question. Raises NotRunning, or Told when the answer is no."""
@@ -100,13 +101,14 @@ def found(asked: str | None, environ: Mapping[str, str]) -> str:
 
 
 class _Link(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
+    def __init__(self, path: str, patience: float) -> None:
+        super().__init__("localhost", timeout=patience)
         self._path = path
+        self._patience = patience
 
     def connect(self) -> None:
         self.raw = self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(self._patience)
         self.sock.connect(self._path)
 
     def endless(self) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
 
+RELOADING = 300.0  # seconds; a hundred thousand rules take half a minute on a busy machine
 SORTS = ("id", "rate", "bytes", "up", "down", "age")
 
 
@@ -53,17 +54,19 @@ def _json_option(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="for programs")
 
 
-def asked(options: argparse.Namespace, ask: Callable[[Client], int]) -> int:
+def asked(
+    options: argparse.Namespace, ask: Callable[[Client], int], patience: float | None = None
+) -> int:
     """Ask the running Byway that the options name; tell what goes wrong."""
     import os
 
-    from byway.api.client import Client, found
+    from byway.api.client import PATIENCE, Client, found
     from byway.errors import BywayError
     from byway.log import escaped
 
     client = None
     try:
-        client = Client(found(options.socket, os.environ))
+        client = Client(found(options.socket, os.environ), patience or PATIENCE)
         return ask(client)
     except BywayError as error:
         told = "\n".join(map(escaped, str(error).split("\n")))
@@ -172,7 +175,7 @@ def _reload(options: argparse.Namespace) -> int:
             print(escaped(str(line)))
         return 0
 
-    return asked(options, ask)
+    return asked(options, ask, RELOADING)
 
 
 def _log(options: argparse.Namespace) -> int:
