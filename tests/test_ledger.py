@@ -9,7 +9,8 @@ import pytest
 from byway.errors import Reason, Refused
 from byway.flow import Flow, Network, Target
 from byway.interfaces import Ending
-from byway.ledger import Ledger, Passage
+from byway.ledger import JUDGES, Ledger, Passage
+from byway.rules import Judge
 
 
 def passage(number: int, source: str | None = "192.0.2.1") -> Passage:
@@ -41,6 +42,21 @@ async def test_keeps_the_living_and_some_of_the_past() -> None:
     assert list(ledger.past) == entered[1:]
     assert not ledger.live
     assert ledger.carried == 3
+
+
+async def test_rules_of_long_ago_are_let_go() -> None:
+    ledger = Ledger(past=100)
+    entered = [passage(number) for number in range(2 * JUDGES + 1)]
+    for number, one in enumerate(entered):
+        one.judge = Judge(()) if number % 2 == 0 else entered[number - 1].judge
+        ledger.enter(one)
+        if number != 1:
+            ledger.leave(one)
+    ledger.forget_judges()
+    assert entered[1].judge is not None  # still on the road: its rules count as the newest
+    assert entered[0].judge is entered[1].judge
+    assert [one.judge is None for one in entered[2:5]] == [True, True, False]
+    assert all(one.judge is not None for one in entered[4:])
 
 
 async def test_counters_outlive_the_relay() -> None:

@@ -182,6 +182,7 @@ class App:
         self.log.warning("a rule in Python failed: no match", function=function, why=note)
 
     def _judge_by(self, judge: Judge) -> None:
+        self.ledger.forget_judges()
         self.router.judge = judge
 
     def _pac(self, inbound: str, at: Target) -> str:
@@ -297,8 +298,8 @@ class App:
             try:
                 told = await self.reload(await asyncio.to_thread(reread))
             except (ConfigError, OSError) as error:
-                self.reload_error = str(error)
-                self.log.error("reload refused, the old config stays", error=error)
+                self.reload_error = "; ".join(map(str.strip, str(error).split("\n")))
+                self.log.error("reload refused, the old config stays", error=self.reload_error)
                 raise
             self.reload_error = ""
             return told
@@ -336,6 +337,7 @@ class App:
         self._adopt(ways.roster)
         judge, stayed = self.switches.turn(judge)
         self.names.turn(prepared)
+        self.ledger.forget_judges()
         self.router.turn(judge, outbounds, config.limits.dial)
         self.router.hits = carried_over(self.router.hits, self.switches.rules)
         assert self._finder is not None

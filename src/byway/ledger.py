@@ -19,14 +19,16 @@ from byway.rules import NO_FACTS, Judge, Verdict
 from byway.system.state import StateFile
 from byway.trail import Step, Witness
 
+JUDGES = 4  # so many judges that are not in force any more are kept, for `why --flow`
+
 
 class Passage:
     """One flow's way through Byway: who decided, by which chain, how much, how it ended.
 
     `chain` is empty until it was dialled, `reason` until it ended. `steps` are those of the groups
     that it left by, with the members that failed. `judge` and `facts` are what the verdict was
-    made of, so that it can be explained later; `limits` are those it is under, once it was
-    dialled. Times are `time.monotonic`.
+    made of, so that it can be explained later (no judge: too long ago); `limits` are those it is
+    under, once it was dialled. Times are `time.monotonic`.
     """
 
     __slots__ = (
@@ -115,6 +117,21 @@ class Ledger:
     def live(self) -> Collection[Passage]:
         """The flows now on the road, the oldest first."""
         return self._live.values()
+
+    def forget_judges(self) -> None:
+        """Let go of the rules of long ago: of all but the last `JUDGES` that judged a flow.
+
+        Each may hold a hundred thousand rules, and a quiet Byway that is reloaded now and then
+        would keep one for every flow it remembers.
+        """
+        known: list[Judge] = []
+        for passage in (*reversed(self._live.values()), *reversed(self.past)):
+            if (judge := passage.judge) is None or any(judge is one for one in known):
+                continue
+            if len(known) < JUDGES:
+                known.append(judge)
+            else:
+                passage.judge = None
 
     def enter(self, passage: Passage) -> None:
         """Admit a flow. Raises Refused (LIMIT) when there are too many, in all or of its source."""

@@ -97,6 +97,8 @@ def recall(config: Config, passage: Passage, judge: Judge, names: Naming | None 
     if passage.judge is not None and verdict is not None:
         explanation = passage.judge.explain(flow, passage.facts)
         explained = _explained(explanation, passage.facts)
+    elif verdict is not None:
+        note = f"the rules of that time are forgotten; this one decided: {verdict.rule}"
     else:
         note = f"it was not judged: {passage.reason}" if passage.reason else "it waits for a fact"
     return {
