@@ -269,7 +269,7 @@ def test_reload_tells_what_changed_and_what_is_wrong(running: Running) -> None:
     ]
     file.write_text("ruels: []\n")
     assert "ruels: unknown key" in running.said("reload", status=1)
-    assert "ruels: unknown key" in running.said("status")
+    assert "ruels: unknown key; hint: did you mean rules?" in running.said("status")
     file.write_text(CONFIG)
     running.program.send_signal(signal.SIGHUP)
     while json.loads(running.said("status", "--json"))["reloads"] < 3:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from byway.api.groups import group_view
 from byway.api.limits import limit_views
@@ -175,7 +176,9 @@ def degraded(app: App) -> Sequence[View]:
     found += failing(app)
     if app.limits.problem:
         found.append({"what": "limits", "why": f"used quotas: {app.limits.problem}"})
-    found += [{"what": "config", "why": str(problem)} for problem in app.problems]
+    for problem in app.problems:
+        hint = f" ({problem.hint})" if problem.hint else ""
+        found.append({"what": "config", "why": f"{replace(problem, hint='')}{hint}"})
     if app.refresher is not None:
         from byway.api.sets import stale
 
