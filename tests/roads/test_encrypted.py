@@ -230,6 +230,21 @@ async def test_everybody_else_sees_the_web_site(site: Site) -> None:
         assert await site.visited(wire, tls=False) == b"web:" + wire
 
 
+async def test_a_web_site_that_is_gone_is_told(road: RunRoad, tmp_path: Path) -> None:
+    certificates.write(tmp_path)
+    gone = clients.closed_port()
+    text = (
+        "inbounds: {in: {type: trojan, listen: '127.0.0.1:0', users: [{name: ann, password: p}],"
+        f" tls: {{cert: '{tmp_path}/chain.pem', key: '{tmp_path}/key.pem'}},"
+        f" fallback: '{gone}'}}}}\n"
+    )
+    async with road(text) as there:
+        assert await Site(there, tmp_path).visited(b"GET /", tls=False) == b""
+    [line] = [line for line in there.log.read_text().splitlines() if "no web site" in line]
+    assert " warning a visitor found no web site, and can tell inbound=in" in line
+    assert f"site={gone}" in line
+
+
 async def test_a_client_with_a_wrong_password_sees_it_too(
     site: Site, road: RunRoad, echo: Target
 ) -> None:

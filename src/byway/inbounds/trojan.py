@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from byway.deadline import Deadline
 from byway.engine import EngineStream, NotTls
+from byway.errors import BywayError
 from byway.flow import Network, Target
 from byway.inbounds.entry import Entry, Met, Visit
 from byway.inbounds.framed import Framed, OverTcp
@@ -88,16 +89,20 @@ class _Guest(Visit):
 
     async def _visit(self, stream: EngineStream, site: Target, source: Target | None) -> None:
         """Hand over to the web server, with every byte that came."""
-        means = self._house.entry.means
+        means, name = self._house.entry.means, self._house.entry.name
         try:
             far = await self._house.way.connect(site)
-        except BaseException:
+        except BaseException as error:
             stream.close()
-            raise
+            if not isinstance(error, (BywayError, OSError)):
+                raise
+            found = "a visitor found no web site, and can tell"
+            means.log.warning(found, inbound=name, source=source, site=site, error=error)
+            return
         ending = await means.engine.relay(stream, far, VISIT_IDLE).wait()
         means.log.info(
             "a visitor of the web site",
-            inbound=self._house.entry.name,
+            inbound=name,
             source=source,
             site=site,
             up=ending.up,
