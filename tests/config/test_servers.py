@@ -219,6 +219,12 @@ class TestDocuments:
             read_document(document)
         assert "geheim" not in str(caught.value)
 
+    def test_which_server_is_wrong(self, tmp_path: Path) -> None:
+        file = tmp_path / "servers.json"
+        file.write_text(json.dumps({"servers": [self.server, {"server": "h"}]}))
+        with pytest.raises(ConfigError, match=r"link 1: servers\[1\]: password is missing"):
+            from_links([str(file)])
+
     def test_as_a_way_out(self, tmp_path: Path) -> None:
         file = tmp_path / "servers.json"
         first = {**self.server, "remarks": "A, first"}

@@ -13,6 +13,7 @@ from pathlib import Path
 from byway.config.check import build
 from byway.config.links import is_link, read_link
 from byway.config.model import RESERVED, Config
+from byway.config.problems import key_text
 from byway.config.servers import read_document
 from byway.config.tree import MAX_BYTES, TreeError, grow, parse, place_in
 from byway.config.wrong import Wrong
@@ -84,7 +85,8 @@ def from_links(links: Sequence[str]) -> Config:
         try:
             found = _servers(text, name)
         except Wrong as error:
-            problems.append(Problem("(links)", 0, 0, f"link {at}", error.message, error.hint))
+            where = f"link {at}: {key_text(error.key)}" if error.key else f"link {at}"
+            problems.append(Problem("(links)", 0, 0, where, error.message, error.hint))
             continue
         via: dict[str, object] = {"via": before} if before else {}
         outbounds.update({name: outbound | via for name, outbound in found.items()})
