@@ -244,7 +244,7 @@ class App:
     def _tell_odd(self, problems: Sequence[Problem]) -> None:
         self.problems = problems
         for odd in problems:
-            place = f"{odd.file}:{odd.line}:{odd.column}"
+            place = f"{odd.file}:{odd.line}:{odd.column}" if odd.line else odd.file
             self.log.warning(odd.message, at=place, key=odd.key or None, hint=odd.hint or None)
 
     async def __aexit__(

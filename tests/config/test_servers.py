@@ -426,6 +426,17 @@ def test_tls_that_is_none(tls: str, key: str, message: str) -> None:
     assert message in f"{problem.message} {problem.hint}"
 
 
+def test_a_key_out_of_the_manual_is_odd() -> None:
+    text = (
+        "inbounds: {vps: {type: shadowsocks, listen: '127.0.0.1:1',"
+        " method: 2022-blake3-aes-128-gcm, password: %s}}"
+    )
+    [odd] = load_text(text % "AAECAwQFBgcICQoLDA0ODw==").warnings
+    assert odd.key == "inbounds.vps.password"
+    assert "everybody has it" in odd.message
+    assert not load_text(text % KEY16).warnings
+
+
 def test_trust_in_anyone_is_odd() -> None:
     text = "outbounds: {a: 'trojan://x@h:1?allowInsecure=1'}\nrules: [{otherwise: a}]"
     (warning,) = load_text(text).warnings

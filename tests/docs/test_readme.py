@@ -48,7 +48,8 @@ def configs() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "text"), configs(), ids=[name for name, _ in configs()])
 def test_a_config_of_the_readme_loads(name: str, text: str) -> None:
-    assert load_text(text, name).warnings == ()
+    odd = [odd.message for odd in load_text(text, name).warnings]
+    assert all("this key stands in the manual" in message for message in odd)
 
 
 def test_the_check_shown_is_what_check_says(tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ from byway.config.tree import Node
 from byway.protocols.shadowsocks import METHODS, Method
 from byway.protocols.shadowsocks2022 import keys_of
 
+_IN_THE_MANUAL = ("AAECAwQFBgcICQoLDA0ODw==",)
+"""Keys of our examples, which are easily copied with the rest."""
+
 
 def check_inbound(path: Path, inbound: Node, problems: Problems) -> None:
     """Note what does not fit in an inbound."""
@@ -56,6 +59,12 @@ def check_outbound(path: Path, outbound: Node, problems: Problems) -> None:
 
 def warn(config: Config, problems: Problems) -> None:
     """Note what is odd in a config without errors."""
+    for name, inbound in config.inbounds.items():
+        key = inbound.password.get_secret_value() if inbound.type == "shadowsocks" else ""
+        if key in _IN_THE_MANUAL:
+            what = "this key stands in the manual, so everybody has it"
+            hint = "byway password makes one of your own"
+            problems.warn(("inbounds", name, "password"), what, hint)
     for name, outbound in config.outbounds.items():
         tls = None if isinstance(outbound, DirectOutbound) else getattr(outbound, "tls", None)
         if isinstance(tls, ClientTls) and tls.insecure:
