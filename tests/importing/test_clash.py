@@ -305,3 +305,14 @@ def test_an_open_tunnel_is_told() -> None:
     notes = made("tunnels:\n- tcp,0.0.0.0:5300,192.0.2.1:53,DIRECT\n").notes
 
     assert [(note.line, "open: true" in note.why) for note in notes] == [(2, True)]
+
+
+def test_udp_over_tcp_is_kept_where_it_is_of_the_version_spoken_here() -> None:
+    proxy = "type: ss, server: 192.0.2.1, port: 1, cipher: aes-128-gcm, password: x"
+    found = made(
+        f"proxies:\n- {{name: a, {proxy}, udp-over-tcp: true, udp-over-tcp-version: 2}}\n"
+        f"- {{name: b, {proxy}, udp-over-tcp: true}}\n"
+    )
+
+    assert [found.config.outbounds[name].udp_over_tcp for name in "ab"] == [True, False]  # type: ignore[union-attr]
+    assert [(note.line, note.what) for note in found.notes] == [(3, "b")]

@@ -184,3 +184,27 @@ def test_sections_of_an_outbound_that_are_not_kept_are_told() -> None:
     notes = import_text(text.encode(), "box.json").notes
 
     assert [(note.line, note.what, note.why) for note in notes] == [(3, "a", "headers is not kept")]
+
+
+def test_a_trojan_server_and_udp_over_tcp_are_kept(tmp_path: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        (tmp_path / name).write_text("")
+    door = {"type": "trojan", "tag": "door", "listen": "0.0.0.0", "listen_port": 443,
+            "users": [{"name": "ann", "password": "secret"}],
+            "tls": {"enabled": True, "certificate_path": str(tmp_path / "cert.pem"),
+                    "key_path": str(tmp_path / "key.pem")}}  # fmt: skip
+    way = {"type": "socks", "server": "192.0.2.1", "server_port": 1, "udp_over_tcp": True}
+    old = {**way, "udp_over_tcp": {"enabled": True, "version": 1}}
+    file = {
+        "inbounds": [
+            {**door, "fallback": {"server": "127.0.0.1", "server_port": 80}},
+            {**door, "tag": "bare", "listen_port": 444},
+        ],
+        "outbounds": [{**way, "tag": "new"}, {**old, "tag": "old"}],
+    }
+
+    found = import_text(json.dumps(file).encode(), "box.json")
+
+    assert list(found.config.inbounds) == ["door"]
+    assert [found.config.outbounds[name].udp_over_tcp for name in ("new", "old")] == [True, False]  # type: ignore[union-attr]
+    assert [note.what for note in found.notes] == ["bare", "old"]

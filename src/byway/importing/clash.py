@@ -139,7 +139,8 @@ def _listener(node: Node, common: list[Section], draft: Draft) -> None:
     name, kind = text(found.get("name")) or "listener", text(found.get("type")).lower()
     host, port = text(found.get("listen")) or "0.0.0.0", number(found.get("port"))  # noqa: S104
     if kind not in ("http", "socks", "mixed", "shadowsocks", "tunnel") or not port:
-        draft.note(node.line, name, f"a listener of type {kind or '?'} is not there yet")
+        why = "write it as an inbound" if kind == "trojan" else "is not there yet"
+        draft.note(node.line, name, f"a listener of type {kind or '?'}: {why}")
         return
     content: Section = {"type": kind, "listen": endpoint(host, port)}
     beyond = not host.startswith("127.") and host != "::1"

@@ -33,7 +33,7 @@ BUILT_IN = {
 _DONE = {
     "name", "type", "server", "port", "udp", "dialer-proxy", "cipher", "password", "username",
     "plugin", "plugin-opts", "tls", "sni", "servername", "alpn", "skip-cert-verify", "network",
-    "fingerprint", "interface-name", "routing-mark",
+    "fingerprint", "interface-name", "routing-mark", "udp-over-tcp", "udp-over-tcp-version",
 }  # fmt: skip
 _SILENT = {"tfo", "fast-open", "mptcp", "client-fingerprint", "ip-version", "country"}
 _KINDS = {"select", "url-test", "fallback", "load-balance", "relay"}
@@ -156,6 +156,8 @@ def _proxy(name: str, node: Node, draft: Draft) -> None:
                 return
             server = endpoint(text(found.get("server")), number(found.get("port")))
             content = {"type": content.pop("type"), "server": server, **content}
+            if flag(found.get("udp-over-tcp")):
+                _over_tcp(name, kind, found, content, draft)
             if via := text(found.get("dialer-proxy")):
                 content["via"] = Way(via)
         case _:
@@ -165,6 +167,15 @@ def _proxy(name: str, node: Node, draft: Draft) -> None:
         if key not in _DONE | _SILENT and said(value):
             draft.note(value.line, name, f"{key} is not kept")
     draft.outbound(name, node.line, content)
+
+
+def _over_tcp(name: str, kind: str, found: Fields, content: Section, draft: Draft) -> None:
+    """Packets inside a connection: there version 1 unless 2 is asked for, here 2 alone."""
+    if kind != "ss" or number(found.get("udp-over-tcp-version")) != 2:
+        line = found["udp-over-tcp"].line
+        draft.note(line, name, "udp-over-tcp is spoken in version 2 only: not kept")
+    else:
+        content["udp_over_tcp"] = True
 
 
 def _shadowsocks(name: str, found: Fields, draft: Draft) -> Section | None:

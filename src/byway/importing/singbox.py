@@ -39,13 +39,18 @@ _OUTBOUND_DONE = {
     "plugin", "plugin_opts", "detour", "tls", "network", "bind_interface", "inet4_bind_address",
     "inet6_bind_address", "routing_mark", "domain_resolver", "domain_strategy", "outbounds",
     "default", "tolerance", "url", "interval", "idle_timeout", "interrupt_exist_connections",
-    "transport", "multiplex",
+    "transport", "multiplex", "udp_over_tcp",
 }  # fmt: skip
 _SILENT = {"tcp_fast_open", "tcp_multi_path", "udp_fragment", "connect_timeout", "fallback_delay"}
+_TLS_DONE = {
+    "enabled", "server_name", "alpn", "certificate_path", "certificate_public_key_sha256",
+    "insecure", "reality",
+}  # fmt: skip
 _INBOUND_DONE = {
     "type", "tag", "listen", "listen_port", "users", "method", "password", "tls", "network",
     "override_address", "override_port", "sniff", "sniff_override_destination", "sniff_timeout",
     "domain_strategy", "set_system_proxy", "tcp_fast_open", "tcp_multi_path", "udp_timeout",
+    "fallback",
 }  # fmt: skip
 
 
@@ -79,7 +84,7 @@ def _inbound(node: Node, draft: Draft) -> None:
     found = fields(node)
     kind = text(found.get("type"))
     tag = text(found.get("tag")) or kind
-    if kind not in ("mixed", "http", "socks", "direct", "shadowsocks"):
+    if kind not in ("mixed", "http", "socks", "direct", "shadowsocks", "trojan"):
         draft.note(node.line, tag, f"an inbound of type {kind or '?'} is not there yet")
         return
     host, port = text(found.get("listen")) or "127.0.0.1", number(found.get("listen_port"))
@@ -97,7 +102,14 @@ def _inbound(node: Node, draft: Draft) -> None:
         content |= {"type": "forward", "target": target}
         content["network"] = texts(found.get("network")) or ["tcp", "udp"]
         if beyond:
-            content["open"] = True
+            _opened(content, tag, node.line, draft)
+    elif kind == "trojan":
+        site = fields(found.get("fallback"))
+        if not site or not flag(fields(found.get("tls")).get("enabled")):
+            draft.note(node.line, tag, "is not kept: trojan needs TLS and a web site (fallback)")
+            return
+        to = endpoint(text(site.get("server")) or "127.0.0.1", number(site.get("server_port")))
+        content |= {"users": users, "fallback": to}
     elif kind == "shadowsocks":
         content |= {"method": text(found.get("method")), "password": text(found.get("password"))}
         if users:
@@ -105,21 +117,26 @@ def _inbound(node: Node, draft: Draft) -> None:
     elif users:
         content["users"] = users
     elif beyond:
-        content["open"] = True
-        draft.note(node.line, tag, "anybody who reaches it may use it (open: true)")
+        _opened(content, tag, node.line, draft)
     tls = fields(found.get("tls"))
     if flag(tls.get("enabled")):
         cert, key = text(tls.get("certificate_path")), text(tls.get("key_path"))
-        if not cert or not key or kind not in ("mixed", "http", "socks"):
+        if not cert or not key or kind in ("direct", "shadowsocks"):
             draft.note(node.line, tag, "its TLS is not kept, and so neither is it")
             return
-        content["tls"] = {"cert": cert, "key": key}
+        alpn = texts(tls.get("alpn"))
+        content["tls"] = {"cert": cert, "key": key} | ({"alpn": alpn} if alpn else {})
     for name, value in found.items():
         if name not in _INBOUND_DONE and said(value):
             draft.note(value.line, tag, f"{name} is not kept")
     if flag(found.get("set_system_proxy")):
         draft.note(found["set_system_proxy"].line, tag, "run it with: byway run --system-proxy")
     draft.inbound(tag, node.line, content)
+
+
+def _opened(content: Section, tag: str, line: int, draft: Draft) -> None:
+    content["open"] = True
+    draft.note(line, tag, "anybody who reaches it may use it (open: true)")
 
 
 # Ways out.
@@ -159,9 +176,20 @@ def _outbound(tag: str, node: Node, draft: Draft) -> None:
             draft.note(value.line, tag, f"{key} is not kept")
     if flag(fields(found.get("multiplex")).get("enabled")):
         draft.note(found["multiplex"].line, tag, "multiplexing is not there yet")
-    if flag(fields(found.get("udp_over_tcp")).get("enabled")) or flag(found.get("udp_over_tcp")):
-        draft.note(found["udp_over_tcp"].line, tag, "udp_over_tcp is not kept")
+    _over_tcp(tag, found.get("udp_over_tcp"), content, draft)
     draft.outbound(tag, node.line, content)
+
+
+def _over_tcp(tag: str, node: Node | None, content: Section, draft: Draft) -> None:
+    """Packets inside a connection: version 2 is what `true` means, and what is spoken here."""
+    if node is None or not (flag(node) or flag(fields(node).get("enabled"))):
+        return
+    if content["type"] not in ("http", "socks", "shadowsocks"):
+        draft.note(node.line, tag, "udp_over_tcp is not kept")
+    elif number(fields(node).get("version")) not in (0, 2):
+        draft.note(node.line, tag, "udp_over_tcp is spoken in version 2 only: not kept")
+    else:
+        content["udp_over_tcp"] = True
 
 
 def _direct(found: Fields) -> Section:
@@ -211,9 +239,8 @@ def _proxied(tag: str, kind: str, node: Node, found: Fields, draft: Draft) -> Se
     elif flag(tls.get("insecure")):
         made["insecure"] = True
         draft.note(tls["insecure"].line, tag, "trusts anyone, as the file says; pin it")
-    for key in ("utls", "ech", "fragment", "certificate"):
-        part = tls.get(key)
-        if part is not None and (flag(fields(part).get("enabled")) or texts(part)):
+    for key, part in tls.items():
+        if key not in _TLS_DONE and said(part):
             draft.note(part.line, tag, f"tls.{key} is not kept")
     return content | ({"tls": made} if made or kind != "trojan" else {})
 
