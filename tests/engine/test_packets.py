@@ -28,3 +28,39 @@ async def test_what_waits_can_be_read() -> None:
         listener.close()
     finally:
         await engine.close()
+
+
+async def test_a_closed_listener_gives_up_its_port_without_further_packets() -> None:
+    engine = Engine(1)
+    loop = asyncio.get_running_loop()
+    udp = (socket.AF_INET, socket.SOCK_DGRAM)
+    with socket.socket(*udp) as server, socket.socket(*udp) as client, socket.socket(*udp) as next_:
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+        client.setblocking(False)
+        target = Target.of("127.0.0.1", server.getsockname()[1])
+        try:
+            listener = engine.listen_packets(Target.of("127.0.0.1", 0), target)
+            place = (listener.address.host, listener.address.port)
+            async with asyncio.timeout(10):
+                client.connect(place)
+                client.send(b"there")
+                (ask,) = await listener.accept()
+                relay = ask.relay(engine.datagrams(), target)
+                source = (await loop.sock_recvfrom(server, 9))[1]
+                await loop.sock_sendto(server, b"back", source)
+                assert await loop.sock_recv(client, 9) == b"back"
+                listener.close()
+                await relay.wait()
+                await _bound(next_, place)
+        finally:
+            await engine.close()
+
+
+async def _bound(sock: socket.socket, place: tuple[str, int]) -> None:
+    """The port is given up by the engine's thread, a moment after the close."""
+    while True:
+        try:
+            return sock.bind(place)
+        except OSError:
+            await asyncio.sleep(0)

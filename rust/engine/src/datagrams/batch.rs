@@ -272,6 +272,8 @@ impl Outbox {
                 Exit::Tube(tube) => bytes.write(gathered, tube, run, tally, &mut sent),
             }
         }
+        // They hold their sockets: one that is closed must not stay open until the next batch.
+        groups.clear();
     }
 }
 
