@@ -133,6 +133,13 @@ def test_a_bad_reload_changes_nothing() -> None:
         theirs.reload(TlsServerOptions([(b"nothing", b"at all")]))
     with pytest.raises(ValueError, match="certificate"):
         theirs.reload(TlsServerOptions([]))
+    strange = (certificate(NAME).pair[0], certificate("else.example").pair[1])
+    with pytest.raises(ValueError, match="the key does not belong to the certificate"):
+        theirs.reload(TlsServerOptions([strange]))
+    with pytest.raises(ValueError, match="the key does not belong"):
+        server(certificates=[strange])
+    with pytest.raises(ValueError, match="the key does not belong"):
+        client(certificate=strange[0], key=strange[1])
 
 
 async def test_a_stranger_is_not_trusted(engine: Engine) -> None:

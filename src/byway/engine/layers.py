@@ -11,6 +11,7 @@ from typing import Literal
 
 from byway import _engine
 from byway.engine.stream import EngineStream
+from byway.engine.tls_words import plain_faults
 from byway.errors import PeerError
 from byway.interfaces import Awaited, Cipher, Opening, Sealing, Stream
 
@@ -135,20 +136,21 @@ class TlsClient:
     __slots__ = ("raw",)
 
     def __init__(self, options: TlsClientOptions) -> None:
-        self.raw = _engine.TlsClient(
-            (
-                options.name,
-                options.sni,
-                list(options.alpn),
-                list(options.versions),
-                options.ca,
-                list(options.pins),
-                options.insecure,
-                options.certificate,
-                options.key,
-                options.resume,
+        with plain_faults():
+            self.raw = _engine.TlsClient(
+                (
+                    options.name,
+                    options.sni,
+                    list(options.alpn),
+                    list(options.versions),
+                    options.ca,
+                    list(options.pins),
+                    options.insecure,
+                    options.certificate,
+                    options.key,
+                    options.resume,
+                )
             )
-        )
 
 
 class TlsServer:
@@ -157,12 +159,14 @@ class TlsServer:
     __slots__ = ("raw",)
 
     def __init__(self, options: TlsServerOptions) -> None:
-        self.raw = _engine.TlsServer(_server(options))
+        with plain_faults():
+            self.raw = _engine.TlsServer(_server(options))
 
     def reload(self, options: TlsServerOptions) -> None:
         """Use these for connections from now on; tickets stay valid. Raises ValueError, and
         changes nothing then."""
-        self.raw.reload(_server(options))
+        with plain_faults():
+            self.raw.reload(_server(options))
 
 
 def _server(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from byway.errors import PeerError
@@ -39,6 +41,17 @@ def explained(error: PeerError) -> PeerError:
     text = str(error)
     found = _found(text.removeprefix("TLS: "))
     return error if found is None else PeerError(f"TLS: {found}", error.hint)
+
+
+@contextmanager
+def plain_faults() -> Iterator[None]:
+    """A ValueError for a certificate and key that do not belong together says so."""
+    try:
+        yield
+    except ValueError as error:
+        if "KeyMismatch" not in str(error):
+            raise
+        raise ValueError("the key does not belong to the certificate (KeyMismatch)") from None
 
 
 def _found(text: str) -> str | None:
