@@ -316,3 +316,27 @@ def test_udp_over_tcp_is_kept_where_it_is_of_the_version_spoken_here() -> None:
 
     assert [found.config.outbounds[name].udp_over_tcp for name in "ab"] == [True, False]  # type: ignore[union-attr]
     assert [(note.line, note.what) for note in found.notes] == [(3, "b")]
+
+
+def test_a_bad_rule_takes_none_of_its_neighbours_along() -> None:
+    found = made(
+        "rules:\n- DOMAIN-REGEX,^good,REJECT\n- DOMAIN-REGEX,(?<!x)bad,REJECT\n"
+        "- DOMAIN-REGEX,(?=y)bad,REJECT\n- DOMAIN-REGEX,fine$,REJECT\n- MATCH,DIRECT\n"
+    )
+
+    assert [way(found, name) for name in ("good.a", "a.fine", "a.b")] == [
+        "reject", "reject", "direct"
+    ]  # fmt: skip
+    assert [note.line for note in found.notes] == [3, 4]
+
+
+def test_rules_that_are_all_bad_leave_nothing() -> None:
+    found = made("rules:\n- DOMAIN-REGEX,(?<!x)a,REJECT\n- DOMAIN-REGEX,(?=y)a,REJECT\n")
+
+    assert (len(found.config.rules), [note.line for note in found.notes]) == (1, [2, 3])
+
+
+def test_global_mode_without_a_proxy_that_is_carried_rejects() -> None:
+    found = made("port: 1\nmode: global\nproxies: [{name: a, type: vmess}]\nrules: ['MATCH,a']\n")
+
+    assert way(found, "a.example") == "reject"

@@ -67,7 +67,7 @@ def _first_way(draft: Draft) -> str:
     for section in ("groups", "outbounds"):
         for item in draft.entries[section].values():
             return Way(item.what)
-    return "direct"
+    return "reject" if draft.gone else "direct"
 
 
 def _settings(top: Fields, draft: Draft) -> None:

@@ -56,6 +56,8 @@ class Item:
     content: Section = field(repr=False)
     line: int
     what: str
+    parts: dict[object, tuple[int, str]] = field(default_factory=dict)
+    """Of a rule that others joined: the line and words behind each of its values."""
 
 
 class Draft:
@@ -113,6 +115,11 @@ class Draft:
 
     def rule(self, line: int, conditions: Section, way: str, what: str) -> None:
         """A rule; `way` is theirs. One like the rule before it joins it."""
+        parts = {
+            value: (line, what)
+            for key in (conditions if len(conditions) == 1 else ())
+            for value in (_listed(conditions[key]) if key in _LISTS else ())
+        }
         last = self.rules[-1] if self.rules else None
         if last is not None and last.content.get("to") == way and len(conditions) == 1:
             (key,) = conditions
@@ -121,8 +128,9 @@ class Draft:
                 merged = [*_listed(before), *_listed(conditions[key])]
                 if len(merged) <= _MOST_MERGED:
                     last.content[key] = list(dict.fromkeys(merged))
+                    last.parts = parts | last.parts
                     return
-        self.rules.append(Item({**conditions, "to": Way(way)}, line, what))
+        self.rules.append(Item({**conditions, "to": Way(way)}, line, what, parts))
 
     def finish(self) -> Imported:
         """The config, checked; what the check refuses is left out, and told with its reason."""
@@ -240,12 +248,12 @@ class Draft:
 
     def _removed(self, error: ConfigError) -> bool:
         """Leave out whatever a problem is about; whether there was anything."""
-        rules: dict[int, Problem] = {}
+        rules: dict[int, list[Problem]] = {}
         found = False
         for problem in error.problems:
             section, name = self._place(problem.key)
             if section == "rules":
-                rules.setdefault(int(name), problem)
+                rules.setdefault(int(name), []).append(problem)
             elif section in self.entries and name in self.entries[section]:
                 item = self.entries[section].pop(name)
                 found = True
@@ -259,12 +267,34 @@ class Draft:
                 self.plain[section] = {}
                 found = True
                 self.note(0, section, f"{problem.key}: {problem.message}")
-        for at, problem in sorted(rules.items(), reverse=True):
+        for at, problems in sorted(rules.items(), reverse=True):
             if at < len(self.rules):
-                item = self.rules.pop(at)
                 found = True
-                self.note(item.line, item.what, problem.message)
+                if not self._removed_from_rule(self.rules[at], problems):
+                    item = self.rules.pop(at)
+                    self.note(item.line, item.what, problems[0].message)
         return found
+
+    def _removed_from_rule(self, item: Item, problems: list[Problem]) -> bool:
+        """Leave out the values that the problems are about; whether a rule is left."""
+        bad: dict[int, Problem] = {}
+        for problem in problems:
+            place = re.fullmatch(r"rules\[\d+\]\.(\w+)\[(\d+)\]", problem.key)
+            if place is None or set(item.content) != {place[1], "to"}:
+                return False
+            bad.setdefault(int(place[2]), problem)
+        key = next(key for key in item.content if key != "to")
+        values = _listed(item.content[key])
+        if max(bad) >= len(values):
+            return False
+        for at, problem in sorted(bad.items()):
+            line, what = item.parts.get(values[at], (item.line, item.what))
+            self.note(line, what, problem.message)
+        left = [value for at, value in enumerate(values) if at not in bad]
+        item.content[key] = left
+        if not left:
+            self.rules.remove(item)
+        return True
 
     def _removed_from_dns(self, problem: Problem) -> bool:
         """Leave out a server, a host or a rule of names; whether the problem is about one."""
