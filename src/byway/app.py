@@ -316,7 +316,8 @@ class App:
         ways = Ways(config, self.engine, self.names, self.log, kept, self.roster)
         running = self.refresher.unchanged(config) if self.refresher is not None else {}
         sets = await asyncio.to_thread(open_sets, config, None, running)
-        judge, writer = judge_of(config, sets.sets), self._writer
+        judge = await asyncio.to_thread(judge_of, config, sets.sets)  # seconds, of many rules
+        writer = self._writer
         if old.log.file is not None or config.log.file is not None:
             writer = _writer(config)  # also for the same file: it may have been moved away
         try:
@@ -354,7 +355,7 @@ class App:
         self._tell_odd((*config.warnings, *sets.problems))
         self._follow(config, sets)
         self._probe()
-        told = (*changes(old, config), *stayed)
+        told = (*await asyncio.to_thread(changes, old, config), *stayed)
         self.log.info("reloaded", config=config.file, changes=len(told))
         return told
 
