@@ -208,3 +208,16 @@ def test_a_trojan_server_and_udp_over_tcp_are_kept(tmp_path: Path) -> None:
     assert list(found.config.inbounds) == ["door"]
     assert [found.config.outbounds[name].udp_over_tcp for name in ("new", "old")] == [True, False]  # type: ignore[union-attr]
     assert [note.what for note in found.notes] == ["bare", "old"]
+
+
+def test_a_prefix_may_have_bits_beyond_its_length_and_a_bad_one_goes_alone() -> None:
+    prefixes = ["192.0.2.7/24", "192.0.2.7/33", "198.51.100.1"]
+    rule = {"ip_cidr": prefixes, "action": "reject"}
+    file = {"outbounds": [{"type": "direct", "tag": "d"}], "route": {"rules": [rule]}}
+
+    found = import_text(json.dumps(file).encode(), "box.json")
+
+    assert [way(found, host) for host in ("192.0.2.9", "198.51.100.1", "198.51.100.2")] == [
+        "reject", "reject", "direct"
+    ]  # fmt: skip
+    assert ["/33" in note.why for note in found.notes] == [True]

@@ -278,12 +278,13 @@ class Draft:
     def _removed_from_rule(self, item: Item, problems: list[Problem]) -> bool:
         """Leave out the values that the problems are about; whether a rule is left."""
         bad: dict[int, Problem] = {}
+        key = ""
         for problem in problems:
             place = re.fullmatch(r"rules\[\d+\]\.(\w+)\[(\d+)\]", problem.key)
-            if place is None or set(item.content) != {place[1], "to"}:
+            if place is None or place[1] not in item.content or key not in ("", place[1]):
                 return False
+            key = place[1]
             bad.setdefault(int(place[2]), problem)
-        key = next(key for key in item.content if key != "to")
         values = _listed(item.content[key])
         if max(bad) >= len(values):
             return False

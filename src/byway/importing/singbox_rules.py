@@ -146,7 +146,7 @@ def _target(key: str, node: Node, resolved: bool, draft: Draft) -> list[Section]
                 found.append({"domain_wildcard": below})
             return found
         case "ip_cidr":
-            found.append({"ip": values})
+            found.append({"ip": [_masked(one) for one in values]})
         case "ip_is_private":
             found.append({"private": flag(node)})
         case "geoip":
@@ -164,6 +164,16 @@ def _target(key: str, node: Node, resolved: bool, draft: Draft) -> list[Section]
         case _:
             return [{key: values}]
     return found if resolved else [{**one, "not": dict(NO_NAME)} for one in found]
+
+
+def _masked(prefix: str) -> str:
+    """Without the bits beyond its length, which sing-box allows."""
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_network(prefix, strict=False))
+    except ValueError:
+        return prefix  # the check says what is wrong with it
 
 
 def _other(key: str, node: Node, draft: Draft) -> list[object]:
