@@ -71,7 +71,10 @@ async def _desktop_led_here(app: App, wanted: bool) -> AsyncIterator[None]:
         return
     from byway.cli.system_proxy import SystemProxy, put_back_what_was_left
 
-    await asyncio.to_thread(put_back_what_was_left, app.log)
+    try:
+        await asyncio.to_thread(put_back_what_was_left, app.log)
+    except OSError as error:  # flows are served already; a crowd may have taken all descriptors
+        app.log.warning("the system's proxy is not put back", error=error)
     if not wanted:
         yield
         return
