@@ -27,7 +27,7 @@ async def test_relays_pipes_and_splices_are_counted() -> None:
     await server.read_exactly(8 << 20)
     await writing
     after = engine.stats()
-    assert after["spliced"] == before["spliced"] + 1
+    assert after["spliced"] > before["spliced"]  # again after each pause, so it may be more
     assert after["pipes"] > 0
     relay.cut("enough")
     await relay.wait()

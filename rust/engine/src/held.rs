@@ -9,7 +9,7 @@ pub struct Held(AtomicU64);
 
 /// Relays that run.
 pub static RELAYS: Held = Held::none();
-/// Directions of relays that have turned to splicing, since the start.
+/// Turns to splicing, since the start: of a relay, one each way, or more where its flow pauses.
 pub static SPLICED: Held = Held::none();
 /// Pipes for splicing, those in the pools included.
 pub static PIPES: Held = Held::none();
