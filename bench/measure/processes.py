@@ -27,13 +27,15 @@ class Process:
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.log = log
+        # What a program remembers for its next start goes away with the run's folder.
+        own = {} if log is None else {"XDG_STATE_HOME": str(log.parent)}
         with (log or Path(os.devnull)).open("wb") as sink:
             self.popen = subprocess.Popen(
                 [*inside(namespace), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, **own, **(env or {})},
                 # Ctrl-C is for the bench, which then ends its programs in order.
                 start_new_session=True,
             )
