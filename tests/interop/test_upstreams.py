@@ -1,4 +1,5 @@
-"""Byway's outbounds against real proxies: microsocks, dante, tinyproxy, v2ray, sing-box.
+"""Byway's outbounds against real proxies: microsocks, dante, tinyproxy, v2ray, sing-box,
+mihomo.
 
 client -> Byway (mixed) -> http or socks outbound -> the real proxy -> the origin
 """
@@ -24,6 +25,7 @@ from tests.interop.upstreams import (
     Starter,
     dante,
     microsocks,
+    mihomo_upstream,
     sing_box_upstream,
     tinyproxy,
     v2ray,
@@ -43,9 +45,20 @@ UPSTREAMS: dict[str, Starter] = {
     "sing-box-socks-users": partial(sing_box_upstream, kind="socks", login=True),
     "sing-box-http": partial(sing_box_upstream, kind="http"),
     "sing-box-http-users": partial(sing_box_upstream, kind="http", login=True),
+    "mihomo-socks": partial(mihomo_upstream, kind="socks"),
+    "mihomo-socks-users": partial(mihomo_upstream, kind="socks", login=True),
+    "mihomo-http": partial(mihomo_upstream, kind="http"),
+    "mihomo-http-users": partial(mihomo_upstream, kind="http", login=True),
 }
 WITH_USERS = [name for name in UPSTREAMS if name.endswith("-users")]
-WITH_UDP = ["dante", "v2ray-socks", "v2ray-socks-users", "sing-box-socks", "sing-box-socks-users"]
+WITH_UDP = [
+    "dante",
+    *(
+        f"{program}-socks{users}"
+        for program in ("v2ray", "sing-box", "mihomo")
+        for users in ("", "-users")
+    ),
+]
 # dante's server knows version 4, and not 4a.
 OLD = [("dante", "4"), ("sing-box-socks", "4"), ("sing-box-socks", "4a")]
 

