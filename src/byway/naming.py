@@ -249,9 +249,9 @@ class Naming:
     def _dialling(
         self, name: str, section: DnsServer, target: Target, way: Outbound
     ) -> Callable[[], Coroutine[None, None, Connection]]:
-        from byway.config.tls import ClientTls
         from byway.dns.pipe import Pipe
         from byway.dns.web import ALPN, Http1, Http2, Resource
+        from byway.values.tls import ClientTls
 
         address, engine = section.address, self._engine
         if address.scheme in ("udp", "tcp"):

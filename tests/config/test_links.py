@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from byway.config import DirectOutbound, HttpOutbound, OutboundConfig, SocksOutbound
 from byway.config.links import read_link, write_link
-from byway.config.wrong import Wrong
 from byway.flow import Target
+from byway.values.wrong import Wrong
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from byway.config import (
 )
 from byway.config.invite import invitations
 from byway.config.servers import read_document
-from byway.config.wrong import Wrong
 from byway.errors import ConfigError
+from byway.values.wrong import Wrong
 
 KEY16 = base64.b64encode(bytes(16)).decode()
 

@@ -16,9 +16,9 @@ atheris = importlib.import_module("atheris")
 
 with atheris.instrument_imports(include=["byway.config", "byway.rules"]):
     from byway.config import judge_of, load_text, read_link, write_link
-    from byway.config.wrong import Wrong
     from byway.errors import ConfigError
     from byway.flow import Flow, Network, Target
+    from byway.values.wrong import Wrong
 
 MISTAKES = (Path(__file__).parents[1] / "config" / "mistakes.yaml").read_text(encoding="utf-8")
 SOUND = """

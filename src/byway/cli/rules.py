@@ -83,7 +83,7 @@ def _state(one: View) -> str:
 
 
 def _switch(client: Client, options: argparse.Namespace) -> int:
-    from byway.config.values import seconds
+    from byway.values.texts import seconds
 
     if options.which is None:
         raise BywayError("which rule? byway rules off NUMBER, or :LINE", "byway rules lists them")

@@ -147,7 +147,7 @@ def ascii_name(text: str) -> str:
     """A host as it is carried: a name in another script as punycode. Raises ValueError."""
     if text.isascii():
         return text
-    from byway.config.hosts import name
+    from byway.values.hosts import name
 
     return name(text)
 

@@ -18,7 +18,6 @@ from byway.config.groups import (
     SelectGroup,
 )
 from byway.config.invite import invitations
-from byway.config.limit import Limit
 from byway.config.links import is_link, read_link, write_link
 from byway.config.load import default, from_links, load, load_text
 from byway.config.model import (
@@ -33,22 +32,22 @@ from byway.config.model import (
     Log,
     MixedInbound,
     OutboundConfig,
-    ServerTls,
     ShadowsocksInbound,
     ShadowsocksOutbound,
     SocksInbound,
     SocksOutbound,
     TrojanInbound,
     TrojanOutbound,
-    User,
 )
 from byway.config.pac import pac_file
-from byway.config.problems import nearest
 from byway.config.report import Report, check_report
 from byway.config.schema import schema, schema_text
 from byway.config.sets import OpenSets, open_sets
-from byway.config.tls import ClientTls
-from byway.config.values import UnixPath
+from byway.values.limit import Limit
+from byway.values.problems import nearest
+from byway.values.texts import UnixPath
+from byway.values.tls import ClientTls, ServerTls
+from byway.values.user import User
 
 __all__ = [
     "BalanceGroup",

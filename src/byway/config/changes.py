@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from byway.config.model import Config
 from byway.config.names import Dns
-from byway.config.section import Section
+from byway.values.section import Section
 
 LATER = " (after a restart)"
 

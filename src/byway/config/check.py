@@ -31,7 +31,6 @@ from byway.config.groups import (
     Probe,
     SelectGroup,
 )
-from byway.config.limit import Limit
 from byway.config.links import is_link, read_link
 from byway.config.model import (
     RESERVED,
@@ -48,24 +47,25 @@ from byway.config.model import (
     MixedInbound,
     OutboundConfig,
     Placed,
-    ServerTls,
     ShadowsocksInbound,
     ShadowsocksOutbound,
     SocksInbound,
     SocksOutbound,
     TrojanInbound,
     TrojanOutbound,
-    User,
 )
 from byway.config.names import Dns, DnsCache, DnsRule, DnsServer, told
-from byway.config.problems import Path, Problems
-from byway.config.section import Section, keys_of
-from byway.config.tls import ClientTls
-from byway.config.tree import Entry, Node, Twice, grow
-from byway.config.values import NAME_PATTERN
-from byway.config.wrong import Wrong, kind_of, shown
+from byway.config.tree import Twice, grow
 from byway.errors import ConfigError
 from byway.rules import RuleRef
+from byway.values.limit import Limit
+from byway.values.problems import Path, Problems
+from byway.values.section import Section, keys_of
+from byway.values.texts import NAME_PATTERN
+from byway.values.tls import ClientTls, ServerTls
+from byway.values.user import User
+from byway.values.written import Entry, Node
+from byway.values.wrong import Wrong, kind_of, shown
 
 if TYPE_CHECKING:
     from byway.config.terms import PythonPlace

@@ -7,8 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
-from byway.config.limit import Limit
-from byway.config.section import Section
 from byway.config.terms import (
     AddressSize,
     CountryCode,
@@ -27,7 +25,10 @@ from byway.config.terms import (
     WebPlace,
     WeekSpan,
 )
-from byway.config.values import (
+from byway.rules import RuleRef
+from byway.values.limit import Limit
+from byway.values.section import Section
+from byway.values.texts import (
     Domain,
     FilePath,
     InboundName,
@@ -41,7 +42,6 @@ from byway.config.values import (
     duration,
     size,
 )
-from byway.rules import RuleRef
 
 _NOWHERE = RuleRef("", 0, "")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from byway.config import hosts
-from byway.config.values import Reads, ReadsPath, text_of
-from byway.config.wrong import Wrong
 from byway.flow import Target
+from byway.values import hosts
+from byway.values.texts import Reads, ReadsPath, text_of
+from byway.values.wrong import Wrong
 
 AUTO = "auto"
 OFF = "off"

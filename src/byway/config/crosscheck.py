@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence, Set
 
-from byway.config import encryption, hosts
+from byway.config import encryption
 from byway.config.conditions import Conditions, RuleEntry
 from byway.config.model import (
     Config,
@@ -15,12 +15,13 @@ from byway.config.model import (
     TrojanOutbound,
     is_loopback,
 )
-from byway.config.problems import Path, Problems
-from byway.config.section import keys_of
 from byway.config.shadows import shadowed
-from byway.config.tree import Node
-from byway.config.wrong import Wrong, shown
 from byway.flow import Network, Target
+from byway.values import hosts
+from byway.values.problems import Path, Problems
+from byway.values.section import keys_of
+from byway.values.written import Node
+from byway.values.wrong import Wrong, shown
 
 VERDICTS = ("reject", "drop")
 _KEYS = set(keys_of(RuleEntry))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from byway.config.model import Config, DirectOutbound
-from byway.config.problems import Path, Problems
-from byway.config.tls import ClientTls
-from byway.config.tree import Node
 from byway.protocols.shadowsocks import METHODS, Method
 from byway.protocols.shadowsocks2022 import keys_of
+from byway.values.problems import Path, Problems
+from byway.values.tls import ClientTls
+from byway.values.written import Node
 
 _IN_THE_MANUAL = ("AAECAwQFBgcICQoLDA0ODw==",)
 """Keys of our examples, which are easily copied with the rest."""

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from byway.config.limit import Limit
-from byway.config.section import Section
-from byway.config.values import JsonSchema, Many, OneOrMany, Reads, Way, duration, text_of
-from byway.config.wrong import Wrong
 from byway.protocols.web_address import WebAddress
+from byway.values.limit import Limit
+from byway.values.section import Section
+from byway.values.texts import JsonSchema, Many, OneOrMany, Reads, Way, duration, text_of
+from byway.values.wrong import Wrong
 
 PROBE_URL = "https://www.gstatic.com/generate_204"
 """Answers 204 and nothing else, is reachable nearly everywhere, and what other programs ask too."""

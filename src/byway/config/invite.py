@@ -15,11 +15,11 @@ from byway.config.model import (
     SocksOutbound,
     TrojanInbound,
     TrojanOutbound,
-    User,
 )
-from byway.config.tls import ClientTls
-from byway.config.values import UnixPath
 from byway.flow import Target
+from byway.values.texts import UnixPath
+from byway.values.tls import ClientTls
+from byway.values.user import User
 
 _SERVERS_OWN = ("server", "failover", "cert", "certRaw", "key", "fast-open")
 """Options that servers of simple-obfs, v2ray-plugin and its kin alone are given."""

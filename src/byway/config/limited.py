@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
-from byway.config.limit import Limit
 from byway.config.model import Config
-from byway.config.section import Section
 from byway.limits import Terms, user_name
+from byway.values.limit import Limit
+from byway.values.section import Section
 
 S = TypeVar("S", bound=Section)
 

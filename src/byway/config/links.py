@@ -28,7 +28,7 @@ from byway.config.servers import (
     write_shadowsocks,
     write_trojan,
 )
-from byway.config.wrong import Wrong, shown
+from byway.values.wrong import Wrong, shown
 
 _SCHEMES: dict[str, tuple[dict[str, str], int]] = {
     "socks5": ({"type": "socks"}, 1080),

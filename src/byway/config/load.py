@@ -13,11 +13,11 @@ from pathlib import Path
 from byway.config.check import build
 from byway.config.links import is_link, read_link
 from byway.config.model import RESERVED, Config
-from byway.config.problems import key_text
 from byway.config.servers import read_document
 from byway.config.tree import MAX_BYTES, TreeError, grow, parse, place_in
-from byway.config.wrong import Wrong
 from byway.errors import ConfigError, Problem
+from byway.values.problems import key_text
+from byway.values.wrong import Wrong
 
 _EMPTY_HINT = "an empty config is written {}; without a file the default is used"
 

@@ -14,12 +14,13 @@ from pydantic import Field, PrivateAttr
 from byway.config.conditions import RuleEntry, SetConfig
 from byway.config.control import ControlSocket, MetricsAddress
 from byway.config.groups import GroupConfig
-from byway.config.limit import Limit
 from byway.config.names import Dns, ServerWord
-from byway.config.section import Section
-from byway.config.tls import ClientTls
-from byway.config.values import (
-    Alpn,
+from byway.errors import Problem
+from byway.flow import Network, Target
+from byway.rules.geo import NOWHERE, World
+from byway.values.limit import Limit
+from byway.values.section import Section
+from byway.values.texts import (
     AutoFlag,
     AutoNumber,
     FilePath,
@@ -40,9 +41,8 @@ from byway.config.values import (
     duration,
     size,
 )
-from byway.errors import Problem
-from byway.flow import Network, Target
-from byway.rules.geo import NOWHERE, World
+from byway.values.tls import ClientTls, ServerTls
+from byway.values.user import User
 
 if TYPE_CHECKING:
     from byway.config.terms import PythonPlace
@@ -109,30 +109,6 @@ class Geo(Section):
     """Countries: for `country` and `source_country` in rules, and GEOIP lines of lists."""
     asn: FilePath | None = None
     """Autonomous systems: for `asn` and `source_asn`, and IP-ASN lines."""
-
-
-class User(Section):
-    """Who may use an inbound."""
-
-    name: UserName
-    """What the client calls itself: 1 to 255 bytes."""
-    password: Password
-    """1 to 255 bytes."""
-    limit: Limit | None = None
-    """What its flows may use here, all together."""
-
-
-class ServerTls(Section):
-    """TLS for those who connect to a listener."""
-
-    cert: FilePath
-    """The certificate with its chain, as PEM. It is read again when the file changes."""
-    key: FilePath
-    """Its private key, as PEM."""
-    alpn: Annotated[tuple[Alpn, ...], OneOrMany(empty=True)] = ()
-    """The protocols to agree on (RFC 7301), the best first; none: whatever the client likes."""
-    ca: FilePath | None = None
-    """Clients must show a certificate of one of these authorities (PEM)."""
 
 
 class Placed(Section):

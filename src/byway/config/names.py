@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PrivateAttr
 from pydantic_core import CoreSchema, core_schema
 
-from byway.config import hosts
 from byway.config.conditions import Conditions
-from byway.config.section import Section
 from byway.config.terms import DomainKeyword, DomainRegex, DomainWildcard, SetName
-from byway.config.tls import ClientTls
-from byway.config.values import (
+from byway.flow import Target, packed_address
+from byway.rules import RuleRef
+from byway.values import hosts
+from byway.values.section import Section
+from byway.values.texts import (
     Domain,
     JsonSchema,
     Many,
@@ -26,9 +27,8 @@ from byway.config.values import (
     duration,
     text_of,
 )
-from byway.config.wrong import Wrong, shown
-from byway.flow import Target, packed_address
-from byway.rules import RuleRef
+from byway.values.tls import ClientTls
+from byway.values.wrong import Wrong, shown
 
 SYSTEM = "system"
 PORTS = {"udp": 53, "tcp": 53, "tls": 853, "https": 443}

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from byway.config.model import Config, DirectOutbound, SocksOutbound
 from byway.config.names import SYSTEM, Dns
-from byway.config.problems import Path, Problems
-from byway.config.wrong import Wrong, shown
 from byway.dns.hosts import Host, Hosts
 from byway.flow import packed_address
+from byway.values.problems import Path, Problems
+from byway.values.wrong import Wrong, shown
 
 
 def hosts_of(dns: Dns) -> Hosts:

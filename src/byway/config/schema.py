@@ -13,18 +13,19 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import cast
 
-from byway.config import conditions, groups, limit, model, names, tls
+from byway.config import conditions, groups, model, names
 from byway.config.conditions import Conditions
 from byway.config.links import SCHEMES
 from byway.config.model import RESERVED, Config
-from byway.config.section import keys_of
-from byway.config.values import NAME_PATTERN
+from byway.values import limit, tls, user
+from byway.values.section import keys_of
+from byway.values.texts import NAME_PATTERN
 
 Schema = dict[str, object]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NULL: Schema = {"type": "null"}
-_MODULES = (model, conditions, groups, limit, names, tls)
+_MODULES = (model, conditions, groups, limit, names, tls, user)
 
 
 def schema() -> Schema:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from byway.config.conditions import RuleEntry
-from byway.config.problems import Problems
 from byway.config.terms import PythonPlace
 from byway.facts.python import Function, Script, ScriptError, load
+from byway.values.problems import Problems
 
 
 def open_functions(

@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from urllib.parse import parse_qsl, quote, unquote
 
 from byway.config.model import ShadowsocksOutbound, TrojanOutbound
-from byway.config.tls import ClientTls
-from byway.config.wrong import Wrong, shown
 from byway.protocols.shadowsocks import METHODS, why_refused
+from byway.values.tls import ClientTls
+from byway.values.wrong import Wrong, shown
 
 Outbound = dict[str, object]
 

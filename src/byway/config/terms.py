@@ -10,14 +10,14 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from byway.config.values import JsonSchema, Reads, ReadsPath, shown_value, text_of
-from byway.config.wrong import Wrong, shown
 from byway.flow import PROTOCOLS
 from byway.protocols.web_address import WebAddress
 from byway.rules.gathering import Bad, Gathering
 from byway.rules.lists import read_line
 from byway.rules.moments import Span
 from byway.rules.names import check_regex
+from byway.values.texts import JsonSchema, Reads, ReadsPath, shown_value, text_of
+from byway.values.wrong import Wrong, shown
 
 _NAME_PART = re.compile(r"[a-z0-9_.-]{1,253}")
 _NAME_PATTERN = re.compile(r"[a-z0-9_.*?-]{1,253}")

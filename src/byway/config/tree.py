@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from byway.values.written import Entry, Node, Scalar
+
 MAX_BYTES = 32 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_ALIASED = 100_000  # values that aliases may add to those written out
-
-Scalar = str | int | float | bool | None
 
 
 class TreeError(Exception):
@@ -27,45 +27,6 @@ class TreeError(Exception):
     def __init__(self, message: str, line: int, column: int, hint: str = "") -> None:
         super().__init__(message)
         self.message, self.hint, self.line, self.column = message, hint, line, column
-
-
-@dataclass(slots=True, eq=False)
-class Node:
-    """A value and where it stands. `content` is a scalar, a list of nodes, or a dict of `Entry`."""
-
-    content: Scalar | list[Node] | dict[str, Entry]
-    line: int = 0
-    column: int = 0
-    size: int = 1  # values inside and itself, aliases counted as often as they are used
-    height: int = 1
-
-    def plain(self) -> object:
-        """The value without its places."""
-        content = self.content
-        if isinstance(content, dict):
-            return {key: entry.value.plain() for key, entry in content.items()}
-        if isinstance(content, list):
-            return [item.plain() for item in content]
-        return content
-
-    def get(self, key: str) -> Node | None:
-        """The value of a key, when this is a mapping that has it."""
-        if isinstance(self.content, dict) and key in self.content:
-            return self.content[key].value
-        return None
-
-    def items(self) -> list[Node]:
-        """The items of a list, or the one thing that may be written in place of one."""
-        return self.content if isinstance(self.content, list) else [self]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Entry:
-    """A key's place and its value."""
-
-    line: int
-    column: int
-    value: Node
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from byway.config.model import Geo
-from byway.config.problems import Problems
 from byway.facts import geo
 from byway.rules.geo import World
+from byway.values.problems import Problems
 
 _HINT = "a file of the kind GeoLite2-%s.mmdb"
 _MAKERS_WORD = {"country": "Country", "asn": "ASN"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from byway.config.tree import Node
 from byway.importing import clash_proxies, clash_rules
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.source import Fields, endpoint, fields, flag, items, number, said, text, texts
+from byway.values.written import Node
 
 _OWN = "Byway has its own way of it"
 _DONE = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from byway.config.tree import Node, TreeError, parse
+from byway.config.tree import TreeError, parse
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.links import NOT_YET
 from byway.importing.source import (
@@ -22,6 +22,7 @@ from byway.importing.source import (
     text,
     texts,
 )
+from byway.values.written import Node
 
 BUILT_IN = {
     "DIRECT": "direct",

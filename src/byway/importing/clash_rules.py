@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from byway.config.tree import Node
 from byway.importing.clash_proxies import BUILT_IN
 from byway.importing.draft import Draft, Section, Way, literal
 from byway.importing.source import Fields, fields, items, text
+from byway.values.written import Node
 
 _DEEPEST = 8
 _SIMPLE = {

@@ -7,9 +7,9 @@ import binascii
 import re
 
 from byway.config.links import SCHEMES, read_link
-from byway.config.wrong import Wrong
 from byway.importing.draft import Draft, Way
 from byway.importing.source import endpoint
+from byway.values.wrong import Wrong
 
 NOT_YET = {
     "vmess": "VMess",

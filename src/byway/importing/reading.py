@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from byway.config.servers import read_document
-from byway.config.tree import Node, TreeError, parse
-from byway.config.wrong import Wrong
+from byway.config.tree import TreeError, parse
 from byway.errors import ConfigError, Problem
 from byway.importing import links
 from byway.importing.draft import Draft, Imported, Way
+from byway.values.written import Node
+from byway.values.wrong import Wrong
 
 MOST_BYTES = 16 * 1024 * 1024
 _SURROGATES = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 from byway.config.servers import PLUGINS
-from byway.config.tree import Node
 from byway.importing import singbox_rules
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.links import NOT_YET
@@ -21,6 +20,7 @@ from byway.importing.source import (
     text,
     texts,
 )
+from byway.values.written import Node
 
 _LEVELS = {
     "trace": "debug", "debug": "debug", "info": "info", "warn": "warning", "error": "error",

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from byway.config.tree import Node
 from byway.importing.draft import NO_NAME, Draft, Section, Way
 from byway.importing.source import Fields, fields, flag, items, seconds, text, texts
+from byway.values.written import Node
 
 _DEEPEST = 8
 _TARGET = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from byway.config.tree import Entry, Node
 from byway.protocols.web_address import WebAddress
+from byway.values.written import Entry, Node
 
 Fields = dict[str, Node]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from itertools import islice
 
-from byway.config.tree import Node
-from byway.config.wrong import Wrong
 from byway.errors import Problem
+from byway.values.written import Node
+from byway.values.wrong import Wrong
 
 Path = tuple[str | int, ...]
 

@@ -16,12 +16,12 @@ from typing import Annotated, Literal
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
-from byway.config import hosts
-from byway.config.problems import nearest
-from byway.config.wrong import Wrong, kind_of, shown
 from byway.flow import Network, Target
 from byway.protocols.shadowsocks import METHODS, SUGGESTED, why_refused
 from byway.rules import Prefix
+from byway.values import hosts
+from byway.values.problems import nearest
+from byway.values.wrong import Wrong, kind_of, shown
 
 JsonSchema = dict[str, object]
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ipaddress
 import os
 
-from byway.config.wrong import Wrong, shown
 from byway.flow import Target, packed_address
 from byway.rules import Prefix
+from byway.values.wrong import Wrong, shown
 
 # IDNA 2003 (the standard library's) and IDNA 2008 read these differently; see RFC 5894 section 7.2.
 _AMBIGUOUS = "ßς\u200c\u200d"

@@ -1,11 +1,11 @@
-"""How a server that is connected to is trusted: what outbounds and name servers share."""
+"""TLS at both ends: how a server that is connected to is trusted, and what a listener shows."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from byway.config.section import Section
-from byway.config.values import Alpn, FilePath, OneOrMany, Pin, ServerName
+from byway.values.section import Section
+from byway.values.texts import Alpn, FilePath, OneOrMany, Pin, ServerName
 
 
 class ClientTls(Section):
@@ -27,3 +27,16 @@ class ClientTls(Section):
     """The certificate to show, as PEM."""
     key: FilePath | None = None
     """Its private key, as PEM."""
+
+
+class ServerTls(Section):
+    """TLS for those who connect to a listener."""
+
+    cert: FilePath
+    """The certificate with its chain, as PEM. It is read again when the file changes."""
+    key: FilePath
+    """Its private key, as PEM."""
+    alpn: Annotated[tuple[Alpn, ...], OneOrMany(empty=True)] = ()
+    """The protocols to agree on (RFC 7301), the best first; none: whatever the client likes."""
+    ca: FilePath | None = None
+    """Clients must show a certificate of one of these authorities (PEM)."""

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from byway.config.section import Section
-from byway.config.values import duration, rate, size
-from byway.config.wrong import Wrong
+from byway.values.section import Section
+from byway.values.texts import duration, rate, size
+from byway.values.wrong import Wrong
 
 
 class Limit(Section):
