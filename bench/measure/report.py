@@ -19,8 +19,8 @@ def render(results: Results, section: Section) -> str:
     """The whole report."""
     lines = [f"# Bench: {section.title}", "", f"{results.machine}. {results.began}."]
     lines += [
-        "Two network namespaces joined by a veth pair, congestion control cubic; generator, target"
-        " and programs share the processors.",
+        f"Two network namespaces joined by a veth pair, congestion control {results.control};"
+        " generator, target and programs share the processors.",
         f"Medians of {results.repetitions} (least–greatest); the programs took turns."
         f" {results.seconds / 60:.1f} minutes.",
         "A ratio is the median of the repetitions' own ratios, not the ratio of the medians.",

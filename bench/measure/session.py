@@ -77,6 +77,8 @@ class Results:
     machine: str
     began: str
     repetitions: int
+    control: str
+    """The congestion control of both hosts."""
     versions: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     series: list[Series] = field(default_factory=list)
@@ -101,6 +103,7 @@ class Session:
             machine=machine(),
             began=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             repetitions=pace.repetitions,
+            control=site.control,
         )
         self._target: Process | None = None
         self._found: list[tuple[Program, str]] = []

@@ -19,8 +19,11 @@ PORTS = range(1080, 1120)
 """Where programs listen; kept out of the ephemeral ports, so that they can always be bound."""
 
 _NAME = re.compile(r"byway-bench-(\d+)-(near|far)")
+_ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+_CONTROLS = ("cubic", "reno")
+"""Congestion controls from the one we want most on. None that paces: a cable without delay would
+measure its timers."""
 _SYSCTLS = (
-    "net.ipv4.tcp_congestion_control=cubic",
     # Tens of thousands of connections a second, all between the same two addresses.
     "net.ipv4.tcp_tw_reuse=1",
     "net.ipv4.ip_local_port_range=1024 65535",
@@ -39,12 +42,16 @@ def output(command: Sequence[str]) -> str:
 class Site:
     """A context that makes the namespaces and takes them away with all that runs in them.
 
-    The client and the program under test stand on the near host, the target on the far one.
+    The client and the program under test stand on the near host, the target on the far one. Both
+    use the same congestion `control`.
     """
 
     def __init__(self) -> None:
         self.near = f"byway-bench-{os.getpid()}-near"
         self.far = f"byway-bench-{os.getpid()}-far"
+        # Some kernels show the file outside containers only.
+        allowed = _ALLOWED.read_text(encoding="ascii") if _ALLOWED.exists() else ""
+        self.control = congestion_control(allowed)
         self._folder = tempfile.TemporaryDirectory(prefix="byway-bench-")
         self.folder = Path(self._folder.name)
 
@@ -79,13 +86,20 @@ class Site:
             output(["ip", "-n", name, "address", "add", f"{address}/24", "dev", "eth0"])
             for device in ("lo", "eth0"):
                 output(["ip", "-n", name, "link", "set", device, "up"])
-            output([*inside(name), "sysctl", "-qw", *_SYSCTLS])
+            control = f"net.ipv4.tcp_congestion_control={self.control}"
+            output([*inside(name), "sysctl", "-qw", control, *_SYSCTLS])
 
     def write(self, name: str, text: str) -> Path:
         """Put a configuration into this run's folder."""
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
         return path
+
+
+def congestion_control(allowed: str) -> str:
+    """What a namespace is given, of the names that the kernel allows there (a line of words)."""
+    names = allowed.split()
+    return next((one for one in (*_CONTROLS, *names) if one in names), "reno")
 
 
 def inside(namespace: str) -> list[str]:

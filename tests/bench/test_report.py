@@ -24,7 +24,11 @@ def footprint(
 
 def sample() -> Results:
     results = Results(
-        section="proxies", machine="a machine", began="2026-11-22 20:00 UTC", repetitions=3
+        section="proxies",
+        machine="a machine",
+        began="2026-11-22 20:00 UTC",
+        repetitions=3,
+        control="reno",
     )
     results.series = [
         row("direct", "", "bulk_down_1", mb_per_s=7000, cpu_s_per_gb=0.0, disturbed_pct=0.0),
@@ -79,7 +83,7 @@ def test_a_lost_idle_flow_is_a_miss() -> None:
 
 
 def test_pairs_are_judged_within_their_cipher() -> None:
-    results = Results(section="shadowsocks", machine="", began="", repetitions=1)
+    results = Results(section="shadowsocks", machine="", began="", repetitions=1, control="")
     chacha, aes = "chacha20-ietf-poly1305", "aes-128-gcm"
     results.series = [
         row("byway", chacha, "bulk_up_1", mb_per_s=800, cpu_s_per_gb=2.0),
@@ -122,6 +126,7 @@ def test_no_aims_without_us() -> None:
 
 def test_the_report_says_what_is_missing_failed_and_doubtful() -> None:
     text = render(sample(), PROXIES)
+    assert "congestion control reno;" in text
     assert "- **microsocks is missing**: no microsocks on PATH" in text
     assert "- dante socks5, udp_64: UDP ASSOCIATE: reply 7" in text
     assert "- byway socks5, pingpong_32: 2 connections: errors" in text

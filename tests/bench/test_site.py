@@ -9,12 +9,19 @@ import subprocess
 import pytest
 
 from measure.processes import Process
-from measure.site import FAR_ADDRESS, Site, inside, leftovers, output
+from measure.site import FAR_ADDRESS, Site, congestion_control, inside, leftovers, output
 
 
 def test_leftovers_are_told_by_their_names() -> None:
     listing = "byway-bench-41-near (id: 3)\nother\nbyway-bench-41-far\nbyway-bench-x-near\n\n"
     assert leftovers(listing) == [("byway-bench-41-near", 41), ("byway-bench-41-far", 41)]
+
+
+@pytest.mark.parametrize(("allowed", "control"), [
+    ("reno cubic\n", "cubic"), ("reno bbr\n", "reno"), ("bbr dctcp\n", "bbr"), ("\n", "reno"),
+])  # fmt: skip
+def test_a_site_takes_a_congestion_control_that_is_allowed(allowed: str, control: str) -> None:
+    assert congestion_control(allowed) == control
 
 
 def can_build_sites() -> bool:
@@ -29,7 +36,8 @@ def interrupted_in_the_middle(site: Site, processes: list[Process]) -> None:
         route = output([*inside(site.near), "ip", "route", "get", FAR_ADDRESS])
         assert "dev eth0" in route
         control = "net.ipv4.tcp_congestion_control"
-        assert output([*inside(site.far), "sysctl", "-n", control]).strip() == "cubic"
+        for host in (site.near, site.far):
+            assert output([*inside(host), "sysctl", "-n", control]).strip() == site.control
         processes.append(Process(site.near, ["sleep", "60"], log=None))
         raise KeyboardInterrupt
 
