@@ -165,7 +165,7 @@ def hops(why: View) -> Sequence[View]:
     return cast("Sequence[View]", why["chain"])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(rules, st.lists(st.sampled_from([*NAMES, "127.0.0.1", "127.1.0.9"]), min_size=1, max_size=4))
 def test_why_and_reality_agree(rules: list[dict[str, object]], hosts: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, socket.socket() as dead:

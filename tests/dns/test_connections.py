@@ -253,7 +253,7 @@ async def test_http1_is_kept_as_the_server_says() -> None:
 kinds = st.sampled_from(["pipe", "http1", "http2"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(kinds, st.binary(max_size=300), st.booleans())
 def test_any_bytes_of_a_server_end_in_the_known_errors(kind: str, data: bytes, good: bool) -> None:
     async def play() -> None:

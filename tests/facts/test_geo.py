@@ -35,7 +35,7 @@ def packed(text: str) -> bytes:
     return ipaddress.ip_address(text).packed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(networks, st.sampled_from(["DE", "US", "FR"])), min_size=1, max_size=6),
     st.sampled_from([24, 28, 32]),
@@ -118,7 +118,7 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path) -> None:
         Geo(str(tmp_path))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data())
 def test_a_damaged_file_is_refused_or_knows_less(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

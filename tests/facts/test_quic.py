@@ -129,7 +129,7 @@ def cut_hellos(draw: st.DrawFn) -> tuple[list[bytes], bytes]:
     return datagrams, message
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(cut_hellos())
 def test_pieces_are_put_together_in_any_order(case: tuple[list[bytes], bytes]) -> None:
     datagrams, message = case
@@ -144,7 +144,7 @@ def test_pieces_are_put_together_in_any_order(case: tuple[list[bytes], bytes]) -
         assert done == bool(seen.name)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_a_forged_packet_is_nothing(data: st.DataObject) -> None:
     packet = bytearray(initial(V1, FRAME.ljust(300, b"\0")))
