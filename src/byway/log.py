@@ -16,6 +16,7 @@ from typing import Literal
 
 from byway.ledger import Passage
 from byway.rules import Drop, Reject, Verdict
+from byway.values.name import visible
 
 Level = Literal["debug", "info", "warning", "error"]
 RECENT = 200  # lines that are kept for those who ask later
@@ -139,9 +140,7 @@ def way_of(verdict: Verdict | None) -> str:
 
 def escaped(text: str) -> str:
     """The text without anything that a terminal or a line reader could take for a command."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if text.isprintable() else visible(text)
 
 
 def _worded(value: object) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -176,3 +177,31 @@ def test_probe_measures_with_and_without_a_running_byway(tmp_path: Path, web: st
         assert "not a web address" in said(tmp_path, "probe", "--url", "x", status=1)
     assert "did you mean auto?" in said(tmp_path, *words, "atuo", "-c", "c.yaml", status=1)
     assert "nonsense" in said(tmp_path, *words, "nonsense://x", "-c", "c.yaml", status=1)
+
+
+ANY_SCRIPT = """
+control: {metrics: "127.0.0.1:%d"}
+inbounds: {家: {type: mixed, listen: "127.0.0.1:0"}}
+outbounds: {"🇭🇰 香港 01": "socks5://127.0.0.1:9"}
+groups: {节点选择: {type: select, members: ["🇭🇰 香港 01", direct]}}
+sets: {广告: {items: [ads.example]}}
+rules: [{set: 广告, to: reject}, {otherwise: 节点选择}]
+"""
+
+
+def test_names_in_any_script(tmp_path: Path) -> None:
+    """They pass tables, JSON, metrics, PAC, links and the log as they are."""
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        metrics = door.getsockname()[1]
+    text = ANY_SCRIPT % metrics
+    (tmp_path / "c.yaml").write_text(text, encoding="utf-8")
+    with running(tmp_path):
+        status = said(tmp_path, "status")
+        assert all(f"{name} " in status for name in ("家", "节点选择", "🇭🇰 香港 01"))
+        assert said(tmp_path, "select", "节点选择", "direct").startswith("节点选择 takes direct")
+        assert "节点选择 takes direct" in said(tmp_path, "why", "a.example", "-c", "c.yaml")
+        assert json.loads(said(tmp_path, "sets", "--json"))["sets"][0]["name"] == "广告"
+        answer = urlopen(f"http://127.0.0.1:{metrics}/metrics").read().decode("utf-8")
+        assert 'group="节点选择",member="🇭🇰 香港 01"' in answer
+        assert "%E9%A6%99" in said(tmp_path, "link", "🇭🇰 香港 01", "-c", "c.yaml")
+        assert "there is no group" in said(tmp_path, "select", "节点", status=1)

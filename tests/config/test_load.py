@@ -248,7 +248,7 @@ OUT = "outbounds: {a: {type: socks, server: h:1}, b: {type: http, server: h:1}, 
         ("inbounds: {}", "inbounds", "there is none", "leave the key out"),
         ("inbounds: []", "inbounds", "expected a mapping of names, got a list", "inbounds: {"),
         ("inbounds: {a: }", "inbounds.a", "expected a mapping, got nothing", "{type: mixed"),
-        ("inbounds: {a b: {type: http, listen: 127.0.0.1:1}}", "inbounds.a b", "not a name", ""),
+        ("inbounds: {a<b: {type: http, listen: 127.0.0.1:1}}", "inbounds.a<b", "not a name", ""),
         ("inbounds: {a: {listen: 127.0.0.1:1}}", "inbounds.a", "type is missing", "one of mixed"),
         ("inbounds: {a: {type: http}}", "inbounds.a", "listen is missing", ""),
         (MIXED % "[]", "inbounds.a.listen", "the list is empty", "at least one"),
@@ -498,3 +498,34 @@ rules: [{port: 1, to: "http://u:geheim@i:1"}, otherwise: "socks5://u:geheim@j:1"
 
     shown = [repr(config), str(config), config.model_dump_json(), repr(judge_of(config).rules)]
     assert not any("geheim" in text for text in shown)
+
+
+def test_names_in_any_script_are_one_form() -> None:
+    """What macOS writes decomposed is the same name (UAX 15)."""
+    decomposed, composed = "cafe\u0301", "caf\u00e9"
+    config = load_text(f"""
+outbounds: {{{decomposed}: {{type: http, server: "h:1"}}}}
+groups: {{节点选择: {{type: select, members: [{composed}, direct], default: {decomposed}}}}}
+sets: {{广告: {{items: [ads.example]}}}}
+rules: [{{set: 广告, to: reject}}, {{domain: a.example, to: {decomposed}}}, {{otherwise: 节点选择}}]
+""")
+    assert set(config.outbounds) == {composed, "direct"}
+    assert config.rules[1].way == composed
+    assert config.groups["节点选择"].members == (composed, "direct")
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("outbounds: {ｄｉｒｅｃｔ: {type: direct}}", "outbounds.ｄｉｒｅｃｔ"),
+        (
+            "outbounds: {♻: {type: direct}}\ngroups: {♻️: {type: select, members: direct}}",
+            "groups.♻️",
+        ),
+        ("sets: {арр: {items: a.example}, app: {items: a.example}}", "sets.app"),
+    ],
+)
+def test_names_that_look_alike_are_refused(text: str, key: str) -> None:
+    problem = only(text)
+    assert problem.key == key
+    assert "looks like the other name" in problem.message

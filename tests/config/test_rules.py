@@ -52,7 +52,7 @@ def test_a_bad_rule_is_told(rule: str, words: str) -> None:
         ("{a: {type: inline, items: []}}", "the list is empty"),
         ("{a: {type: file, path: x, format: csv}}", "cannot be 'csv'"),
         ("{a: {type: fil, path: x}}", "did you mean file?"),
-        ("{a b: {type: inline, items: x}}", "not a name for a set"),
+        ("{a<b: {type: inline, items: x}}", "not a name for a set"),
     ],
 )
 def test_a_bad_set_is_told(sets: str, words: str) -> None:

@@ -230,8 +230,8 @@ class TestDocuments:
         first = {**self.server, "remarks": "A, first"}
         file.write_text(json.dumps({"version": 1, "servers": [first, self.server]}))
         config = from_links([str(file)])
-        assert set(config.outbounds) == {"A-first", "server-2", "direct"}
-        assert config.rules[0].way == "A-first"
+        assert set(config.outbounds) == {"A, first", "server-2", "direct"}
+        assert config.rules[0].way == "A, first"
         chained = from_links([str(file), "socks5://h:1"])
         assert chained.outbounds[chained.rules[0].way].type == "socks"
         with pytest.raises(ConfigError, match="cannot be read"):

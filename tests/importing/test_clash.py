@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -191,8 +192,8 @@ def test_bombs_do_not_go_off() -> None:
     assert "nested too deep" in str(made(f"port: 1\nrules: ['{deep},DIRECT']").notes)
 
 
-def test_names_are_kept_behind_a_sign() -> None:
-    assert "hk-Hong-Kong:  # 🇭🇰 Hong Kong" in example().text
+def test_names_are_kept() -> None:
+    assert '"🇭🇰 Hong Kong":' in example().text
     found = made("""
 proxies:
   - {name: "香港", type: http, server: x, port: 1}
@@ -202,8 +203,29 @@ proxies:
   - {name: "香港", type: http, server: again, port: 1}
 rules: ["MATCH,日本"]
 """)
-    assert set(found.config.outbounds) == {"way", "way-2", "reject-2", "a-b-c-d", "direct"}
-    assert found.config.rules[-1].way == "way-2"
+    assert set(found.config.outbounds) == {"香港", "日本", "reject-2", "a b: c # d", "direct"}
+    assert found.config.rules[-1].way == "日本"
+
+
+def test_names_that_are_no_names_here_become_like_ones() -> None:
+    hidden = "a\u200bb", "c\u202ed", "d\u0456rect", "e\u00a0 f", "VPN\u044b", "\u200b", "x" * 90
+    proxies = "".join(
+        f"  - {{name: {json.dumps(name)}, type: http, server: x, port: 1}}\n" for name in hidden
+    )
+    found = made(f"proxies:\n{proxies}rules: ['MATCH,DIRECT']")
+    names = {"ab", "cd", "direct-2", "e f", "VPN-\u044b", "way", "x" * 58, "direct"}
+    assert set(found.config.outbounds) == names
+
+
+def test_names_that_look_alike_are_told_apart() -> None:
+    found = made("""
+proxies:
+  - {name: "♻️ A", type: http, server: x, port: 1}
+  - {name: "♻ A", type: http, server: y, port: 1}
+rules: ["MATCH,♻ A"]
+""")
+    assert set(found.config.outbounds) == {"♻️ A", "♻ A-2", "direct"}
+    assert found.config.rules[-1].way == "♻ A-2"
 
 
 def test_names_are_resolved_as_there() -> None:
@@ -215,7 +237,7 @@ def test_names_are_resolved_as_there() -> None:
         "dns-3": "udp://10.0.0.53",
         "dns-4": "udp://8.8.8.8",
     }
-    assert dns.servers["dns-2"].via == "hk-Hong-Kong"
+    assert dns.servers["dns-2"].via == "🇭🇰 Hong Kong"
     assert dns.use == ("dns-1", "dns-2", "system")
     assert [rule.use for rule in dns.rules] == [("dns-3",), ("dns-4",)]
     assert dns.hosts["router.example"] == ("192.168.1.1",)

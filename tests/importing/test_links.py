@@ -28,7 +28,7 @@ LINES = [
     "foo://bar",
     "ss://notbase64!!@x:1",
 ]
-KEPT = {"jp-one", "two", "two-2", "four", "direct"}
+KEPT = {"🇯🇵 one", "two", "two-2", "four", "direct"}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r\n\r\n"])
@@ -50,7 +50,7 @@ def test_a_subscription_is_read_in_every_form(form: str, end: str, wrapped: bool
 
     assert set(found.config.outbounds) == KEPT
     assert found.config.rules[-1].way == "proxies"
-    assert found.config.groups["proxies"].members == ("jp-one", "two", "two-2", "four")
+    assert found.config.groups["proxies"].members == ("🇯🇵 one", "two", "two-2", "four")
     why = " ".join(note.why for note in found.notes)
     for words in ("VMess", "VLESS", "Hysteria 2", "trusts anyone", "no link", "no kind"):
         assert words in why

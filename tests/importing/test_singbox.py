@@ -41,9 +41,9 @@ def test_a_file_is_sound_after_it() -> None:
 
     assert load_text(found.text, "singbox.json", str(HERE)) == config
     assert list(config.inbounds) == ["in", "lan", "door"]
-    assert set(config.outbounds) == {"direct", "jp-Tokyo", "tr", "hop", "eth"}
-    assert config.groups["proxy"].members == ("auto", "jp-Tokyo", "direct")
-    assert config.groups["auto"].members == ("jp-Tokyo", "tr")
+    assert set(config.outbounds) == {"direct", "🇯🇵 Tokyo", "tr", "hop", "eth"}
+    assert config.groups["proxy"].members == ("auto", "🇯🇵 Tokyo", "direct")
+    assert config.groups["auto"].members == ("🇯🇵 Tokyo", "tr")
     assert config.outbounds["tr"].via == "hop"  # type: ignore[union-attr]
     assert str(config.outbounds["tr"].server) == "[2001:db8::7]:443"  # type: ignore[union-attr]
     assert set(config.sets) == {"ads", "mine"}
@@ -170,7 +170,7 @@ def test_comments_and_strange_characters_are_read() -> None:
          "username": "u\\u00e9\\ud83d\\ude00\\\\u0041"},
       ],
     }"""
-    outbound = import_text(text.encode(), "x").config.outbounds["a-b"]
+    outbound = import_text(text.encode(), "x").config.outbounds["a/b"]
     assert outbound.username == "ué😀\\u0041"  # type: ignore[union-attr]
     assert outbound.password.get_secret_value() == "// no /* c"  # type: ignore[union-attr]
 

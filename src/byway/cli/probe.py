@@ -74,19 +74,20 @@ def escaped_lines(text: str) -> str:
 
 def table_lines(found: Sequence[View]) -> Iterator[str]:
     """The table: what works first, the quickest on top; below it, why others did not."""
-    from byway.cli.tables import clipped, size
+    from byway.cli.columns import clipped, padded, width
+    from byway.cli.tables import size
     from byway.log import escaped
 
-    wide = max([4, *(min(len(str(one["name"])), 32) for one in found)])
+    wide = max([4, *(min(width(escaped(str(one["name"]))), 32) for one in found)])
     yield f"{'name':<{wide}} {'dial':>8} {'answer':>8} {'delay':>8} {'rate':>9} {'read':>6}"
     for one in sorted(found, key=lambda one: (one["error"] is not None, _delay(one) or 9e9)):
-        name = clipped(escaped(str(one["name"])), wide)
+        name = padded(clipped(escaped(str(one["name"])), wide), wide)
         dial, answer = (cast("float | None", one[key]) for key in ("dial", "answer"))
         rate = cast("float | None", one["rate"])
         told = "-" if rate is None else f"{size(rate)}B/s"
         read = size(cast(int, one["bytes"])) if one["bytes"] else "-"
         times = " ".join(f"{_ms(value):>8}" for value in (dial, answer, _delay(one)))
-        yield f"{name:<{wide}} {times} {told:>9} {read:>6}"
+        yield f"{name} {times} {told:>9} {read:>6}"
     for one in found:
         if one["error"] is not None:
             hop = one["hop"]
@@ -199,7 +200,8 @@ class _Bar:
         """Draw it."""
         if self._to is None:
             return
-        from byway.cli.tables import clipped, size
+        from byway.cli.columns import clipped
+        from byway.cli.tables import size
         from byway.log import escaped
 
         done = sum(bool(view["done"]) for view in found.values())

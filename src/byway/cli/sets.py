@@ -25,7 +25,7 @@ def add_verb(verbs: live.Verbs) -> None:
 
 def set_lines(sets: Sequence[View], now: float) -> Iterator[str]:
     """A table, and below it what is wrong."""
-    from byway.cli.tables import age
+    from byway.cli.tables import age, named
     from byway.log import escaped
 
     yield f"{'set':<16} {'entries':>9} {'age':>6} {'next in':>8} {'bad':>5}  from"
@@ -37,7 +37,7 @@ def set_lines(sets: Sequence[View], now: float) -> Iterator[str]:
         bad = len(cast("Sequence[str]", one["problems"]))
         via = f" via {web['via']}" if web.get("via", "direct") != "direct" else ""
         source = escaped(f"{one['type']} {one['source']}{via}")
-        yield f"{one['name']!s:<16} {one['entries']:>9} {since:>6} {until:>8} {bad:>5}  {source}"
+        yield f"{named(one)} {one['entries']:>9} {since:>6} {until:>8} {bad:>5}  {source}"
     for one in sets:
         web = cast("View | None", one["web"]) or {}
         if web.get("why"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
+from byway.cli.columns import clipped, last, padded
 from byway.log import escaped
 
 View = Mapping[str, object]
@@ -97,14 +98,14 @@ def status_lines(answer: View) -> Iterator[str]:
     yield "in"
     for inbound in _views(answer["inbounds"]):
         addresses = ", ".join(cast("list[str]", inbound["addresses"]))
-        yield f"  {inbound['name']!s:<16} {inbound['type']!s:<12} {escaped(addresses)}"
+        yield f"  {named(inbound)} {inbound['type']!s:<12} {escaped(addresses)}"
     yield "out"
     for outbound in _views(answer["outbounds"]):
         chain = " > ".join(cast("list[str]", outbound["chain"]))
         networks = " ".join(cast("list[str]", outbound["networks"]))
         busy = f"{outbound['flows']} flows"
         yield escaped(
-            f"  {outbound['name']!s:<16} {outbound['type']!s:<12} {networks:<8} {busy:<10} {chain}"
+            f"  {named(outbound)} {outbound['type']!s:<12} {networks:<8} {busy:<10} {chain}"
         )
     if groups := _views(answer["groups"]):
         yield "groups"
@@ -123,7 +124,7 @@ def status_lines(answer: View) -> Iterator[str]:
 
 def group_lines(group: View) -> Iterator[str]:
     """A group and its members; an arrow marks the one it would take now."""
-    yield escaped(f"{group['name']!s:<16} {group['type']!s:<12} {group['flows']} flows")
+    yield escaped(f"{named(group)} {group['type']!s:<12} {group['flows']} flows")
     yield from member_lines(_views(group["members"]), str(group["taken"]), str(group["why"]))
 
 
@@ -140,8 +141,13 @@ def member_lines(members: Sequence[View], taken: str, why: str) -> Iterator[str]
             told = f"for {age(cast(float, member['back']))}; {told}"
         if member["name"] == taken:
             told = f"{why}; {told}" if told else why
-        line = f"{mark} {member['name']!s:<16} {member['state']!s:<6} {known:>8}  {told}"
+        line = f"{mark} {named(member)} {member['state']!s:<6} {known:>8}  {told}"
         yield escaped(line.rstrip())
+
+
+def named(view: View) -> str:
+    """The name of a thing in the first column of a table."""
+    return padded(escaped(str(view["name"])), 16)
 
 
 def _packet_lines(packets: Mapping[str, int]) -> Iterator[str]:
@@ -172,7 +178,7 @@ def _name_lines(names: View) -> Iterator[str]:
         counts = f"{server['asked']} asked, {server['failed']} failed"
         state = "failing" if server["failing"] else delay
         where = f"{server['address']}" + (f" via {server['via']}" if server["via"] else "")
-        yield escaped(f"  {server['name']!s:<16} {state:<12} {counts:<24} {where}")
+        yield escaped(f"  {named(server)} {state:<12} {counts:<24} {where}")
 
 
 def limit_line(limit: View) -> str:
@@ -212,16 +218,6 @@ def age(seconds: float) -> str:
     return f"{seconds / 86400:.0f}d"
 
 
-def clipped(text: str, width: int) -> str:
-    """The text in so many columns; what does not fit is shown by a mark."""
-    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
-
-
-def _last(text: str, width: int) -> str:
-    """The end of a text in so many columns: of a chain, who really carries."""
-    return text if len(text) <= width else "…" + text[len(text) - width + 1 :]
-
-
 def _laid(
     number: str, old: str, target: str, way: str, up: str, down: str, rate: str, rule: str,
     width: int,
@@ -232,8 +228,8 @@ def _laid(
     rest = max(width - fixed, 12)
     for_target = min(48, rest * 3 // 5) if wide else rest
     line = (
-        f"{number:>6} {old:>5} {clipped(target, for_target):<{for_target}}"
-        f" {_last(way, for_way):<{for_way}} {up:>6} {down:>6} {rate:>8}"
+        f"{number:>6} {old:>5} {padded(clipped(target, for_target), for_target)}"
+        f" {padded(last(way, for_way), for_way)} {up:>6} {down:>6} {rate:>8}"
     )
     if wide:
         line = f"{line}  {clipped(rule, rest - for_target - 2)}"

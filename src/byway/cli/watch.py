@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
+from byway.cli.columns import clipped
 from byway.cli.live import SORTS
-from byway.cli.tables import clipped, flow_line, title
+from byway.cli.tables import flow_line, title
 
 if TYPE_CHECKING:
     from byway.api.client import Answer, Client

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from byway.config import crosscheck
+from byway.config.canonical import look_alikes
 from byway.config.conditions import (
     Conditions,
     FileSet,
@@ -58,10 +59,10 @@ from byway.config.names import Dns, DnsCache, DnsRule, DnsServer, told
 from byway.config.tree import Twice, grow
 from byway.errors import ConfigError
 from byway.rules import RuleRef
+from byway.values import name as names
 from byway.values.limit import Limit
 from byway.values.problems import Path, Problems
 from byway.values.section import Section, keys_of
-from byway.values.texts import NAME_PATTERN
 from byway.values.tls import ClientTls, ServerTls
 from byway.values.user import User
 from byway.values.written import Entry, Node
@@ -149,6 +150,7 @@ class _Checker:
         dns = self._dns()
         sets = self._named("sets", "set", SETS)
         rules = self._rules()
+        look_alikes(self._root, self._problems, ("direct", *RESERVED))
         crosscheck.check(self._root, self._problems, self._links)
         # the parts are validated already; validating them again would cost every start
         config = Config.model_construct(
@@ -258,9 +260,8 @@ class _Checker:
         if name in RESERVED:
             hint = f"reserved: {', '.join(RESERVED)}"
             self._problems.add(path, f"{_a(one)} cannot have this name", hint, at_key=True)
-        elif not re.fullmatch(NAME_PATTERN, name, re.ASCII):
-            hint = "1 to 64 letters, digits, dots, - and _"
-            self._problems.add(path, f"not a name for {_a(one)}", hint, at_key=True)
+        elif why := names.fault(name):
+            self._problems.add(path, f"not a name for {_a(one)}: {why}", names.HINT, at_key=True)
 
     def _kind(self, path: Path, node: Node, kinds: Mapping[str, type[S]]) -> type[S] | None:
         if not isinstance(node.content, dict):

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import codecs
 import os
-import re
 import shlex
 import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from byway.config.canonical import canonical
 from byway.config.check import build
 from byway.config.links import is_link, read_link
 from byway.config.model import RESERVED, Config
 from byway.config.servers import read_document
 from byway.config.tree import MAX_BYTES, TreeError, grow, parse, place_in
 from byway.errors import ConfigError, Problem
+from byway.values.name import like
 from byway.values.problems import key_text
 from byway.values.wrong import Wrong
 
@@ -63,6 +64,8 @@ def load_text(text: str, name: str = "config", folder: str | None = None) -> Con
         raise _refusal(name, error.message, error.hint, error.line, error.column) from None
     if root is None:
         raise _refusal(name, "is empty", _EMPTY_HINT)
+    if not text.isascii():
+        canonical(root)
     return build(root, name, folder, twice)
 
 
@@ -112,7 +115,7 @@ def _servers(text: str, name: str) -> dict[str, dict[str, object]]:
         raise Wrong(f"the document cannot be read: {why}") from None
     found: dict[str, dict[str, object]] = {}
     for at, (label, outbound) in enumerate(servers, 1):
-        plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", label).strip("-")[:48] or f"server-{at}"
+        plain = like(label)[:48].strip() or f"server-{at}"
         taken = plain in found or plain in (*RESERVED, "direct")
         found[f"{plain}-{at}" if taken else plain] = outbound
     return found

@@ -18,8 +18,8 @@ from byway.config.conditions import Conditions
 from byway.config.links import SCHEMES
 from byway.config.model import RESERVED, Config
 from byway.values import limit, tls, user
+from byway.values.name import NAME_PATTERN
 from byway.values.section import keys_of
-from byway.values.texts import NAME_PATTERN
 
 Schema = dict[str, object]
 

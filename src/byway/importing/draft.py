@@ -7,7 +7,6 @@ its rules reject.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +14,7 @@ from byway.config import Config, load_text
 from byway.config.model import RESERVED
 from byway.errors import ConfigError, Problem
 from byway.importing import yaml_text
+from byway.values.name import like, look
 
 Section = dict[str, object]
 
@@ -22,6 +22,7 @@ VERDICTS = ("reject", "drop")
 NO_NAME: Section = {"domain_wildcard": "*"}
 """What every name answers to, and no address: `not` of it asks nobody to resolve."""
 MOST_STEPS = 300_000
+_MOST_KEPT = 58  # characters of a name, so that a number fits behind it
 _MOST_MERGED = 50  # items of one kind that become one rule
 
 
@@ -161,7 +162,7 @@ class Draft:
     def _named(self, theirs: str) -> str:
         if theirs not in self.names:
             self.names[theirs] = plain_name(theirs, self._taken, "way", self._numbers)
-            self._taken.add(self.names[theirs])
+            self._taken |= {self.names[theirs], look(self.names[theirs])}
         return self.names[theirs]
 
     def _prune(self) -> None:
@@ -349,16 +350,11 @@ def _unused(section: Section, server: str) -> None:
 def plain_name(
     theirs: str, taken: Container[str], fallback: str, numbers: dict[str, int] | None = None
 ) -> str:
-    """A name of ours that is like theirs. Flags become the two letters of their country.
+    """Their name, or one as near to it as our rules and the names that are taken allow.
     `numbers` are those given already, where there may be many of one name."""
-    letters = "".join(
-        f" {chr(ord(c) - 0x1F1E6 + 97)}" if 0x1F1E6 <= ord(c) <= 0x1F1FF else c for c in theirs
-    )
-    letters = re.sub(r" ([a-z]) ([a-z])", r" \1\2 ", letters)
-    ascii_ = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
-    name = re.sub(r"[^A-Za-z0-9_.]+", "-", ascii_).strip("-.")[:48] or fallback
+    name = like(theirs)[:_MOST_KEPT].strip() or fallback
     free, number = name, (numbers or {}).get(name, 1)
-    while free in taken or free in RESERVED:
+    while free in taken or look(free) in taken or free in RESERVED:
         number += 1
         free = f"{name}-{number}"
     if numbers is not None:

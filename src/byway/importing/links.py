@@ -98,7 +98,7 @@ def _link(line: str, number: int, draft: Draft, found: list[Way]) -> None:
     count = 1
     while Way(name) in found:
         count += 1
-        name = f"{link.name} {count}"
+        name = f"{link.name}-{count}"
     tls = outbound.get("tls")
     if isinstance(tls, dict) and tls.get("insecure"):
         draft.note(number, name, "trusts anyone (allowInsecure), as the link says")

@@ -90,7 +90,7 @@ def _sip008(text: str, file: str, draft: Draft) -> None:
     for at, (label, outbound) in enumerate(servers, 1):
         name = label or f"server-{at}"
         if Way(name) in found:
-            name = f"{name} {at}"
+            name = f"{name}-{at}"
         draft.outbound(name, 0, dict(outbound))
         found.append(Way(name))
     links.choose(draft, found)

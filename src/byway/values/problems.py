@@ -6,6 +6,7 @@ from collections.abc import Collection
 from itertools import islice
 
 from byway.errors import Problem
+from byway.values.name import visible
 from byway.values.written import Node
 from byway.values.wrong import Wrong
 
@@ -110,7 +111,7 @@ class Problems:
 
 def nearest(word: str, known: Collection[str]) -> str:
     """The known word most like this one, or an empty text."""
-    choices = [choice for choice in known if choice.isprintable()]
+    choices = [choice for choice in known if visible(choice) == choice]
     plain = word[:64].lower().replace("-", "_").replace(" ", "_")
     if plain in choices:
         return plain
@@ -132,7 +133,7 @@ def key_text(path: Path) -> str:
             text += f"[{step}]"
         else:
             shown = step if len(step) <= 64 else step[:61] + "..."
-            if not shown.isprintable():
+            if visible(shown) != shown:
                 shown = repr(shown)
             text += f".{shown}" if text else shown
     return text

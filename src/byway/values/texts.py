@@ -26,7 +26,6 @@ from byway.values.wrong import Wrong, kind_of, shown
 JsonSchema = dict[str, object]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-NAME_PATTERN = r"^[A-Za-z0-9_.-]{1,64}$"
 
 
 @dataclass(frozen=True, slots=True)
