@@ -125,8 +125,6 @@ class App:
             self._adopt(ways.roster)
             self.names.turn(self.names.prepare(config, self.outbounds, sets.sets))
             self._inbounds = self._built(ways, config, config.inbounds)
-            for plugin in ways.dialling:
-                await plugin.open()
             for inbound in self._inbounds.values():
                 await inbound.open()
         except BaseException:
@@ -323,8 +321,6 @@ class App:
         try:
             outbounds = ways.outbounds()
             prepared = self.names.prepare(config, outbounds, sets.sets)
-            for plugin in ways.dialling:
-                await plugin.open()
             self._inbounds = await self._exchanged(ways, config)
         except BaseException:
             for plugin in ways.plugins:

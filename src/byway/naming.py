@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from byway.config import Config, DirectOutbound, open_sets
 from byway.dns import SystemResolver
 from byway.dns.told import Told
-from byway.engine import DialOptions, Engine, EngineAnswers, TlsClient
+from byway.engine import DialOptions, Engine, EngineAnswers
 from byway.errors import Unreachable
 from byway.flow import Target
 from byway.interfaces import Outbound, Resolver, Stream
 from byway.log import Log
+from byway.outbounds.secure import SetTls
 from byway.rules.sets import RuleSet
-from byway.ways import Ways, tls_options
+from byway.ways import Ways
 
 if TYPE_CHECKING:
     from byway.config.names import Dns, DnsServer
@@ -118,6 +119,7 @@ class Naming:
         task = self._group.create_task(self._kept(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # a task cancelled at once never began it
         return task
 
     async def _kept(self, work: Coroutine[None, None, T]) -> T | None:
@@ -263,15 +265,14 @@ class Naming:
         tls = section.tls or ClientTls()
         if address.scheme == "https" and not tls.alpn:
             tls = tls.model_copy(update={"alpn": ALPN})
-        try:
-            client = TlsClient(tls_options(tls, target))
-        except ValueError as error:
-            raise OSError(0, f"name server {name}: tls: {error}") from error
+        layer = SetTls(engine, f"name server {name}", tls, target)
+        if problem := layer.read():
+            self._log.warning("a name server is of no use", server=name, why=f"tls: {problem}")
         resource = Resource(address.authority, address.path)
 
         async def secured() -> Connection:
             raw: Stream = await way.connect(target)
-            stream = await engine.tls_client(raw, client)
+            stream = await layer(raw)
             if address.scheme == "tls":
                 return Pipe(stream, self.start, padded=True)
             settled = stream.tls
@@ -309,17 +310,11 @@ async def alone(config: Config) -> AsyncIterator[Naming]:
         async with Naming(engine, log) as names:
             if config.dns is not None:
                 ways = Ways(config, engine, names, log)
-                try:
-                    outbounds = ways.outbounds()
-                    names.turn(names.prepare(config, outbounds, open_sets(config).sets))
-                    for plugin in ways.dialling:
-                        await plugin.open()
-                    yield names
-                finally:
-                    for plugin in ways.plugins:
-                        await plugin.close()
-            else:
-                yield names
+                outbounds = ways.outbounds()
+                names.turn(names.prepare(config, outbounds, open_sets(config).sets))
+                for plugin in ways.dialling:
+                    names.start(plugin.serve())
+            yield names
     finally:
         await engine.close()
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence, Set
-from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
 from byway.config import (
-    ClientTls,
     Config,
     DirectOutbound,
     ForwardInbound,
@@ -37,8 +35,6 @@ from byway.engine import (
     ListenOptions,
     SealedPackets,
     SealedUser,
-    TlsClient,
-    TlsClientOptions,
 )
 from byway.flow import Network, Target
 from byway.inbounds.both import Both
@@ -53,12 +49,13 @@ from byway.inbounds.shadowsocks import Server, Shadowsocks
 from byway.inbounds.socks import Socks
 from byway.inbounds.tls import Certificate, TlsDoor, inside
 from byway.inbounds.trojan import Trojan
-from byway.interfaces import Dialer, Inbound, Outbound, Resolver, Stream
+from byway.interfaces import Dialer, Inbound, Outbound, Resolver
 from byway.log import Log
 from byway.outbounds import dialects
 from byway.outbounds.direct import Direct
 from byway.outbounds.proxy import Dialect, Layer, Proxy
 from byway.outbounds.roster import Roster
+from byway.outbounds.secure import SetTls
 from byway.protocols import shadowsocks, shadowsocks2022, trojan
 from byway.protocols.credentials import verifier
 from byway.protocols.http import HttpOptions
@@ -75,9 +72,10 @@ class Names(Resolver, Protocol):
 
 
 class Ways:
-    """Builds the ways of one app. `dialling` are the plugins that outbounds need, not started yet;
-    `plugins` are all, to be ended. `kept` are outbounds of an earlier config that stay, `former`
-    its roster; the one of this config is `roster`."""
+    """Builds the ways of one app. `dialling` are the plugins of outbounds, which start when they
+    are first needed, if something serves them; `plugins` are all, to be ended. `kept` are outbounds
+    of an earlier config that stay, `former` its roster; the one of this config is `roster`.
+    """
 
     def __init__(
         self,
@@ -155,12 +153,11 @@ class Ways:
             resolver = self._resolver if section.dns is None else self._resolver.by(section.dns)
             made = Direct(name, self._engine, resolver, options, self._own)
         else:
-            via = self._outbound(section.via or "direct")
+            via = self._plugged_via(name, section)
             dialect, layers = self._dialect(section), self._layers(name, section)
             if health is not None:
                 layers.append(health.noted)
-            server = self._reached(section)
-            made = Proxy(name, server, via, dialect, self._resolver, layers, self._own)
+            made = Proxy(name, section.server, via, dialect, self._resolver, layers, self._own)
         if health is not None:
             from byway.outbounds.member import Watched
 
@@ -207,27 +204,26 @@ class Ways:
     def _layers(self, name: str, section: OutboundConfig) -> list[Layer]:
         if isinstance(section, DirectOutbound | ShadowsocksOutbound) or section.tls is None:
             return []
-        try:
-            client = TlsClient(tls_options(section.tls, section.server))
-        except ValueError as error:
-            raise OSError(0, f"outbound {name}: tls: {error}") from error
-        engine = self._engine
-
-        async def secured(stream: Stream) -> Stream:
-            return await engine.tls_client(stream, client)
-
+        secured = SetTls(self._engine, name, section.tls, section.server)
+        if problem := secured.read():
+            self._log.warning("an outbound is of no use", outbound=name, why=f"tls: {problem}")
         return [secured]
 
-    def _reached(self, section: OutboundConfig) -> Target:
-        """Where the server is dialled: itself, or the plugin in front of it."""
+    def _plugged_via(self, name: str, section: OutboundConfig) -> Outbound:
+        """How a proxy's server is reached: its `via`, or the plugin in front of it."""
         assert not isinstance(section, DirectOutbound)
+        via = self._outbound(section.via or "direct")
         if not isinstance(section, ShadowsocksOutbound) or section.plugin is None:
-            return section.server
-        local, told = loopback_port(), section.plugin_opts or ""
-        plugin = Plugin(section.plugin, told, section.server, local, False, self._log.info)
+            return via
+        from byway.outbounds.plugged import Plugged as PluggedVia
+
+        told = section.plugin_opts or ""
+        plugin = Plugin(section.plugin, told, section.server, None, self._log.info)
         self.plugins.append(plugin)
         self.dialling.append(plugin)
-        return local
+        # Whatever `direct` is bound to leads to the server, and not to a program on this host.
+        local = Direct("plugin", self._engine, self._resolver)
+        return PluggedVia(name, via, local, plugin.ready)
 
     def _shadowsocks(
         self,
@@ -269,7 +265,7 @@ class Ways:
         assert section.plugin is not None
         assert isinstance(public, Target)
         told = section.plugin_opts or ""
-        plugin = Plugin(section.plugin, told, public, inner, True, self._log.info)
+        plugin = Plugin(section.plugin, told, public, inner, self._log.info)
         self.plugins.append(plugin)
         return Plugged(StreamInbound(entry, [inner], greet, options), plugin, public)
 
@@ -330,21 +326,3 @@ def _door(entry: Entry, tls: ServerTls) -> TlsDoor:
     except OSError as error:
         why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         raise OSError(error.errno, f"inbound {entry.name}: tls: {why}") from error
-
-
-def tls_options(tls: ClientTls, server: Target) -> TlsClientOptions:
-    """How the engine speaks TLS to a server. Raises OSError for a file that cannot be read."""
-    return TlsClientOptions(
-        tls.sni or server.host,
-        tls.alpn,
-        ca=_content(tls.ca),
-        pins=[bytes.fromhex(pin) for pin in tls.pin],
-        insecure=tls.insecure,
-        resume=256 if tls.resume else 0,
-        certificate=_content(tls.cert),
-        key=_content(tls.key),
-    )
-
-
-def _content(file: str | None) -> bytes:
-    return b"" if file is None else Path(file).read_bytes()

@@ -45,6 +45,16 @@ def test_a_config_goes_out_and_what_is_not_kept_is_told(tmp_path: Path) -> None:
     assert "secret" not in done.stderr
 
 
+def test_a_plugin_that_is_not_installed_is_told(tmp_path: Path) -> None:
+    link = b"ss://YWVzLTEyOC1nY206cA@192.0.2.1:1/?plugin=gost-plugin#far\n"
+    (tmp_path / "sub").write_bytes(link)
+
+    done = imported("sub", folder=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert "outbounds.far.plugin: no program gost-plugin is in PATH" in done.stderr
+
+
 def test_a_file_is_written_for_its_owner_and_never_replaced_unasked(tmp_path: Path) -> None:
     (tmp_path / "out.yaml").write_text("mine")
 

@@ -55,6 +55,9 @@ def _import(options: argparse.Namespace) -> int:
         place = f"{name}:{note.line}" if note.line else name
         print(escaped(f"{place}: {note.what}: {note.why}"), file=sys.stderr)
     kept = made.config
+    for odd in kept.warnings:
+        if odd.key.endswith(".plugin"):
+            print(escaped(f"{odd.key}: {odd.message}: {odd.hint}"), file=sys.stderr)
     counts = {
         "inbound": len(kept.inbounds),
         "outbound": len(kept.outbounds),

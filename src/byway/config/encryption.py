@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 
 from byway.config.model import Config, DirectOutbound
@@ -59,20 +61,43 @@ def check_outbound(path: Path, outbound: Node, problems: Problems) -> None:
 
 def warn(config: Config, problems: Problems) -> None:
     """Note what is odd in a config without errors."""
+    for word, server in (config.dns.servers if config.dns is not None else {}).items():
+        if server.tls is not None:
+            _warn_of_files(("dns", "servers", word, "tls"), server.tls, problems)
     for name, inbound in config.inbounds.items():
         key = inbound.password.get_secret_value() if inbound.type == "shadowsocks" else ""
         if key in _IN_THE_MANUAL:
             what = "this key stands in the manual, so everybody has it"
             hint = "byway password makes one of your own"
             problems.warn(("inbounds", name, "password"), what, hint)
+        _warn_of_plugin(("inbounds", name), inbound, problems)
     for name, outbound in config.outbounds.items():
+        _warn_of_plugin(("outbounds", name), outbound, problems)
         tls = None if isinstance(outbound, DirectOutbound) else getattr(outbound, "tls", None)
+        if isinstance(tls, ClientTls):
+            _warn_of_files(("outbounds", name, "tls"), tls, problems)
         if isinstance(tls, ClientTls) and tls.insecure:
             problems.warn(
                 ("outbounds", name, "tls", "insecure"),
                 "whoever stands in between can read and change all of it",
                 "use pin, or ca",
             )
+
+
+def _warn_of_plugin(path: Path, section: object, problems: Problems) -> None:
+    plugin = getattr(section, "plugin", None)
+    if plugin is not None and shutil.which(plugin) is None:
+        where = "there" if "/" in plugin else "in PATH"
+        hint = "install it, or give its path: until then, nothing goes this way"
+        problems.warn((*path, "plugin"), f"no program {plugin} is {where}", hint)
+
+
+def _warn_of_files(path: Path, tls: ClientTls, problems: Problems) -> None:
+    for key in ("ca", "cert", "key"):
+        file = getattr(tls, key)
+        if file is not None and not os.access(file, os.R_OK):
+            hint = "until it can be, nothing goes this way"
+            problems.warn((*path, key), f"{file} cannot be read", hint)
 
 
 def _key(path: Path, node: Node, method: Method, problems: Problems, single: bool) -> None:

@@ -28,32 +28,58 @@ Tell = Callable[[str], None]
 
 
 class Plugin:
-    """One plugin process, kept running. `remote` and `local` are the SS_* addresses."""
+    """One plugin process, kept running. `remote` and `local` are the SS_* addresses.
+
+    At a server, `open` starts it. At a client `local` is None: a port is chosen at each start, and
+    the first `ready` has `serve` start it.
+    """
 
     def __init__(
-        self, program: str, options: str, remote: Target, local: Target, serving: bool, tell: Tell
+        self,
+        program: str,
+        options: str,
+        remote: Target,
+        local: Target | None,
+        tell: Tell,
     ) -> None:
         self._program = program
-        self._environment = {
-            "SS_REMOTE_HOST": remote.host,
-            "SS_REMOTE_PORT": str(remote.port),
-            "SS_LOCAL_HOST": local.host,
-            "SS_LOCAL_PORT": str(local.port),
-        }
-        if options:
-            self._environment["SS_PLUGIN_OPTIONS"] = options
-        self._port = remote.port if serving else local.port
+        self._options = options
+        self._remote = remote
+        self._local = local
         self._tell = tell
         self._process: asyncio.subprocess.Process | None = None
         self._closing = False
+        self._wanted = asyncio.Event()
+        self._settled: asyncio.Future[Target | None] | None = None  # while it is being started
+        self._problem = ""  # why it does not run, until it is tried again
+        self._place: Target | None = None  # where it listens now
+
+    async def ready(self) -> Target:
+        """Where it listens. The first call has it started; between two tries all calls fail.
+
+        Something else runs `serve`. Raises OSError, which names the plugin.
+        """
+        if self._place is not None:
+            return self._place
+        if self._problem or self._closing:
+            raise OSError(0, self._problem or f"plugin {self._program} is closed")
+        if self._settled is None:
+            self._settled = asyncio.get_running_loop().create_future()
+        self._wanted.set()
+        place = await asyncio.shield(self._settled)  # a dial that is given up ends no other's
+        if place is None:
+            raise OSError(0, self._problem or f"plugin {self._program} is closed")
+        return place
 
     async def open(self) -> None:
         """Start it and wait until it listens. Raises OSError."""
+        local = self._local or loopback_port()
+        place = local if self._local is None else self._remote
         _prctl()
         try:
             self._process = process = await asyncio.create_subprocess_exec(
                 self._program,
-                env={**os.environ, **self._environment},
+                env=self._environment(local),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
@@ -61,11 +87,11 @@ class Plugin:
                 preexec_fn=_end_with_parent,
             )
         except OSError as error:
-            why = error.strerror or str(error)
+            why = (error.strerror or str(error)).lower()
             raise OSError(error.errno, f"cannot start plugin {self._program}: {why}") from error
         try:
             async with asyncio.timeout(READY):
-                while not listens(self._port):
+                while not listens(place.port):
                     if process.returncode is not None:
                         said = await self._said(process)
                         raise OSError(
@@ -76,38 +102,75 @@ class Plugin:
             await self._ended()
             if isinstance(error, TimeoutError):
                 raise OSError(
-                    0, f"plugin {self._program} does not listen on port {self._port}"
+                    0, f"plugin {self._program} does not listen on port {place.port}"
                 ) from error
             raise
+        self._wanted.set()
+        self._place = place
 
     async def serve(self) -> None:
-        """Pass on what it says, and start it again when it ends; until closed or cancelled."""
-        loop, failures = asyncio.get_running_loop(), 0
+        """Start it when it is wanted, pass on what it says, and start it again when it ends; until
+        closed or cancelled."""
+        loop, failures, problem = asyncio.get_running_loop(), 0, ""
         try:
             while not self._closing:
                 begun = loop.time()
-                status = await self._watched()
+                if self._process is None:
+                    await self._wanted.wait()
+                    begun = loop.time()
+                    problem = await self._tried()
+                if self._process is not None:
+                    problem = f"plugin {self._program} ended with {await self._watched()}"
                 if self._closing:
                     return
                 failures = 0 if loop.time() - begun > STEADY else failures + 1
                 pause = PAUSES[min(failures, len(PAUSES)) - 1] if failures else PAUSES[0]
-                self._tell(f"plugin {self._program} ended with {status}; again in {pause} s")
+                self._place, self._process, self._problem = None, None, problem
+                self._settle()
+                self._tell(f"{problem}; again in {pause} s")
                 await asyncio.sleep(pause)
-                try:
-                    await self.open()
-                except OSError as error:
-                    self._tell(error.strerror or str(error))
+                self._problem = ""
         finally:
             await self.close()
+            self._settle()
 
     async def close(self) -> None:
         """End it, where `serve` does not run (which ends it by itself). Idempotent."""
         self._closing = True
         await self._ended()
 
+    async def _tried(self) -> str:
+        """Start it: why it does not run, or ""."""
+        try:
+            await self.open()
+        except OSError as error:
+            if self._local is None:
+                self._wanted.clear()  # until the next flow wants it
+            return error.strerror or str(error)
+        self._settle()
+        return ""
+
+    def _settle(self) -> None:
+        """Let those who wait know."""
+        waiting, self._settled = self._settled, None
+        if waiting is not None and not waiting.done():
+            waiting.set_result(self._place)
+
+    def _environment(self, local: Target) -> dict[str, str]:
+        told = {
+            "SS_REMOTE_HOST": self._remote.host,
+            "SS_REMOTE_PORT": str(self._remote.port),
+            "SS_LOCAL_HOST": local.host,
+            "SS_LOCAL_PORT": str(local.port),
+        }
+        if self._options:
+            told["SS_PLUGIN_OPTIONS"] = self._options
+        return {**os.environ, **told}
+
     async def _ended(self) -> None:
         """Asked first, then made to."""
         process, self._process = self._process, None
+        self._place = None
         if process is None:
             return
         for number, patience in ((signal.SIGTERM, LAST_WORDS), (signal.SIGKILL, None)):
