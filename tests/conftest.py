@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.nowhere import entered
 
 # How long an example takes says more of the machine's other work than of ours.
 settings.register_profile(
@@ -29,6 +32,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(TESTS / "interop"):
             item.add_marker(pytest.mark.interop)
+
+
+@pytest.fixture
+def nowhere() -> Iterator[None]:
+    """For what mutates targets, follows hostile redirects or resolves hostile names: the test, and
+    all that it starts, is in a network that has only `lo`."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(entered())
+        except OSError as error:
+            why = f"no network of its own can be made (needs root): {error}"
+            if os.environ.get("CI") == "true":
+                pytest.fail(why)
+            pytest.skip(why)
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from byway.flow import Flow, Network, Target
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 
 @pytest.mark.parametrize(
     ("text", "host", "port", "packed"),
     [
-        ("Example.COM.:80", "example.com", 80, None),
+        ("Example.COM:80", "example.com", 80, None),
+        ("192.0.2.1.:80", "192.0.2.1", 80, bytes([192, 0, 2, 1])),
         ("192.0.2.1:0", "192.0.2.1", 0, bytes([192, 0, 2, 1])),
         ("[2001:DB8:0::1]:65535", "2001:db8::1", 65535, ipaddress.ip_address("2001:db8::1").packed),
         ("[::ffff:192.0.2.1]:1", "192.0.2.1", 1, bytes([192, 0, 2, 1])),
@@ -57,6 +60,18 @@ def test_any_text_is_a_target_or_a_value_error(host: str, port: int) -> None:
     except ValueError:
         return
     assert Target.parse(str(target)) == target
+
+
+def test_an_absolute_name_keeps_its_dot_for_those_who_resolve_it() -> None:
+    target = Target.parse("Gone.Example.:80")
+    assert (target.host, target.full, str(target)) == (
+        "gone.example",
+        "gone.example.",
+        "gone.example.:80",
+    )
+    assert target != Target.parse("gone.example:80")
+    assert Target.named("gone.example.", 80) == target == Target.parse(str(target))
+    assert Target.of("a.example", 1).full == "a.example"
 
 
 def test_a_flow_can_be_turned_to_another_target() -> None:

@@ -13,14 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byway.engine import Engine, TlsClient, TlsClientOptions
-from byway.errors import PeerError
+from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target
 from byway.interfaces import Stream
+from byway.outbounds import guard
 from byway.protocols.http_client import TooLarge
 from byway.protocols.web_address import WebAddress
 from byway.web import Bounds, Denied, Document, fetch
 from tests.streams.certificates import authority
 from tests.website import page, raw, silent, stalling, website
+
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 QUICK = Bounds(reach=0.3, silence=0.3, total=1.0)
 
@@ -35,6 +38,9 @@ class Here:
     async def connect(self, target: Target) -> Stream:
         self.dialled.append(target)
         return await self.engine.connect([Target.of("127.0.0.1", target.port)])
+
+    def guarded(self) -> Here:
+        return self
 
     async def secure(self, stream: Stream, name: str) -> Stream:
         client = TlsClient(TlsClientOptions(name, ca=authority().pem))
@@ -258,3 +264,72 @@ def test_any_text_is_an_address_or_not(text: str) -> None:
         found.authority.encode("ascii")
         assert found.path.isascii()
         assert not any(c <= " " for c in found.path)
+
+
+class Guarded(Here):
+    """As an outbound is: its other self is closed to this host's own addresses."""
+
+    def __init__(self, engine: Engine, closed: bool = False) -> None:
+        super().__init__(engine)
+        self.closed = closed
+
+    def guarded(self) -> Guarded:
+        other = Guarded(self.engine, closed=True)
+        other.dialled = self.dialled
+        return other
+
+    async def connect(self, target: Target) -> Stream:
+        if self.closed:
+            if target.host == "localhost":  # what Direct finds when it has resolved it
+                raise Refused("a loopback address", Reason.RULES)
+            guard.check(target, lambda _: False)
+        return await super().connect(target)
+
+
+HOSTILE = [
+    "http://127.0.0.1:{port}/secret",
+    "http://127.0.0.1.:{port}/secret",
+    "http://localhost:{port}/secret",
+    "http://2130706433:{port}/secret",
+    "http://[::1]:{port}/secret",
+    "http://[::ffff:127.0.0.1]:{port}/secret",
+    "http://[64:ff9b:1::7f00:1]:{port}/secret",
+    "http://169.254.169.254:{port}/secret",
+    "http://[fe80::1]:{port}/secret",
+    "http://[fd20:ce::254]:{port}/secret",
+]
+
+
+@pytest.mark.parametrize("location", HOSTILE)
+async def test_a_server_elsewhere_leads_nowhere_near(here: Here, location: str) -> None:
+    way = Guarded(here.engine)
+    async with website() as site:
+        there = location.format(port=site.port)
+        site.pages["/list"] = page(b"", "302 Found", f"Location: {there}")
+        site.pages["/secret"] = page(b"the keys")
+        with pytest.raises(PeerError, match="redirects to"):
+            await got(way, site.url("/list", "lists.example"))
+        assert len(site.asked) == 1
+        assert [target.host for target in way.dialled] == ["lists.example"]
+
+
+async def test_a_person_may_name_a_server_near(here: Here) -> None:
+    way = Guarded(here.engine)
+    async with website() as site:
+        site.pages["/list"] = page(b"", "302 Found", "Location: /other")
+        site.pages["/other"] = page(b"the list")
+        document = await got(way, site.url("/list", "127.0.0.1"))
+        assert document is not None
+        assert document.body == b"the list"
+
+
+async def test_a_way_by_elsewhere_leads_nowhere_near(here: Here) -> None:
+    way = Guarded(here.engine)
+    async with website() as site:
+        away, back = site.url("/b", "elsewhere.example"), site.url("/secret", "127.0.0.1")
+        site.pages["/a"] = page(b"", "302 Found", f"Location: {away}")
+        site.pages["/b"] = page(b"", "302 Found", f"Location: {back}")
+        site.pages["/secret"] = page(b"the keys")
+        with pytest.raises(PeerError, match="redirects to"):
+            await got(way, site.url("/a", "127.0.0.1"))
+        assert len(site.asked) == 2

@@ -19,13 +19,15 @@ class Network(Enum):
 class Target:
     """A host and a port. `packed` is the address in 4 or 16 bytes, or None when `host` is a name.
 
-    Names are kept in lower case without a trailing dot, addresses in their canonical text without
-    brackets; build one with `of` or `from_packed`, which see to that.
+    Names are kept in lower case without a final dot, addresses in their canonical text without
+    brackets; build one with `of` or `from_packed`, which see to that. `absolute`: the name was
+    written with a final dot, so that no search list may complete it.
     """
 
     host: str
     port: int
     packed: bytes | None = None
+    absolute: bool = False
 
     @classmethod
     def of(cls, host: str, port: int) -> Target:
@@ -40,7 +42,10 @@ class Target:
             raise ValueError(f"not a host name: {host[:80]!r}")
         if any(c <= " " or c in '\x7f/\\[]@:#?%"<>^`{|}' for c in name):
             raise ValueError(f"not a host name: {host[:80]!r}")
-        return cls(name, port)
+        if host[-1] != ".":
+            return cls(name, port)
+        packed = packed_address(name)  # "192.0.2.1." is an address to browsers and to us
+        return cls(name, port, None, True) if packed is None else cls.from_packed(packed, port)
 
     @classmethod
     def from_packed(cls, packed: bytes, port: int) -> Target:
@@ -50,6 +55,11 @@ class Target:
         if packed[:12] == _MAPPED:
             return cls(socket.inet_ntoa(packed[12:]), port, packed[12:])
         return cls(socket.inet_ntop(socket.AF_INET6, packed), port, packed)
+
+    @classmethod
+    def named(cls, name: str, port: int) -> Target:
+        """Make a target of a name in lower case that was checked before; it may end with a dot."""
+        return cls(name[:-1], port, None, True) if name[-1] == "." else cls(name, port)
 
     @classmethod
     def parse(cls, text: str) -> Target:
@@ -70,8 +80,13 @@ class Target:
         """Whether the host is a name, to be resolved by someone."""
         return self.packed is None
 
+    @property
+    def full(self) -> str:
+        """The host as whoever resolves it must get it: with the final dot of an absolute name."""
+        return f"{self.host}." if self.absolute else self.host
+
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.full}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)

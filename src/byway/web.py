@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 from urllib.parse import urljoin
 
-from byway.errors import PeerError, Refused
-from byway.flow import Target
+from byway.errors import PeerError, Reason, Refused
 from byway.interfaces import Dialer, Stream
 from byway.protocols import http_client
 from byway.protocols.http import Fields, RequestHead, basic
@@ -22,6 +22,13 @@ from byway.protocols.web_address import WebAddress
 
 MOST_REDIRECTS = 5
 _AGENT = b"Byway"
+
+
+class Way(Dialer, Protocol):
+    """How a fetch dials; `guarded` is the same, closed to this host's own addresses."""
+
+    def guarded(self) -> Dialer: ...
+
 
 Secure = Callable[[Stream, str], Awaitable[Stream]]
 """Puts TLS on a stream to a server of this name, which its certificate must have."""
@@ -58,7 +65,7 @@ BOUNDS = Bounds()
 
 async def fetch(
     address: WebAddress,
-    dialer: Dialer,
+    way: Way,
     secure: Secure,
     limit: int,
     known: Document | None = None,
@@ -67,12 +74,14 @@ async def fetch(
     """The document, unpacked, of at most `limit` bytes; None when it is still the `known` one.
 
     Raises Denied for any answer but yes, PeerError (TooLarge among them), TimeoutError, and what
-    dialling raises. A cancel closes the connection.
+    dialling raises. A cancel closes the connection. A server elsewhere cannot redirect to what the
+    guard closes: only a person's own address, or a server that is there itself, leads there.
     """
+    dialler = _Dialler(way)
     try:
         async with asyncio.timeout(bounds.total) as clock:
             for _ in range(MOST_REDIRECTS + 1):
-                found = await _visit(address, dialer, secure, limit, known, bounds)
+                found = await _visit(address, dialler, secure, limit, known, bounds)
                 if not isinstance(found, WebAddress):
                     return found
                 address = found
@@ -85,9 +94,29 @@ async def fetch(
     raise PeerError(f"more than {MOST_REDIRECTS} redirects")
 
 
+class _Dialler:
+    """Dials each address of a fetch, behind the guard from the first one that is elsewhere."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self._trusted = True  # whoever chose the next address may lead to this host itself
+
+    async def connect(self, address: WebAddress) -> Stream:
+        try:
+            stream = await self._way.guarded().connect(address.target)
+        except Refused as error:
+            if error.reason is not Reason.RULES:
+                raise
+            if not self._trusted:
+                raise PeerError(f"a server elsewhere redirects to {address}: {error}") from error
+            return await self._way.connect(address.target)
+        self._trusted = False
+        return stream
+
+
 async def _visit(
     address: WebAddress,
-    dialer: Dialer,
+    dialler: _Dialler,
     secure: Secure,
     limit: int,
     known: Document | None,
@@ -98,7 +127,7 @@ async def _visit(
     try:
         try:
             async with asyncio.timeout(bounds.reach):
-                stream = await dialer.connect(Target.of(address.host, address.port))
+                stream = await dialler.connect(address)
                 if address.scheme == "https":
                     stream = await secure(stream, address.host)
                 request = RequestHead("GET", address.path, _fields(address, known))
@@ -154,11 +183,9 @@ def _elsewhere(address: WebAddress, location: str) -> WebAddress:
         raise PeerError(f"{address.authority} redirects to what is no web address") from None
     if address.scheme == "https" and found.scheme != "https":
         raise PeerError(f"{address.authority} redirects from https to http")
-    if (found.scheme, found.authority) == (address.scheme, address.authority):
-        return WebAddress(
-            found.scheme, found.host, found.port, found.path, address.user, address.password
-        )
-    return WebAddress(found.scheme, found.host, found.port, found.path)
+    if (found.scheme, found.target) == (address.scheme, address.target):
+        return replace(found, user=address.user, password=address.password)
+    return replace(found, user=None, password="")
 
 
 async def _body(stream: Stream, answer: Answer, limit: int, silence: float, who: str) -> bytes:

@@ -24,6 +24,8 @@ from byway.interfaces import Stream
 from byway.streams.memory import MemoryStream, pair
 from tests.dns.authority import Asked
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 T = TypeVar("T")
 BOX = Resource("dns.example", "/dns-query")
 ONE = b"\xc0\0\2\1"

@@ -20,6 +20,8 @@ from byway.errors import Reason, Unreachable
 from byway.rules import Judge, Rule, RuleRef, Via
 from byway.rules import matchers as m
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 T = TypeVar("T")
 ONE, TWO, SIX = b"\xc0\0\2\1", b"\xc0\0\2\2", bytes(15) + b"\7"
 NOTHING = Answer(Outcome.EMPTY, (), 60)

@@ -10,6 +10,8 @@ import pytest
 from byway.dns import SystemResolver
 from byway.errors import Reason, Unreachable
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 
 async def test_resolves_names_of_this_host() -> None:
     resolver = SystemResolver()

@@ -9,6 +9,8 @@ from byway.flow import Target
 from byway.outbounds import guard
 from byway.outbounds.direct import interleaved
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 
 @pytest.mark.parametrize(
     "host",
@@ -38,6 +40,30 @@ from byway.outbounds.direct import interleaved
         "64:ff9b::7f00:1",
         "64:ff9b::169.254.169.254",
         "2002:7f00:1::",
+        "2002:a9fe:a9fe::1",
+        "::ffff:0:127.0.0.1",
+        "::ffff:0:a9fe:a9fe",
+        "64:ff9b:1::7f00:1",
+        "64:ff9b:1:7f00:0:100::",
+        "64:ff9b:1:7f:0:1::",
+        "64:ff9b:1:0:7f:0:100:0",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "64:ff9b:1::203.0.113.9",
+        "64:ff9b:1::",
+        "2001:0:7f00:1::1",
+        "2001:0:808:808::80ff:fffe",
+        "2001:0:808:808:0:0:5601:5601",
+        "2001:db8::5efe:7f00:1",
+        "2001:db8::200:5efe:169.254.169.254",
+        "fd00::5efe:203.0.113.9",
+        "2002:cb00:7109::1",
+        "168.63.129.16",
+        "64:ff9b::168.63.129.16",
+        "192.0.0.192",
+        "fd20:ce::254",
+        "fd00:ec2::23",
+        "fd00:c1::a9fe:a9fe",
+        "febf::1",
         "203.0.113.9",
     ],
 )
@@ -62,6 +88,15 @@ def test_a_mapped_address_that_nobody_unwrapped_is_closed() -> None:
         "2001:db8::1",
         "fd00::1",
         "64:ff9b::808:808",
+        "64:ff9b:1::808:808",
+        "64:ff9b:1:808:8:800::",
+        "64:ff9b:1:8:8:808::",
+        "64:ff9b:1:0:8:808:800:0",
+        "2002:808:808::1",
+        "2001:0:808:808::f7f7:f7f7",
+        "2001:db8::5efe:808:808",
+        "::ffff:0:808:808",
+        "168.63.129.17",
         "example.com",
         "127.0.0.1.example.com",
     ],

@@ -57,7 +57,7 @@ def packed(target: Target) -> bytes:
     """RFC 1928 section 5."""
     port = target.port.to_bytes(2)
     if target.packed is None:
-        return b"\3%c%b%b" % (len(target.host), target.host.encode(), port)
+        return b"\3%c%b%b" % (len(target.full), target.full.encode(), port)
     return (b"\1" if len(target.packed) == 4 else b"\4") + target.packed + port
 
 
@@ -65,7 +65,7 @@ async def socks4a(link: Link, target: Target) -> int:
     """CONNECT by SOCKS4, or 4a for names."""
     reader, writer = link
     address = target.packed or b"\0\0\0\1"
-    name = b"" if target.packed else target.host.encode() + b"\0"
+    name = b"" if target.packed else target.full.encode() + b"\0"
     writer.write(b"\4\1%b%b\0%b" % (target.port.to_bytes(2), address, name))
     code = (await reader.readexactly(8))[1]
     return 0 if code == 0x5A else code

@@ -21,6 +21,8 @@ from tests.roads import certificates
 from tests.roads.clients import closed_port, left, linked, said, socks5
 from tests.roads.conftest import RunRoad
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 HOME = "inbounds: {home: {type: mixed, listen: '127.0.0.1:0'}}\nlog: {level: error}\n"
 
 

@@ -12,7 +12,7 @@ fuzz_target!(|packet: &[u8]| {
     assert!(n <= packet.len());
     let place = spot.to_place();
     if let Place::Name(name, _) = &place {
-        assert!(!name.is_empty() && name.len() <= NAME && !name.ends_with('.'));
+        assert!(!name.is_empty() && name.len() <= NAME && !name.ends_with(".."));
         assert!(
             name.bytes()
                 .all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_uppercase())

@@ -119,7 +119,7 @@ class Routes:
             name = Target.of(asked.query.get("name", ""), 0)
         except ValueError as error:
             raise Denied(400, str(error), "/resolve?name=www.example.com") from None
-        return Reply(told_view(await self._app.names.inquire(name.host)))
+        return Reply(told_view(await self._app.names.inquire(name.full)))
 
     async def _groups(self, _: Asked, __: object) -> Reply:
         return Reply({"groups": views.status_view(self._app, version())["groups"]})

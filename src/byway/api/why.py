@@ -66,7 +66,7 @@ async def inquire(
         lacking = judge.explain(flow, facts).answer
         assert isinstance(lacking, Lacks)
         if names is not None and lacking.fact is Fact.ADDRESS and flow.target.is_name:
-            resolved = await names.inquire(flow.target.host)  # the finder gets the same then
+            resolved = await names.inquire(flow.target.full)  # the finder gets the same then
         facts = await finder.find(lacking, flow, facts)
     explanation = judge.explain(flow, facts)
     answer = explanation.answer
@@ -195,9 +195,9 @@ def _name(flow: Flow, chain: Sequence[Hop], names: Naming | None, told: Told | N
     use = chain[-1].dns if here else ()
     if (told is None or use) and here and names is not None:
         try:
-            told = names.chosen(flow.target.host, use)
+            told = names.chosen(flow.target.full, use)
         except Unreachable as error:
-            told = Told(flow.target.host, error=str(error))
+            told = Told(flow.target.full, error=str(error))
     return None if told is None else told_view(told)
 
 

@@ -56,7 +56,7 @@ async def _resolved(config: Config, names: Sequence[str]) -> list[View]:
         found: list[View] = []
         for name in names:
             host = Target.of(name, 0)
-            found.append(told_view(await resolver.inquire(host.host)))
+            found.append(told_view(await resolver.inquire(host.full)))
         return found
 
 
@@ -69,4 +69,4 @@ def names_of(asked: Sequence[str]) -> list[str]:
     for target in found:
         if not target.is_name:
             raise ValueError(f"{target.host} is an address already")
-    return [target.host for target in found]
+    return [target.full for target in found]

@@ -149,7 +149,7 @@ def ascii_name(text: str) -> str:
         return text
     from byway.values.hosts import name
 
-    return name(text)
+    return name(text) + "." * text.endswith(".")
 
 
 def _split(text: str, port: int | None) -> tuple[str, int]:
@@ -164,7 +164,7 @@ def _split(text: str, port: int | None) -> tuple[str, int]:
         return text.strip("[]"), port or DEFAULT_PORT
     host, _, digits = text.rpartition(":")
     target = Target.parse(f"{ascii_name(host)}:{digits}")
-    return target.host, port or target.port
+    return target.full, port or target.port
 
 
 def _given(options: argparse.Namespace) -> Facts:

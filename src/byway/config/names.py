@@ -111,7 +111,9 @@ def _server_word(value: object) -> str:
 def _host_word(value: object) -> str:
     text = text_of(value)
     packed = packed_address(text)
-    return hosts.name(text) if packed is None else Target.from_packed(packed, 0).host
+    if packed is None:
+        return hosts.name(text) + "." * text.endswith(".")  # an alias may be absolute
+    return Target.from_packed(packed, 0).host
 
 
 def _host_name(value: object) -> str:

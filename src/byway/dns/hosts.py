@@ -28,6 +28,7 @@ class Hosts:
 
     def find(self, name: str) -> Host | None:
         """The entry of a name: its own, or that of the nearest name above."""
+        name = name.removesuffix(".")
         if (found := self.exact.get(name)) is not None:
             return found
         if self.below:

@@ -76,7 +76,7 @@ class Answer:
 def question(name: str, family: Family, number: int, padded: bool = False) -> Question:
     """A query for a name's addresses. Raises ValueError for a name that DNS cannot hold."""
     try:
-        qname = dns.name.Name([*name.encode("ascii").split(b"."), b""])
+        qname = dns.name.Name([*name.removesuffix(".").encode("ascii").split(b"."), b""])
     except (dns.exception.DNSException, ValueError) as error:
         raise ValueError(f"{name[:80]!r} is no name of the DNS: {error}") from None
     message = dns.message.make_query(

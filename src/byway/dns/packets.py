@@ -62,7 +62,7 @@ class LocalPackets:
         """The server's address; several of them take turns, so that a second try finds another."""
         if self._server.packed is not None:
             return self._server
-        found = await self._resolve(self._server.host)
+        found = await self._resolve(self._server.full)
         if not found:
             raise Unreachable(f"{self._server.host} has no address", str(self._server))
         self._turn += 1

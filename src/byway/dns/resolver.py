@@ -51,11 +51,17 @@ class Lifetimes:
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Servers that are asked together, in their order. `realm` keeps their answers apart; `host` is
-    the host's own resolver, where nobody else is to be asked."""
+    the host's own resolver, where nobody else is to be asked. `searches`: the host's is among them,
+    to which an absolute name is another than the same one without its final dot."""
 
     realm: int
     servers: tuple[Asked, ...]
     host: Resolver | None = field(default=None, init=False)
+    searches: bool = field(default=False, init=False)
+
+    def asked(self, name: str) -> str:
+        """The name as these servers are asked for it, and its answer is kept."""
+        return name if self.searches else name.removesuffix(".")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,6 +69,8 @@ class Choice:
         return tuple(server.name for server in self.servers)
 
     def __post_init__(self) -> None:
+        searches = any(isinstance(server, SystemServer) for server in self.servers)
+        object.__setattr__(self, "searches", searches)
         (first, *more) = self.servers
         if isinstance(first, SystemServer) and not more:
             object.__setattr__(self, "host", first.resolver)
@@ -126,6 +134,7 @@ class NameResolver:
         choice, _ = self._choice(name, use)
         if choice.host is not None:  # it remembers by itself
             return self._of_hosts(name, tuple(await choice.host.resolve(name)))
+        name = choice.asked(name)
         families = self._reach.families(self._plan.order)
         known = self._answers.find(choice.realm, families, name, self._now())
         if known is None:
@@ -146,6 +155,7 @@ class NameResolver:
             if told.source == "hosts":
                 return replace(told, addresses=tuple(self._of_hosts(led, told.addresses)))
             choice, _ = self._choice(led, use)
+            led = choice.asked(led)
             families = self._reach.families(self._plan.order)
             known = self._answers.find(choice.realm, families, led, self._now())
             if known is not None:
@@ -182,7 +192,7 @@ class NameResolver:
         return addresses
 
     def _choice(self, name: str, use: str) -> tuple[Choice, RuleRef | None]:
-        plan = self._plan
+        plan, name = self._plan, name.removesuffix(".")
         if plan.own and (own := plan.own.get(name)) is not None:
             return own, None
         if use and (asked := plan.choices.get(use)) is not None:
@@ -250,7 +260,7 @@ class NameResolver:
         key = (choice.realm, family, name)
         task = self._asked.get(key)
         if task is None:
-            if any(len(label) > LONGEST_LABEL for label in name.split(".")):
+            if any(len(label) > LONGEST_LABEL for label in name.removesuffix(".").split(".")):
                 why = f"{name[:80]} is no name of the DNS: a part of it is too long"
                 raise Unreachable(why, name, Reason.NAME_UNKNOWN)
             if len(self._asked) >= WAITING:

@@ -48,13 +48,15 @@ class PacketAsk:
         self.source = Target.from_packed(*raw.source)
         self.user = raw.user  # which of several users of the listener, by place
         host, port, packed = raw.target
-        self.target = Target(host, port) if packed is None else Target.from_packed(packed, port)
+        self.target = (
+            Target.named(host, port) if packed is None else Target.from_packed(packed, port)
+        )
 
     def relay(self, far: Datagrams, target: Target, buckets: Sequence[Bucket] = ()) -> EngineRelay:
         """Let it go by `far` to `target`, as located. Packets that waited go first; those faster
         than the buckets allow are dropped. `far` is shared by the session's targets, not consumed.
         Raises EngineError when answered before."""
-        raw = self._raw.relay(raw_datagrams(far), target.host, target.port, raw_buckets(buckets))
+        raw = self._raw.relay(raw_datagrams(far), target.full, target.port, raw_buckets(buckets))
         return EngineRelay(raw)
 
     def waiting(self) -> Sequence[bytes]:

@@ -130,6 +130,6 @@ class Finder:
         if target.packed is not None:
             return (target.packed,)
         try:
-            return tuple(await self._resolver.resolve(target.host))
+            return tuple(await self._resolver.resolve(target.full))
         except (Unreachable, OSError):
             return ()

@@ -88,7 +88,7 @@ class Direct:
                 guard.check(target, self._own)
             return (target,)
         try:
-            found = await self._resolver.resolve(target.host)
+            found = await self._resolver.resolve(target.full)
         except Unreachable as error:
             raise Unreachable(str(error), str(target), error.reason) from error
         if self._closed:

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from byway.errors import Reason, Refused
 from byway.flow import Target
 
 Own = Callable[[bytes], bool]
 
-_MAPPED = bytes(10) + b"\xff\xff"
 _METADATA = frozenset(
-    {
-        bytes((169, 254, 169, 254)),  # the clouds' instance metadata
-        bytes.fromhex("fd000ec2000000000000000000000254"),
-        bytes((100, 100, 100, 200)),
-        bytes((192, 0, 0, 192)),
-    }
+    socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
+    for text in (
+        "169.254.169.254",  # the clouds' instance metadata
+        "168.63.129.16",  # Azure's agent, which hands out certificates and secrets
+        "100.100.100.200",  # Alibaba
+        "192.0.0.192",  # Oracle, of old
+        "fd00:c1::a9fe:a9fe",  # Oracle
+        "fd00:ec2::254",  # AWS
+        "fd00:ec2::23",  # AWS, credentials of containers
+        "fd20:ce::254",  # Google
+        "fd00:42::42",  # Scaleway
+    )
 )
+
+# What carries an IPv4 address in an IPv6 one, as the bytes before it.
+_BEFORE = (
+    bytes(12),  # compatible (RFC 4291 2.5.5.1)
+    bytes(10) + b"\xff\xff",  # mapped (2.5.5.2)
+    bytes(8) + b"\xff\xff\0\0",  # translated (RFC 2765 2.1)
+    bytes.fromhex("0064ff9b0000000000000000"),  # NAT64 (RFC 6052 2.1)
+)
+_NAT64_HERE = bytes.fromhex("0064ff9b0001")  # of a network's own (RFC 8215)
+_6TO4 = b"\x20\x02"  # RFC 3056 2
+_TEREDO = bytes.fromhex("20010000")  # RFC 4380 4
+_ISATAP = (bytes.fromhex("00005efe"), bytes.fromhex("02005efe"))  # RFC 5214 6.1
 
 
 def why_closed(packed: bytes, own: Own) -> str | None:
@@ -26,7 +43,8 @@ def why_closed(packed: bytes, own: Own) -> str | None:
 
     Closed are: loopback (RFC 1122 3.2.1.3, RFC 4291 2.5.3), unspecified and the rest of 0/8,
     link-local, multicast, broadcast, the clouds' metadata services, and addresses of this host.
-    IPv6 forms that carry an IPv4 address (mapped, compatible, NAT64, 6to4) are judged by it too.
+    IPv6 forms that carry an IPv4 address (mapped, compatible, translated, NAT64, 6to4, Teredo,
+    ISATAP) are judged by it too.
     """
     if packed in _METADATA:
         return "a metadata address"
@@ -40,8 +58,9 @@ def why_closed(packed: bytes, own: Own) -> str | None:
         return "a multicast address"
     if packed[0] == 0xFE and packed[1] & 0x80:  # fe80::/10 and the old site-local fec0::/10
         return "a link-local address"
-    if (inner := _carried_v4(packed)) is not None and (why := why_closed(inner, own)) is not None:
-        return why
+    for inner in _carried_v4(packed):
+        if (why := why_closed(inner, own)) is not None:
+            return why
     return "this host's own address" if own(packed) else None
 
 
@@ -80,11 +99,29 @@ def _closed_v4(packed: bytes) -> str | None:
     return None
 
 
-def _carried_v4(packed: bytes) -> bytes | None:
-    if packed[:12] in (bytes(12), _MAPPED):
-        return packed[12:]
-    if packed[:12] == bytes.fromhex("0064ff9b0000000000000000"):
-        return packed[12:]
-    if packed[:2] == b"\x20\x02":
-        return packed[2:6]
-    return None
+def _carried_v4(packed: bytes) -> Sequence[bytes]:
+    """The IPv4 addresses that whoever forwards this IPv6 address may send to."""
+    if packed[:12] in _BEFORE:
+        return (packed[12:],)
+    if packed[:6] == _NAT64_HERE:
+        return _translated_here(packed)
+    if packed[:2] == _6TO4:
+        return (packed[2:6],)
+    if packed[:4] == _TEREDO:  # the server, and the client with all its bits turned
+        return (packed[4:8], bytes(byte ^ 0xFF for byte in packed[12:]))
+    return (packed[12:],) if packed[8:12] in _ISATAP else ()
+
+
+def _translated_here(packed: bytes) -> Sequence[bytes]:
+    """Each address that can stand in a prefix of 48, 56, 64 or 96 bits (RFC 6052 2.2).
+
+    Which of them a network uses is not known. The others are made of the zeros around it, so that
+    what begins with zero counts only where nothing else is there.
+    """
+    found = (
+        packed[6:8] + packed[9:11],
+        packed[7:8] + packed[9:12],
+        packed[9:13],
+        packed[12:],
+    )
+    return [inner for inner in found if inner[0]] or found

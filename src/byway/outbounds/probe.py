@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from byway.errors import PeerError
-from byway.flow import Target
 from byway.interfaces import Dialer, Stream
 from byway.protocols import http_client
 from byway.protocols.http import RequestHead
@@ -63,7 +62,7 @@ async def probed(
     stream: Stream | None = None
     try:
         async with asyncio.timeout(asking.timeout):
-            stream = await way.connect(Target.of(address.host, address.port))
+            stream = await way.connect(address.target)
             dialled = clock()
             try:
                 if address.scheme == "https":

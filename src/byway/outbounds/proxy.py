@@ -155,7 +155,7 @@ class Proxy:
             guard.check(target, self._own)
         if target.packed is not None or self._dialect.names:
             return target
-        for packed in await self._resolver.resolve(target.host):
+        for packed in await self._resolver.resolve(target.full):
             if len(packed) == 4:
                 found = Target.from_packed(packed, target.port)
                 if self._closed:

@@ -20,7 +20,7 @@ def pack(target: Target) -> bytes:
     packed = target.packed
     port = target.port.to_bytes(2)
     if packed is None:
-        name = target.host.encode("ascii")
+        name = target.full.encode("ascii")
         return b"\x03%c%b%b" % (len(name), name, port)
     if len(packed) == 4:
         return b"\x01" + packed + port

@@ -8,7 +8,7 @@ is its awaits. Cancelling a handshake leaves a stream that is good for nothing b
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Literal
 
@@ -399,7 +399,7 @@ def _request_4(command: Command, target: Target, options: SocksOptions) -> bytes
             Reason.NOT_SUPPORTED,
             "use version 4a or 5",
         )
-    return head + b"\0\0\0\x01" + user + b"\0" + target.host.encode("ascii") + b"\0"
+    return head + b"\0\0\0\x01" + user + b"\0" + target.full.encode("ascii") + b"\0"
 
 
 async def _read_4(stream: Stream) -> Target:
@@ -421,7 +421,7 @@ async def _read_4(stream: Stream) -> Target:
 def _filled(bound: Target, server: Target | None) -> Target:
     """The bound address, with the server's own in place of "the address you reached me by"."""
     if server is not None and bound.packed is not None and not any(bound.packed):
-        return Target(server.host, bound.port, server.packed)
+        return replace(server, port=bound.port)
     return bound
 
 

@@ -22,6 +22,7 @@ class WebAddress:
     path: str = field(repr=False)
     user: str | None = field(default=None, repr=False)
     password: str = field(default="", repr=False)
+    absolute: bool = False  # the host was written with a final dot
 
     @classmethod
     def parse(cls, text: str) -> WebAddress:
@@ -39,7 +40,12 @@ class WebAddress:
         path = quote(f"{path}?{parts.query}" if parts.query else path, safe=_PATH_SAFE)
         user = None if parts.username is None else unquote(parts.username)
         word = unquote(parts.password or "")
-        return cls(parts.scheme, target.host, target.port, path, user, word)
+        return cls(parts.scheme, target.host, target.port, path, user, word, target.absolute)
+
+    @property
+    def target(self) -> Target:
+        """Where to connect to."""
+        return Target.of(f"{self.host}." if self.absolute else self.host, self.port)
 
     @property
     def authority(self) -> str:

@@ -158,7 +158,7 @@ class Plugin:
 
     def _environment(self, local: Target) -> dict[str, str]:
         told = {
-            "SS_REMOTE_HOST": self._remote.host,
+            "SS_REMOTE_HOST": self._remote.full,
             "SS_REMOTE_PORT": str(self._remote.port),
             "SS_LOCAL_HOST": local.host,
             "SS_LOCAL_PORT": str(local.port),

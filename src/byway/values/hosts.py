@@ -54,7 +54,7 @@ def host_port(text: str) -> Target:
     packed = packed_address(host)
     if packed is not None:
         return Target.from_packed(packed, port)
-    return Target.of(_name(host), port)
+    return Target.named(_name(host) + "." * host.endswith("."), port)
 
 
 def listen(text: str) -> Target:

@@ -4,11 +4,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// The longest name taken (RFC 1035, section 2.3.4, as text without the last dot).
-pub const NAME: usize = 253;
+/// The longest name taken (RFC 1035, section 2.3.4, as text), with the final dot of an absolute one.
+pub const NAME: usize = 254;
 
 /// Where a packet goes to or comes from. Addresses are canonical (a v4-mapped one is IPv4), names are
-/// in lower case without a trailing dot.
+/// in lower case, with a final dot where the client wrote one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Place {
     /// An address and a port.
@@ -119,8 +119,11 @@ pub fn decode_place<'a>(bytes: &[u8], scratch: &'a mut Scratch) -> Option<(Spot<
 
 /// A name as RFC 1928 carries it: clients put address literals there too.
 pub(super) fn host<'a>(name: &[u8], port: u16, scratch: &'a mut Scratch) -> Option<Spot<'a>> {
-    let name = name.strip_suffix(b".").unwrap_or(name);
-    if name.is_empty() || name.len() > NAME {
+    let (name, absolute) = match name.strip_suffix(b".") {
+        Some(name) => (name, true),
+        None => (name, false),
+    };
+    if name.is_empty() || name.len() >= NAME {
         return None;
     }
     // No name ends in a digit or has a colon in it, so only those can be literals.
@@ -133,8 +136,7 @@ pub(super) fn host<'a>(name: &[u8], port: u16, scratch: &'a mut Scratch) -> Opti
         }
     }
     let mut before = b'.';
-    let lower = &mut scratch[..name.len()];
-    for (to, from) in lower.iter_mut().zip(name) {
+    for (to, from) in scratch.iter_mut().zip(name) {
         let label_is_empty = *from == b'.' && before == b'.';
         if label_is_empty || !from.is_ascii_graphic() || b"/\\[]@:#?%\"<>^`{|}".contains(from) {
             return None;
@@ -143,6 +145,8 @@ pub(super) fn host<'a>(name: &[u8], port: u16, scratch: &'a mut Scratch) -> Opti
         *to = from.to_ascii_lowercase();
     }
     (before != b'.').then_some(())?;
+    scratch[name.len()] = b'.';
+    let lower = &scratch[..name.len() + usize::from(absolute)];
     Some(Spot::Name(std::str::from_utf8(lower).ok()?, port))
 }
 
@@ -217,9 +221,30 @@ mod tests {
             Some((Place::Address((Ipv6Addr::LOCALHOST, 256).into()), 22))
         );
         assert_eq!(
-            named(b"Example.COM."),
+            named(b"Example.COM"),
             Some(Place::Name("example.com".into(), 53))
         );
+    }
+
+    #[test]
+    fn an_absolute_name_keeps_its_dot() {
+        assert_eq!(
+            named(b"Example.COM."),
+            Some(Place::Name("example.com.".into(), 53))
+        );
+        assert_eq!(
+            named(b"192.0.2.1."),
+            Some(Place::Address(([192, 0, 2, 1], 53).into()))
+        );
+        let longest = [[b'a'; 63].as_slice(); 4].join(&b'.')[2..].to_vec();
+        let absolute = [longest.as_slice(), b"."].concat();
+        assert_eq!((longest.len(), absolute.len()), (253, NAME));
+        for name in [&longest, &absolute] {
+            let text = String::from_utf8(name.clone()).expect("ASCII");
+            assert_eq!(named(name), Some(Place::Name(text, 53)));
+        }
+        assert_eq!(named(&[longest.as_slice(), b"b"].concat()), None);
+        assert_eq!(named(&[absolute.as_slice(), b"."].concat()), None);
     }
 
     #[test]
