@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from byway.config import Config, DirectOutbound, open_sets
+from byway.config import Config, open_sets
 from byway.dns import SystemResolver
 from byway.dns.told import Told
-from byway.engine import DialOptions, Engine, EngineAnswers
+from byway.engine import Engine, EngineAnswers
 from byway.errors import Unreachable
 from byway.flow import Target
 from byway.interfaces import Outbound, Resolver, Stream
@@ -243,8 +243,7 @@ class Naming:
         from byway.flow import Network
 
         own = config.outbounds.get(section.via or "direct")
-        if isinstance(own, DirectOutbound):
-            options = DialOptions(bind=own.bind, interface=own.interface, mark=own.mark)
+        if own is not None and (options := own.dialling) is not None:
             return LocalPackets(target, options, self.resolve)
         return FarPackets(target, self._engine, way) if Network.UDP in way.networks else None
 

@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from byway.config import DirectOutbound, HttpOutbound, OutboundConfig, SocksOutbound
 from byway.config.links import read_link, write_link
+from byway.dialects.card import Out
+from byway.dialects.direct import DirectOutbound
+from byway.dialects.http import HttpOutbound
+from byway.dialects.socks import SocksOutbound
 from byway.flow import Target
 from byway.values.wrong import Wrong
 
@@ -79,7 +82,7 @@ servers = st.sampled_from(["h:1", "[::1]:8080", "10.0.0.1:65535", "a.b-c.example
 @given(words, words, servers, st.sampled_from(["http", "5", "4", "4a"]))
 def test_what_is_written_reads_back(user: str, password: str, server: str, kind: str) -> None:
     secret = SecretStr(password)
-    outbound: OutboundConfig
+    outbound: Out
     if kind == "http":
         outbound = HttpOutbound.model_construct(
             type="http", server=Target.parse(server), username=user, password=secret

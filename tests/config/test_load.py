@@ -11,11 +11,6 @@ import yaml
 
 from byway.config import (
     Config,
-    DirectOutbound,
-    ForwardInbound,
-    HttpOutbound,
-    MixedInbound,
-    SocksOutbound,
     UnixPath,
     default,
     from_links,
@@ -23,6 +18,11 @@ from byway.config import (
     load,
     load_text,
 )
+from byway.dialects.direct import DirectOutbound
+from byway.dialects.forward import ForwardInbound
+from byway.dialects.http import HttpOutbound
+from byway.dialects.mixed import MixedInbound
+from byway.dialects.socks import SocksOutbound
 from byway.errors import ConfigError, Problem
 from byway.flow import Network, Target
 from byway.rules import DEFAULT, Drop, Prefix, Reject, Via
@@ -421,7 +421,7 @@ inbounds:
   b: {type: socks, listen: unix:/y, users: *staff}
 """)
 
-    assert config.inbounds["a"].users == config.inbounds["b"].users  # type: ignore[union-attr]
+    assert config.inbounds["a"].users == config.inbounds["b"].users  # type: ignore[attr-defined]
 
 
 def test_alias_bombs_and_deep_nests_are_refused_in_no_time() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from byway.config import Config, changes, load_text
-from byway.config.names import ServerAddress, read_address
 from byway.config.ownnames import hosts_of, needed, own_names
 from byway.errors import ConfigError
 from byway.flow import Target
+from byway.values.name_server import ServerAddress, read_address
 
 
 def problems(text: str) -> list[str]:

@@ -11,16 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byway.config import (
-    ShadowsocksInbound,
-    ShadowsocksOutbound,
-    TrojanOutbound,
     from_links,
     load_text,
     read_link,
     write_link,
 )
 from byway.config.invite import invitations
-from byway.config.servers import read_document
+from byway.dialects.shadowsocks import ShadowsocksInbound, ShadowsocksOutbound
+from byway.dialects.shadowsocks.links import read_document
+from byway.dialects.trojan import TrojanOutbound
 from byway.errors import ConfigError
 from byway.values.wrong import Wrong
 

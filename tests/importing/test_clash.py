@@ -55,7 +55,7 @@ def test_a_file_is_sound_after_it(tmp_path: Path) -> None:
 
 
 def test_secrets_keep_their_spelling() -> None:
-    users = example().config.inbounds["mixed"].users  # type: ignore[union-attr]
+    users = example().config.inbounds["mixed"].users  # type: ignore[attr-defined]
     assert [user.password.get_secret_value() for user in users] == ["0123", "1e5"]
     assert 'password: "007"' in example().text
 
@@ -151,8 +151,8 @@ proxies:
   - {<<: [*x], name: c, plugin: shadow-tls}
   - {<<: *x, name: d, cipher: rc4-md5}
 """)
-    assert found.config.outbounds["a"].plugin_opts == "obfs=tls;obfs-host=h.example"  # type: ignore[union-attr]
-    assert found.config.outbounds["b"].plugin_opts == "tls;host=h;path=/a\\;b;mux=0"  # type: ignore[union-attr]
+    assert found.config.outbounds["a"].plugin_opts == "obfs=tls;obfs-host=h.example"  # type: ignore[attr-defined]
+    assert found.config.outbounds["b"].plugin_opts == "tls;host=h;path=/a\\;b;mux=0"  # type: ignore[attr-defined]
     assert set(found.config.outbounds) == {"a", "b", "direct"}
     assert {note.what for note in found.notes} == {"x", "c", "d"}
 
@@ -173,7 +173,7 @@ mode: direct
     assert [one.type for one in inbounds.values()] == [
         "http", "socks", "mixed", "shadowsocks", "forward",
     ]  # fmt: skip
-    assert inbounds["http"].open  # type: ignore[union-attr]
+    assert inbounds["http"].open  # type: ignore[attr-defined]
     assert "anybody" in str(found.notes)
     assert found.config.rules[-1].way == "direct"
 
@@ -320,7 +320,7 @@ def test_proxies_without_a_name_and_of_one_name_are_told() -> None:
     )
 
     assert [note.line for note in found.notes] == [3, 4]
-    assert found.config.outbounds["a"].server.host == "192.0.2.1"  # type: ignore[union-attr]
+    assert found.config.outbounds["a"].server.host == "192.0.2.1"  # type: ignore[attr-defined]
 
 
 def test_an_open_tunnel_is_told() -> None:
@@ -336,7 +336,7 @@ def test_udp_over_tcp_is_kept_where_it_is_of_the_version_spoken_here() -> None:
         f"- {{name: b, {proxy}, udp-over-tcp: true}}\n"
     )
 
-    assert [found.config.outbounds[name].udp_over_tcp for name in "ab"] == [True, False]  # type: ignore[union-attr]
+    assert [found.config.outbounds[name].udp_over_tcp for name in "ab"] == [True, False]  # type: ignore[attr-defined]
     assert [(note.line, note.what) for note in found.notes] == [(3, "b")]
 
 

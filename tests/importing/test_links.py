@@ -67,9 +67,9 @@ def test_one_link_needs_no_group() -> None:
 
 def test_an_https_proxy_speaks_tls() -> None:
     found = import_text(b"https://u:p@a.example#x\nhttps://b.example:80#y\n", "sub").config
-    assert str(found.outbounds["x"].server) == "a.example:443"  # type: ignore[union-attr]
-    assert found.outbounds["x"].tls is not None  # type: ignore[union-attr]
-    assert str(found.outbounds["y"].server) == "b.example:80"  # type: ignore[union-attr]
+    assert str(found.outbounds["x"].server) == "a.example:443"  # type: ignore[attr-defined]
+    assert found.outbounds["x"].tls is not None  # type: ignore[attr-defined]
+    assert str(found.outbounds["y"].server) == "b.example:80"  # type: ignore[attr-defined]
 
 
 def test_a_sip008_document_is_read() -> None:

@@ -44,8 +44,8 @@ def test_a_file_is_sound_after_it() -> None:
     assert set(config.outbounds) == {"direct", "🇯🇵 Tokyo", "tr", "hop", "eth"}
     assert config.groups["proxy"].members == ("auto", "🇯🇵 Tokyo", "direct")
     assert config.groups["auto"].members == ("🇯🇵 Tokyo", "tr")
-    assert config.outbounds["tr"].via == "hop"  # type: ignore[union-attr]
-    assert str(config.outbounds["tr"].server) == "[2001:db8::7]:443"  # type: ignore[union-attr]
+    assert config.outbounds["tr"].via == "hop"  # type: ignore[attr-defined]
+    assert str(config.outbounds["tr"].server) == "[2001:db8::7]:443"  # type: ignore[attr-defined]
     assert set(config.sets) == {"ads", "mine"}
     assert config.log.level == "warning"
 
@@ -171,8 +171,8 @@ def test_comments_and_strange_characters_are_read() -> None:
       ],
     }"""
     outbound = import_text(text.encode(), "x").config.outbounds["a/b"]
-    assert outbound.username == "ué😀\\u0041"  # type: ignore[union-attr]
-    assert outbound.password.get_secret_value() == "// no /* c"  # type: ignore[union-attr]
+    assert outbound.username == "ué😀\\u0041"  # type: ignore[attr-defined]
+    assert outbound.password.get_secret_value() == "// no /* c"  # type: ignore[attr-defined]
 
 
 def test_sections_of_an_outbound_that_are_not_kept_are_told() -> None:
@@ -206,7 +206,7 @@ def test_a_trojan_server_and_udp_over_tcp_are_kept(tmp_path: Path) -> None:
     found = import_text(json.dumps(file).encode(), "box.json")
 
     assert list(found.config.inbounds) == ["door"]
-    assert [found.config.outbounds[name].udp_over_tcp for name in ("new", "old")] == [True, False]  # type: ignore[union-attr]
+    assert [found.config.outbounds[name].udp_over_tcp for name in ("new", "old")] == [True, False]  # type: ignore[attr-defined]
     assert [note.what for note in found.notes] == ["bare", "old"]
 
 

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import quote
 
-from byway.config import Config, HttpInbound, MixedInbound, SocksInbound
+from byway.config import Config
+from byway.dialects.card import In
 from byway.flow import Target
 
 NO_PROXY = "localhost,127.0.0.1,::1"
@@ -24,15 +25,14 @@ def variables(
     `running` are the addresses of a running Byway by inbound, where there is one: they have the
     real ports.
     """
-    kinds = (MixedInbound, HttpInbound, SocksInbound)
-    fit = {key: one for key, one in config.inbounds.items() if isinstance(one, kinds)}
+    fit = {key: one for key, one in config.inbounds.items() if one.program_schemes is not None}
     if name is None:
-        name = min(fit, key=lambda key: list(kinds).index(type(fit[key])), default="")
+        name = min(fit, key=lambda key: _worth(fit[key]), default="")
     inbound = fit.get(name)
-    if inbound is None:
+    if inbound is None or inbound.program_schemes is None:
         known = ", ".join(fit) or "none"
         raise ValueError(f"no mixed, http or socks inbound {name!r}; there is: {known}")
-    if inbound.tls is not None:
+    if getattr(inbound, "tls", None) is not None:
         raise ValueError(f"inbound {name} wants TLS, which few programs speak with a proxy")
     places = [Target.parse(text) for text in running.get(name, ()) if not text.startswith("unix:")]
     places = places or [place for place in inbound.listen if isinstance(place, Target)]
@@ -40,10 +40,7 @@ def variables(
     if place is None:
         raise ValueError(f"inbound {name} has no port that is known; is Byway running?")
     where = _credentials(inbound, name, user) + str(_near(place))
-    http, socks = f"http://{where}", f"socks5h://{where}"
-    if isinstance(inbound, SocksInbound):
-        http = socks
-    every = http if isinstance(inbound, HttpInbound) else socks
+    http, every = (f"{scheme}://{where}" for scheme in inbound.program_schemes)
     return dict(zip(NAMES, (http, http, every, NO_PROXY), strict=True))
 
 
@@ -62,12 +59,17 @@ def lines(shell: str, values: Mapping[str, str | None]) -> Sequence[str]:
     return found
 
 
-def _credentials(
-    inbound: MixedInbound | HttpInbound | SocksInbound, name: str, user: str | None
-) -> str:
-    if not inbound.users:
+def _worth(inbound: In) -> int:
+    """What serves more programs comes first: two schemes, then HTTP alone, then SOCKS alone."""
+    schemes = inbound.program_schemes
+    assert schemes is not None
+    return 0 if len(set(schemes)) > 1 else 1 if "http" in schemes else 2
+
+
+def _credentials(inbound: In, name: str, user: str | None) -> str:
+    if not inbound.known_users:
         return ""
-    known = {one.name: one.password.get_secret_value() for one in inbound.users}
+    known = {one.name: one.password.get_secret_value() for one in inbound.known_users}
     if user is None:
         raise ValueError(f"inbound {name} asks who it is; say --user, one of {', '.join(known)}")
     if user not in known:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
 import sys
 
+from byway import dialects
 from byway.config import Config, invitations, write_link
-from byway.protocols.shadowsocks import method_named
-from byway.protocols.shadowsocks2022 import new_key
-
-SECRET_BYTES = 24  # of a password that is no key; 192 bits cannot be guessed
 
 
 def link(config: Config, name: str, host: str | None, qr: bool) -> int:
@@ -36,20 +31,24 @@ def link(config: Config, name: str, host: str | None, qr: bool) -> int:
     return 0
 
 
-def password(method: str) -> int:
+def password(word: str) -> int:
     """Print a new password for a shadowsocks method, or for `trojan`."""
-    try:
-        found = None if method == "trojan" else method_named(method)
-    except ValueError as error:
-        words, _, hint = str(error).rpartition("; ")
-        more = ", trojan" if hint.startswith("known: ") else ""
-        print(f"byway: {words}\n  hint: {hint}{more}", file=sys.stderr)
-        return 1
-    if found is not None and found.is_2022:
-        print(new_key(found, secrets.token_bytes(found.size)))
-    else:
-        print(base64.urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES)).decode("ascii"))
-    return 0
+    known: list[str] = []
+    for name in dialects.TABLE:
+        card = dialects.card(name)
+        known += card.secrets
+        try:
+            made = None if card.secret is None else card.secret(word)
+        except ValueError as error:
+            words, _, hint = str(error).rpartition("; ")
+            print(f"byway: {words}\n  hint: {hint}", file=sys.stderr)
+            return 1
+        if made is not None:
+            print(made)
+            return 0
+    hint = f"known: {', '.join(known)}"
+    print(f"byway: no password is known for {word[:40]!r}\n  hint: {hint}", file=sys.stderr)
+    return 1
 
 
 def _draw(text: str) -> None:

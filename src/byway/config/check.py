@@ -7,21 +7,20 @@ work on the names and texts in the tree, so that one mistake is told once.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence, Set
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, TypeVar, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from byway import dialects
 from byway.config import crosscheck
 from byway.config.canonical import look_alikes
 from byway.config.conditions import (
-    Conditions,
     FileSet,
     InlineSet,
     RuleEntry,
     SetConfig,
-    SniffedConditions,
     UrlSet,
 )
 from byway.config.groups import (
@@ -29,42 +28,18 @@ from byway.config.groups import (
     FallbackGroup,
     FastestGroup,
     GroupConfig,
-    Probe,
     SelectGroup,
 )
 from byway.config.links import is_link, read_link
-from byway.config.model import (
-    RESERVED,
-    Config,
-    Control,
-    DirectOutbound,
-    ForwardInbound,
-    Geo,
-    HttpInbound,
-    HttpOutbound,
-    InboundConfig,
-    Limits,
-    Log,
-    MixedInbound,
-    OutboundConfig,
-    Placed,
-    ShadowsocksInbound,
-    ShadowsocksOutbound,
-    SocksInbound,
-    SocksOutbound,
-    TrojanInbound,
-    TrojanOutbound,
-)
-from byway.config.names import Dns, DnsCache, DnsRule, DnsServer, told
+from byway.config.model import RESERVED, Config, Control, Geo, Limits, Log
+from byway.config.names import Dns
 from byway.config.tree import Twice, grow
 from byway.errors import ConfigError
 from byway.rules import RuleRef
 from byway.values import name as names
-from byway.values.limit import Limit
+from byway.values.name_server import told
 from byway.values.problems import Path, Problems
 from byway.values.section import Section, keys_of
-from byway.values.tls import ClientTls, ServerTls
-from byway.values.user import User
 from byway.values.written import Entry, Node
 from byway.values.wrong import Wrong, kind_of, shown
 
@@ -72,21 +47,6 @@ if TYPE_CHECKING:
     from byway.config.terms import PythonPlace
     from byway.facts.python import Function
 
-INBOUNDS: Mapping[str, type[InboundConfig]] = {
-    "mixed": MixedInbound,
-    "http": HttpInbound,
-    "socks": SocksInbound,
-    "forward": ForwardInbound,
-    "shadowsocks": ShadowsocksInbound,
-    "trojan": TrojanInbound,
-}
-OUTBOUNDS: Mapping[str, type[OutboundConfig]] = {
-    "direct": DirectOutbound,
-    "http": HttpOutbound,
-    "socks": SocksOutbound,
-    "shadowsocks": ShadowsocksOutbound,
-    "trojan": TrojanOutbound,
-}
 SETS: Mapping[str, type[SetConfig]] = {
     "inline": InlineSet,
     "file": FileSet,
@@ -142,13 +102,14 @@ class _Checker:
         limits = self._section(Limits, ("limits",))
         control = self._section(Control, ("control",))
         geo = self._section(Geo, ("geo",))
-        inbounds = self._named("inbounds", "inbound", INBOUNDS)
+        inbounds = self._named("inbounds", "inbound", dialects.entering(), dialects.inbound)
         self._read_links()
-        outbounds = self._named("outbounds", "outbound", OUTBOUNDS)
-        outbounds.setdefault("direct", DirectOutbound(type="direct"))
-        groups = self._named("groups", "group", GROUPS)
+        outbounds = self._named("outbounds", "outbound", dialects.leaving(), dialects.outbound)
+        if "direct" not in outbounds:
+            outbounds["direct"] = dialects.outbound("direct").model_validate({"type": "direct"})
+        groups = self._named("groups", "group", GROUPS, GROUPS.__getitem__)
         dns = self._dns()
-        sets = self._named("sets", "set", SETS)
+        sets = self._named("sets", "set", SETS, SETS.__getitem__)
         rules = self._rules()
         look_alikes(self._root, self._problems, ("direct", *RESERVED))
         crosscheck.check(self._root, self._problems, self._links)
@@ -165,7 +126,7 @@ class _Checker:
             sets=sets,
             rules=rules,
         )
-        asked = any(getattr(way, "dns", None) for way in outbounds.values())
+        asked = any(way.asks for way in outbounds.values())
         if asked and self._root.get("dns") is None:
             config = config.model_copy(update={"dns": (dns := Dns())})
         if dns is not None:
@@ -230,7 +191,9 @@ class _Checker:
                 rule._ref = RuleRef(self._problems.file, item.line, text)
         return dns
 
-    def _named(self, section: str, one: str, kinds: Mapping[str, type[S]]) -> dict[str, S]:
+    def _named(
+        self, section: str, one: str, kinds: Collection[str], kind: Callable[[str], type[S]]
+    ) -> dict[str, S]:
         """The entries of a section of names that are sound, by name."""
         node = self._root.get(section)
         found: dict[str, S] = {}
@@ -249,9 +212,9 @@ class _Checker:
                 self._name(path, name, one)
             if path in self._told:
                 continue
-            model = self._kind(path, entry.value, kinds)
-            if model is not None:
-                read = self._read(model, path, entry.value)
+            word = self._kind(path, entry.value, kinds)
+            if word is not None:
+                read = self._read(kind(word), path, entry.value)
                 if read is not None:
                     found[name] = read
         return found
@@ -263,7 +226,7 @@ class _Checker:
         elif why := names.fault(name):
             self._problems.add(path, f"not a name for {_a(one)}: {why}", names.HINT, at_key=True)
 
-    def _kind(self, path: Path, node: Node, kinds: Mapping[str, type[S]]) -> type[S] | None:
+    def _kind(self, path: Path, node: Node, kinds: Collection[str]) -> str | None:
         if not isinstance(node.content, dict):
             got = kind_of(node.plain())
             hint = f"{{type: {next(iter(kinds))}, ...}}"
@@ -286,7 +249,7 @@ class _Checker:
         if path == ("outbounds", "direct") and kind != "direct":
             self._problems.add((*path, "type"), "the outbound direct is always of type direct")
             return None
-        return kinds[kind]
+        return kind
 
     def _read_links(self) -> None:
         """Put outbounds in place of links: in `outbounds`, in `via`, in groups and in rules."""
@@ -493,26 +456,19 @@ def _placed(value: object, at: Node) -> Node:
 
 def _model_at(model: type[Section], loc: Sequence[str | int]) -> type[Section]:
     """The model that a path inside another leads to."""
-    if "limit" in loc:
-        return Limit
-    if loc and issubclass(model, Conditions):
-        return SniffedConditions if loc[-1] == "sniffed" else Conditions
-    match loc:
-        case ("servers", _, "tls", *_):
-            return ClientTls
-        case ("servers", _, *_):
-            return DnsServer
-        case ("rules", *_):
-            return DnsRule
-        case ("cache", *_):
-            return DnsCache
-        case ("users", *_):
-            return User
-        case ("probe", *_):
-            return Probe
-        case ("tls", *_):
-            return ServerTls if issubclass(model, Placed) else ClientTls
+    for step in loc:
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        if step in fields:
+            model = next(_sections_in(fields[str(step)].annotation), model)
     return model
+
+
+def _sections_in(annotation: object) -> Iterator[type[Section]]:
+    """The sections that a field may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections_in(part)
 
 
 def _bounds(model: type[Section], field: str) -> tuple[object, object]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from byway.config.conditions import Conditions, RuleEntry, SniffedConditions
 from byway.config.model import Config
-from byway.config.names import Dns, told
+from byway.config.names import Dns
 from byway.config.sets import open_sets
 from byway.rules import Drop, Judge, Reject, Rule, RuleRef, Verdict, Via
 from byway.rules import matchers as m
@@ -17,6 +17,7 @@ from byway.rules.names import Keyword, Regex, Wildcard
 from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
 from byway.rules.sets import InSet, RuleSet
 from byway.rules.sniffed import SniffedName, SniffedProtocol
+from byway.values.name_server import told
 
 
 def judge_of(config: Config, sets: Mapping[str, RuleSet] | None = None) -> Judge:

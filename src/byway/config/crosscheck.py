@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
+from typing import TypeVar
 
-from byway.config import encryption
+from byway import dialects
 from byway.config.conditions import Conditions, RuleEntry
-from byway.config.model import (
-    Config,
-    DirectOutbound,
-    HttpOutbound,
-    ShadowsocksOutbound,
-    SocksOutbound,
-    TrojanOutbound,
-    is_loopback,
-)
+from byway.config.model import Config
 from byway.config.shadows import shadowed
+from byway.dialects.card import TCP, In
+from byway.dialects.reach import warn_of_files
 from byway.flow import Network, Target
 from byway.values import hosts
 from byway.values.problems import Path, Problems
-from byway.values.section import keys_of
+from byway.values.section import Section, keys_of
+from byway.values.texts import is_loopback
 from byway.values.written import Node
 from byway.values.wrong import Wrong, shown
 
 VERDICTS = ("reject", "drop")
+S = TypeVar("S", bound=Section)
 _KEYS = set(keys_of(RuleEntry))
 _CONDITIONS = set(keys_of(Conditions))
 _NEED_GEO = {"country": "country", "source_country": "country", "asn": "asn", "source_asn": "asn"}
 _MAKERS_WORD = {"country": "Country", "asn": "ASN"}
-_CLOSED = ("shadowsocks", "trojan")  # nobody without a password passes, or has a user name
 
 
 def check(root: Node, problems: Problems, links: Set[str]) -> None:
@@ -43,12 +39,15 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
     ways_of_rules = ways | dict.fromkeys(VERDICTS)
     for name, node in inbounds.items():
         _users(("inbounds", name), node, problems)
-        _open(("inbounds", name), node, problems)
-        encryption.check_inbound(("inbounds", name), node, problems)
+        section = _section(node, dialects.entering(), dialects.inbound)
+        if section is not None:
+            _open(("inbounds", name), node, section, problems)
+            section.check(("inbounds", name), node, problems)
     _listeners(inbounds, problems)
     for name, node in outbounds.items():
-        _credentials(("outbounds", name), node, problems)
-        encryption.check_outbound(("outbounds", name), node, problems)
+        leaving = _section(node, dialects.leaving(), dialects.outbound)
+        if leaving is not None:
+            leaving.check(("outbounds", name), node, problems)
         _way(("outbounds", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
     for name, node in _entries(root, "sets").items():
         _way(("sets", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
@@ -86,7 +85,13 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
 
 def warn(config: Config, problems: Problems) -> None:
     """Note what is odd in a config without errors."""
-    encryption.warn(config, problems)
+    for word, server in (config.dns.servers if config.dns is not None else {}).items():
+        if server.tls is not None:
+            warn_of_files(("dns", "servers", word, "tls"), server.tls, problems)
+    for name, inbound in config.inbounds.items():
+        inbound.warn(("inbounds", name), problems)
+    for name, outbound in config.outbounds.items():
+        outbound.warn(("outbounds", name), problems)
     for at, earlier in shadowed(config.rules):
         line = config.rules[earlier].ref.line
         problems.warn(("rules", at), f"never reached: the rule in line {line} matches all of it")
@@ -152,8 +157,8 @@ def _user_names(inbound: Node) -> Iterator[str]:
 
 
 def _users(path: Path, inbound: Node, problems: Problems) -> None:
-    """Names are unique in an inbound, and without ':' where Basic credentials carry them."""
-    users, kind, seen = inbound.get("users"), inbound.get("type"), set()
+    """Names are unique in an inbound."""
+    users, seen = inbound.get("users"), set()
     for at, user in enumerate(users.items() if users is not None else []):
         name = user.get("name")
         if name is None or not isinstance(name.content, str):
@@ -162,23 +167,20 @@ def _users(path: Path, inbound: Node, problems: Problems) -> None:
         if name.content in seen:
             problems.add(where, f"there is a user {shown(name.content)} already")
         seen.add(name.content)
-        if ":" in name.content and kind is not None and kind.content in ("mixed", "http"):
-            hint = "RFC 7617 section 2; possible with type: socks"
-            problems.add(where, "HTTP cannot carry a user name with ':'", hint)
 
 
-def _open(path: Path, inbound: Node, problems: Problems) -> None:
+def _open(path: Path, inbound: Node, section: type[In], problems: Problems) -> None:
     """Beyond loopback only with users, or when said so."""
-    allowed, users, kind = inbound.get("open"), inbound.get("users"), inbound.get("type")
-    if kind is not None and kind.content in _CLOSED:
+    allowed, users = inbound.get("open"), inbound.get("users")
+    if section.keeps_strangers_out:
         return
     if allowed is not None and allowed.content is True:
         return
     if users is not None and users.content not in (None, [], {}):
         return
-    hint = "add users, listen on 127.0.0.1, or say open: true"
-    if kind is not None and kind.content == "forward":
-        hint = "listen on 127.0.0.1, or say open: true"
+    hint = "listen on 127.0.0.1, or say open: true"
+    if "users" in section.model_fields:
+        hint = f"add users, {hint}"
     for where, address in _addresses(path, inbound):
         if isinstance(address, Target) and not is_loopback(address):
             message = f"{address} can be reached by other hosts, and anyone there may use it"
@@ -217,13 +219,15 @@ def _listeners(inbounds: dict[str, Node], problems: Problems) -> None:
 
 
 def _networks(inbound: Node) -> list[str]:
-    network, kind = inbound.get("network"), inbound.get("type")
-    if kind is None or kind.content not in ("forward", "shadowsocks"):
-        return ["tcp"]
-    if network is not None:
-        return [str(item.content) for item in network.items()]
-    both = kind.content == "shadowsocks" and inbound.get("plugin") is None
-    return ["tcp", "udp"] if both else ["tcp"]
+    section = _section(inbound, dialects.entering(), dialects.inbound)
+    taken = TCP if section is None else section.networks_of(inbound)
+    return [network.value for network in Network if network in taken]
+
+
+def _section(node: Node, known: Collection[str], kind: Callable[[str], type[S]]) -> type[S] | None:
+    """The section of an entry's type, as far as it can be read."""
+    word = node.text("type")
+    return kind(word) if word is not None and word in known else None
 
 
 def _collide(one: Target | str, other: Target | str) -> bool:
@@ -234,34 +238,6 @@ def _collide(one: Target | str, other: Target | str) -> bool:
     if one.packed is None or other.packed is None or len(one.packed) != len(other.packed):
         return False
     return one.packed == other.packed or not any(one.packed) or not any(other.packed)
-
-
-def _credentials(path: Path, outbound: Node, problems: Problems) -> None:
-    kind, version = outbound.get("type"), outbound.get("version")
-    over_tcp = outbound.get("udp_over_tcp")
-    asked = over_tcp is not None and over_tcp.content is True
-    if asked and version is not None and str(version.content) == "4":
-        hint = "udp_over_tcp asks for a host by its name: use version 5 or 4a"
-        problems.add((*path, "udp_over_tcp"), "SOCKS4 cannot ask for names", hint)
-    user, password = outbound.get("username"), outbound.get("password")
-    if kind is not None and kind.content in _CLOSED:
-        return
-    if password is not None and user is None:
-        problems.add((*path, "password"), "a password without a username", "add username")
-    if kind is None or user is None or not isinstance(user.content, str):
-        return
-    if kind.content == "http" and ":" in user.content:
-        hint = "RFC 7617 section 2"
-        problems.add((*path, "username"), "HTTP cannot carry a user name with ':'", hint)
-    if kind.content != "socks":
-        return
-    number = "5" if version is None else str(version.content)
-    if number == "5" and password is None:
-        hint = "RFC 1929 section 2; SOCKS4 takes a user alone"
-        problems.add((*path, "username"), "SOCKS5 needs a password with a username", hint)
-    elif number in ("4", "4a") and password is not None:
-        hint = "leave it out, or use version 5"
-        problems.add((*path, "password"), f"SOCKS{number} has no password", hint)
 
 
 def _way(
@@ -404,14 +380,8 @@ def without_udp(config: Config, name: str) -> Iterator[str]:
                 yield way
             return
         outbound = config.outbounds[way]
-        if isinstance(outbound, TrojanOutbound) or (
-            not isinstance(outbound, DirectOutbound) and outbound.udp_over_tcp
-        ):
-            return  # packets go inside a stream, whatever the way there carries
-        if (
-            isinstance(outbound, HttpOutbound)
-            or (isinstance(outbound, SocksOutbound) and outbound.version != "5")
-            or (isinstance(outbound, ShadowsocksOutbound) and Network.UDP not in outbound.networks)
-        ):
+        if outbound.packets_in_stream:
+            return  # whatever the way there carries
+        if Network.UDP not in outbound.networks:
             yield way
-        way = None if outbound.type == "direct" else outbound.via
+        way = None if outbound.hop is None else outbound.hop[1]

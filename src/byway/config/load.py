@@ -9,11 +9,11 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
+from byway import dialects
 from byway.config.canonical import canonical
 from byway.config.check import build
 from byway.config.links import is_link, read_link
 from byway.config.model import RESERVED, Config
-from byway.config.servers import read_document
 from byway.config.tree import MAX_BYTES, TreeError, grow, parse, place_in
 from byway.errors import ConfigError, Problem
 from byway.values.name import like
@@ -107,7 +107,7 @@ def _servers(text: str, name: str) -> dict[str, dict[str, object]]:
     if not text.endswith(".json"):
         raise Wrong("not a link", "scheme://user:password@host:port, or a SIP008 document (.json)")
     try:
-        servers = read_document(Path(text).read_text(encoding="utf-8"))
+        servers = _document(Path(text).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         if isinstance(error, Wrong):
             raise
@@ -119,6 +119,14 @@ def _servers(text: str, name: str) -> dict[str, dict[str, object]]:
         taken = plain in found or plain in (*RESERVED, "direct")
         found[f"{plain}-{at}" if taken else plain] = outbound
     return found
+
+
+def _document(text: str) -> list[tuple[str, dict[str, object]]]:
+    """The servers of a document: labels and outbounds. Raises Wrong."""
+    for name in dialects.leaving():
+        if (read := dialects.card(name).document) is not None:
+            return read(text)
+    raise Wrong("no protocol here has documents of servers")
 
 
 def _has_secrets(config: Config) -> bool:

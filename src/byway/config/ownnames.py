@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from byway.config.model import Config, DirectOutbound, SocksOutbound
-from byway.config.names import SYSTEM, Dns
+from byway.config.model import Config
+from byway.config.names import Dns
 from byway.dns.hosts import Host, Hosts
 from byway.flow import packed_address
+from byway.values.name_server import SYSTEM
 from byway.values.problems import Path, Problems
 from byway.values.wrong import Wrong, shown
 
@@ -45,11 +46,7 @@ def hosts_of(dns: Dns) -> Hosts:
 
 def used_by(config: Config) -> Sequence[tuple[str, ...]]:
     """The servers that ways out have of their own."""
-    return [
-        section.dns
-        for section in config.outbounds.values()
-        if isinstance(section, DirectOutbound) and section.dns is not None
-    ]
+    return [way.asks for way in config.outbounds.values() if way.asks is not None]
 
 
 def _all_words(config: Config, dns: Dns) -> Sequence[str]:
@@ -115,10 +112,10 @@ def _on_the_way(config: Config, way: str) -> Sequence[str]:
     section = config.outbounds.get(way)
     if section is None:
         return [name for member in _members(config, way) for name in _on_the_way(config, member)]
-    if isinstance(section, DirectOutbound):
+    if section.hop is None:
         return ()
-    via = section.via or "direct"
-    own = [section.server.host] if section.server.is_name and _resolves_here(config, via) else []
+    server, via = section.hop
+    own = [server.host] if server.is_name and _resolves_here(config, via) else []
     return [*_on_the_way(config, via), *own]
 
 
@@ -127,9 +124,7 @@ def _resolves_here(config: Config, way: str) -> bool:
     section = config.outbounds.get(way)
     if section is None:
         return any(_resolves_here(config, member) for member in _members(config, way))
-    if isinstance(section, SocksOutbound):
-        return section.version == "4"
-    return isinstance(section, DirectOutbound)
+    return not section.carries_names
 
 
 def _members(config: Config, group: str) -> Sequence[str]:
@@ -155,7 +150,7 @@ def _words(config: Config, dns: Dns, problems: Problems) -> None:
         if server.bootstrap is not None:
             uses.append((("dns", "servers", name, "bootstrap"), server.bootstrap))
     for name, section in config.outbounds.items():
-        for nr, word in enumerate(getattr(section, "dns", None) or ()):
+        for nr, word in enumerate(section.asks or ()):
             uses.append((("outbounds", name, "dns", nr), word))
     for path, word in uses:
         if "://" not in word and word not in known:
@@ -223,7 +218,7 @@ def _loop(
 def _place(config: Config, dns: Dns, word: str) -> Path:
     """Where an address that is no named server is written."""
     for way, section in config.outbounds.items():
-        if word in (use := getattr(section, "dns", None) or ()):
+        if word in (use := section.asks or ()):
             return ("outbounds", way, "dns", use.index(word))
     for at, rule in enumerate(dns.rules):
         if word in rule.use:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection
 
 from byway.config.conditions import RuleEntry
-from byway.config.model import Config, DirectOutbound
+from byway.config.model import Config
 from byway.flow import Network, Target
 
 KNOWN = {"domain", "domain_suffix", "port", "network", "inbound", "to", "otherwise", "enabled"}
@@ -23,7 +23,7 @@ def pac_file(
     """The file for those who reach an inbound at `proxy`, while the rules `off` (from 0) are
     switched off. All in it is JSON, so nothing escapes."""
     section = config.inbounds[inbound]
-    plain = config.outbounds["direct"] == DirectOutbound(type="direct")
+    plain = config.outbounds["direct"].is_plain
     open_way = plain and not section.guarded and not section.beyond_loopback
     rules = [] if not open_way else list(_rules(config, inbound, off))
     return _FILE % (json.dumps(f"PROXY {proxy}"), json.dumps(rules))

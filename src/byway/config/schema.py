@@ -11,26 +11,26 @@ import inspect
 import json
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import cast
+from typing import Annotated, Union, cast
 
-from byway.config import conditions, groups, model, names
+from pydantic import Field, create_model
+
+from byway import dialects
 from byway.config.conditions import Conditions
 from byway.config.links import SCHEMES
 from byway.config.model import RESERVED, Config
-from byway.values import limit, tls, user
 from byway.values.name import NAME_PATTERN
-from byway.values.section import keys_of
+from byway.values.section import Section, keys_of
 
 Schema = dict[str, object]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _NULL: Schema = {"type": "null"}
-_MODULES = (model, conditions, groups, limit, names, tls, user)
 
 
 def schema() -> Schema:
     """The schema (draft 2020-12) as plain data."""
-    made = cast(Schema, _without_null(Config.model_json_schema()))
+    made = cast(Schema, _without_null(_whole().model_json_schema()))
     sections = _part(made, "properties")
     definitions = _part(made, "$defs")
     _describe(made, definitions)
@@ -67,6 +67,21 @@ def schema() -> Schema:
     return {"$schema": DIALECT, **made, "title": "Byway's config"}
 
 
+def _whole() -> type[Config]:
+    """The config with every card's sections in it."""
+    ways = {
+        "inbounds": (dialects.entering(), dialects.inbound),
+        "outbounds": (dialects.leaving(), dialects.outbound),
+    }
+    fields: dict[str, object] = {}
+    for name, (words, section) in ways.items():
+        # made at run time, which no type checker can follow
+        kinds = Union.__getitem__(tuple(section(word) for word in words))
+        entry = Annotated.__class_getitem__((kinds, Field(discriminator="type")))  # type: ignore[attr-defined]
+        fields[name] = (dict.__class_getitem__((str, entry)), {})
+    return cast("type[Config]", create_model("Config", __base__=Config, **fields))  # type: ignore[call-overload]
+
+
 def schema_text() -> str:
     """The schema as `byway schema` prints it."""
     return json.dumps(schema(), indent=2, ensure_ascii=False)
@@ -74,32 +89,37 @@ def schema_text() -> str:
 
 def _describe(made: Schema, definitions: Schema) -> None:
     """Give each key the text that stands below its field in the model."""
-    texts: dict[str, dict[str, str]] = {}
-    for module in _MODULES:
-        for node in ast.parse(inspect.getsource(module)).body:
-            if isinstance(node, ast.ClassDef):
-                texts[node.name] = dict(_texts_below_fields(node))
+    texts: dict[type, dict[str, str]] = {}
     for name, part in [*definitions.items(), ("Config", made)]:
         for owner in _named(name).__mro__:
-            for key, text in texts.get(owner.__name__, {}).items():
+            if issubclass(owner, Section) and owner not in texts:
+                tree = ast.parse(inspect.getsource(owner))
+                texts[owner] = dict(_texts_below_fields(cast(ast.ClassDef, tree.body[0])))
+            for key, text in texts.get(owner, {}).items():
                 properties = _part(cast(Schema, part), "properties")
                 _part(properties, key.removesuffix("_"))["description"] = text
 
 
-def _named(name: str) -> type:
+def _named(name: str) -> type[Section]:
     """A section by the name of its class."""
-    found = next(module for module in _MODULES if hasattr(module, name))
-    return cast(type, getattr(found, name))
+    return next(kind for kind in _below(Section) if kind.__name__ == name)
+
+
+def _below(kind: type[Section]) -> Iterator[type[Section]]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from _below(one)
 
 
 def _texts_below_fields(owner: ast.ClassDef) -> Iterator[tuple[str, str]]:
-    for field, below in pairwise(owner.body):
-        match field, below:
+    for one, below in pairwise(owner.body):
+        match one, below:
             case (
-                ast.AnnAssign(target=ast.Name(id=key)),
+                ast.AnnAssign(target=ast.Name(id=key)) as field,
                 ast.Expr(value=ast.Constant(value=str() as text)),
             ):
-                yield key, inspect.cleandoc(text)
+                if not ast.unparse(field.annotation).startswith("ClassVar"):
+                    yield key, inspect.cleandoc(text)
 
 
 def _part(schema: Schema, key: str) -> Schema:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from byway.config.servers import read_document
 from byway.config.tree import TreeError, parse
+from byway.dialects.shadowsocks.links import read_document
 from byway.errors import ConfigError, Problem
 from byway.importing import links
 from byway.importing.draft import Draft, Imported, Way

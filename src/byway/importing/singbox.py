@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from byway.config.servers import PLUGINS
+from byway.dialects.shadowsocks.links import PLUGINS
 from byway.importing import singbox_rules
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.links import NOT_YET

@@ -1,7 +1,7 @@
-"""Leave through a proxy: every proxy protocol is this class and one dialect.
+"""Leave through a proxy: every proxy protocol is this class and one client.
 
 `via` is whatever reaches the proxy (this host, or another proxy), `layers` dress the stream up
-(TLS, WebSocket, ...), the dialect asks for the target. So chains and combinations cost no code.
+(TLS, WebSocket, ...), the client asks for the target. So chains and combinations cost no code.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Layer = Callable[[Stream], Awaitable[Stream]]
 T = TypeVar("T")
 
 
-class Dialect(Protocol):
+class Client(Protocol):
     """The client's end of one proxy protocol, options and all. Streams come connected."""
 
     @property
@@ -28,21 +28,21 @@ class Dialect(Protocol):
         """What it carries."""
 
     @property
-    def names(self) -> bool:
+    def carries_names(self) -> bool:
         """Whether it can ask for names; if not, they are resolved here, to IPv4."""
 
     @property
-    def controlled(self) -> bool:
+    def needs_control(self) -> bool:
         """Whether its way for packets lives as long as a stream to the server."""
 
     @property
-    def inside(self) -> bool:
+    def packets_in_stream(self) -> bool:
         """Whether packets go inside that stream, so that the way to the server may be TCP alone."""
 
     async def connect(self, stream: Stream, target: Target) -> Stream: ...
     async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
         """A way for packets to `server`'s relay, by way of `via`; it lives as long as `control`,
-        which is there if it is `controlled`."""
+        which is there if it `needs_control`."""
 
     async def bind(self, stream: Stream, target: Target, server: Target) -> Binding: ...
 
@@ -57,7 +57,7 @@ class Proxy:
         name: str,
         server: Target,
         via: Outbound,
-        dialect: Dialect,
+        client: Client,
         resolver: Resolver,
         layers: Sequence[Layer] = (),
         own: guard.Own = lambda _: False,
@@ -67,19 +67,19 @@ class Proxy:
         only_here = via.here and not via.chain[1:]
         self.chain = (name,) if only_here else (*via.chain, name)
         self.chooses = via.chooses
-        self.networks = dialect.networks if dialect.inside else dialect.networks & via.networks
+        self.networks = (
+            client.networks if client.packets_in_stream else client.networks & via.networks
+        )
         self._server = server
         self._via = via
-        self._dialect = dialect
+        self._client = client
         self._resolver = resolver
         self._layers = tuple(layers)
         self._own = own
         self._closed = closed
         self._over: dict[Outbound, Proxy] = {}  # by the way that a group in `via` led to
         self._guarded = (
-            self
-            if closed
-            else Proxy(name, server, via, dialect, resolver, layers, own, closed=True)
+            self if closed else Proxy(name, server, via, client, resolver, layers, own, closed=True)
         )
 
     def guarded(self) -> Proxy:
@@ -103,7 +103,7 @@ class Proxy:
                 self.name,
                 self._server,
                 via,
-                self._dialect,
+                self._client,
                 self._resolver,
                 self._layers,
                 self._own,
@@ -115,23 +115,23 @@ class Proxy:
         """A stream to the target. Raises Unreachable, Refused or PeerError."""
         target = await self._asked(target)
         stream = await self._reached()
-        return await self._spoken(stream, self._dialect.connect(stream, target))
+        return await self._spoken(stream, self._client.connect(stream, target))
 
     async def associate(self) -> Datagrams:
         """A way for packets through the proxy. Raises as `connect` does."""
         if Network.UDP not in self.networks:
             raise Refused(f"outbound {self.name} carries no UDP", Reason.NOT_SUPPORTED)
-        if not self._dialect.controlled:
-            way = await self._dialect.associate(None, self._server, self._via)
+        if not self._client.needs_control:
+            way = await self._client.associate(None, self._server, self._via)
             return _Checked(way, self._asked)
         control = await self._reached()
-        speech = self._dialect.associate(control, self._seen_as(control), self._via)
+        speech = self._client.associate(control, self._seen_as(control), self._via)
         return _Checked(await self._spoken(control, speech), self._asked)
 
     async def bind(self, target: Target) -> Binding:
         """Borrow a port of the proxy. Raises as `connect` does."""
         stream = await self._reached()
-        return await self._spoken(stream, self._dialect.bind(stream, target, self._seen_as(stream)))
+        return await self._spoken(stream, self._client.bind(stream, target, self._seen_as(stream)))
 
     async def _reached(self) -> Stream:
         """A stream to the server, layers on."""
@@ -153,7 +153,7 @@ class Proxy:
             if target.host == "localhost" or target.host.endswith(".localhost"):
                 raise Refused(f"{target.host} is a loopback name", Reason.RULES)
             guard.check(target, self._own)
-        if target.packed is not None or self._dialect.names:
+        if target.packed is not None or self._client.carries_names:
             return target
         for packed in await self._resolver.resolve(target.full):
             if len(packed) == 4:
@@ -200,6 +200,16 @@ class Proxy:
             self.name,
             Reason.TIMED_OUT if late else Reason.FAILURE,  # it is not the target that refused
         )
+
+
+async def toward(server: Target, via: Outbound) -> tuple[Datagrams, Target]:
+    """A way for packets by `via`, and where the server is on it. Raises as `via` does."""
+    inner = await via.associate()
+    try:
+        return inner, await inner.locate(server)
+    except BaseException:
+        inner.close()
+        raise
 
 
 class _Checked:

@@ -11,16 +11,14 @@ import base64
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
 
 from byway.flow import Network, Target
-from byway.protocols.shadowsocks import METHODS, SUGGESTED, why_refused
 from byway.rules import Prefix
 from byway.values import hosts
-from byway.values.problems import nearest
 from byway.values.wrong import Wrong, kind_of, shown
 
 JsonSchema = dict[str, object]
@@ -221,27 +219,6 @@ def _network(value: object) -> Network:
         ) from None
 
 
-def _socks_version(value: object) -> str:
-    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if text not in ("5", "4a", "4"):
-        what = shown(text) if text else kind_of(value)
-        raise Wrong(f"unknown SOCKS version {what}", "5, 4a or 4")
-    return text
-
-
-def _method(value: object) -> str:
-    text = text_of(value)
-    method = METHODS.get(text.lower())
-    if method is not None:
-        return method.name
-    if why := why_refused(text):
-        raise Wrong(why, f"use {SUGGESTED}")
-    near = nearest(text, METHODS)
-    hint = f"did you mean {near}? " if near else ""
-    hint += f"Known here: {', '.join(METHODS)}" if near else f"known here: {', '.join(METHODS)}"
-    raise Wrong(f"unknown shadowsocks method {shown(text)}", hint)
-
-
 def _alpn(value: object) -> str:
     text = text_of(value)
     if not 1 <= len(text.encode()) <= 255:
@@ -262,20 +239,6 @@ def _pin(value: object) -> str:
     if len(found) != 32:
         raise Wrong(f"{shown(text)} is not a SHA-256", "64 hex digits, or 44 characters of base64")
     return found.hex()
-
-
-def _plugin(value: object, folder: str | None) -> str:
-    text = text_of(value)
-    if not text or "\0" in text:
-        raise Wrong("expected the name or path of a program", "for example obfs-local")
-    return hosts.placed(text, folder) if "/" in text else text
-
-
-def _plugin_options(value: object) -> str:
-    text = text_of(value)
-    if "\0" in text or len(text) > 4096:
-        raise Wrong("expected options such as obfs=http;obfs-host=www.example.com")
-    return text
 
 
 def _way(value: object) -> str:
@@ -417,7 +380,8 @@ def rate(low: str, high: str) -> Reads:
     return Reads(read, schema)
 
 
-def _text(example: str, **more: object) -> JsonSchema:
+def text_schema(example: str, **more: object) -> JsonSchema:
+    """The JSON Schema of a text that is not empty."""
     return {"type": "string", "minLength": 1, "examples": [example], **more}
 
 
@@ -427,41 +391,46 @@ _PORT_SCHEMA: JsonSchema = {
         {"type": "string", "pattern": "^[0-9]+( *- *[0-9]+)?$", "examples": ["8000-8100"]},
     ]
 }
-_VERSION_SCHEMA: JsonSchema = {"enum": [5, 4, "5", "4", "4a"]}
 _AUTO_NUMBER: JsonSchema = {
     "anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": 10_000_000}]
 }
 
 Many = OneOrMany()
-Domain = Annotated[str, Reads(_domain, _text("www.example.com"))]
-Suffix = Annotated[str, Reads(_suffix, _text("example.com"))]
-PrefixText = Annotated[Prefix, Reads(_prefix, _text("10.0.0.0/8"))]
+Domain = Annotated[str, Reads(_domain, text_schema("www.example.com"))]
+Suffix = Annotated[str, Reads(_suffix, text_schema("example.com"))]
+PrefixText = Annotated[Prefix, Reads(_prefix, text_schema("10.0.0.0/8"))]
 Ports = Annotated[tuple[int, int], Reads(_ports, _PORT_SCHEMA)]
 NetworkName = Annotated[Network, Reads(_network, {"enum": ["tcp", "udp"]})]
-UserName = Annotated[str, Reads(_user_name, _text("ann", maxLength=255))]
+UserName = Annotated[str, Reads(_user_name, text_schema("ann", maxLength=255))]
 Password = Annotated[
     SecretStr,
     Reads(_password, {"type": "string", "minLength": 1, "maxLength": 255, "format": "password"}),
 ]
-InboundName = Annotated[str, Reads(_way, _text("home"))]
-Way = Annotated[str, Reads(_way, _text("direct"))]
-ListenAddress = Annotated[Target | UnixPath, ReadsPath(_listen, _text("127.0.0.1:1080"))]
+InboundName = Annotated[str, Reads(_way, text_schema("home"))]
+Way = Annotated[str, Reads(_way, text_schema("direct"))]
+ListenAddress = Annotated[Target | UnixPath, ReadsPath(_listen, text_schema("127.0.0.1:1080"))]
 HostPort = Annotated[
-    Target, Reads(lambda value: hosts.host_port(text_of(value)), _text("proxy.example:1080"))
+    Target, Reads(lambda value: hosts.host_port(text_of(value)), text_schema("proxy.example:1080"))
 ]
-HostAddress = Annotated[str, Reads(lambda value: _address(text_of(value)), _text("192.0.2.5"))]
-Interface = Annotated[str, Reads(_interface, _text("eth0", maxLength=15))]
-FilePath = Annotated[str, ReadsPath(_file, _text("byway.log"))]
-SocksVersion = Annotated[Literal["5", "4a", "4"], Reads(_socks_version, _VERSION_SCHEMA)]
-MethodName = Annotated[str, Reads(_method, {"enum": list(METHODS)})]
+HostAddress = Annotated[
+    str, Reads(lambda value: _address(text_of(value)), text_schema("192.0.2.5"))
+]
+Interface = Annotated[str, Reads(_interface, text_schema("eth0", maxLength=15))]
+FilePath = Annotated[str, ReadsPath(_file, text_schema("byway.log"))]
 ServerName = Annotated[
-    str, Reads(lambda value: hosts.name(text_of(value)), _text("www.example.com"))
+    str, Reads(lambda value: hosts.name(text_of(value)), text_schema("www.example.com"))
 ]
-Alpn = Annotated[str, Reads(_alpn, _text("h2", maxLength=255))]
-Pin = Annotated[str, Reads(_pin, _text("sha256/base64"))]
-PluginProgram = Annotated[str, ReadsPath(_plugin, _text("obfs-local"))]
-PluginOptions = Annotated[str, Reads(_plugin_options, {"type": "string"})]
+Alpn = Annotated[str, Reads(_alpn, text_schema("h2", maxLength=255))]
+Pin = Annotated[str, Reads(_pin, text_schema("sha256/base64"))]
 AutoFlag = Annotated[
     bool | None, Reads(_auto_flag, {"anyOf": [{"const": "auto"}, {"type": "boolean"}]})
 ]
 AutoNumber = Annotated[int | None, Reads(_auto_number, _AUTO_NUMBER)]
+
+
+def is_loopback(address: Target) -> bool:
+    """Whether only this host can reach an address (127.0.0.0/8 or ::1)."""
+    packed = address.packed
+    if packed is None:
+        return False
+    return packed[0] == 127 if len(packed) == 4 else packed == bytes(15) + b"\x01"

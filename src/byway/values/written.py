@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from byway.flow import Network
+
 Scalar = str | int | float | bool | None
 
 
@@ -31,6 +33,19 @@ class Node:
         if isinstance(self.content, dict) and key in self.content:
             return self.content[key].value
         return None
+
+    def text(self, key: str) -> str | None:
+        """The text of a key; None where there is none."""
+        found = self.get(key)
+        return found.content if found is not None and isinstance(found.content, str) else None
+
+    def networks(self, key: str, missing: frozenset[Network]) -> frozenset[Network]:
+        """The networks that a key names, as far as they can be read; `missing` without the key."""
+        found = self.get(key)
+        if found is None:
+            return missing
+        words = {str(item.content) for item in found.items()}
+        return frozenset(network for network in Network if network.value in words)
 
     def items(self) -> list[Node]:
         """The items of a list, or the one thing that may be written in place of one."""

@@ -1,0 +1,60 @@
+"""Cards: all that Byway knows of each protocol beside its wire, one place per protocol.
+
+Comes in: what a person wrote (a section, a share link, another program's entry). Goes out: checked
+sections, and the inbounds and outbounds that they stand for. On config time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from byway.dialects.card import Card, In, Line, Out
+
+TABLE: dict[str, Line] = {
+    "direct": Line("byway.dialects.direct", enters=False),
+    "mixed": Line("byway.dialects.mixed", leaves=False),
+    "http": Line("byway.dialects.http", schemes=("http",)),
+    "socks": Line(
+        "byway.dialects.socks", schemes=("socks5", "socks5h", "socks", "socks4", "socks4a")
+    ),
+    "forward": Line("byway.dialects.forward", leaves=False),
+    "shadowsocks": Line("byway.dialects.shadowsocks", schemes=("ss",)),
+    "trojan": Line("byway.dialects.trojan", schemes=("trojan",)),
+}
+"""The protocols by the word that `type:` has for them."""
+
+
+def card(name: str) -> Card:
+    """The card of a protocol in the table. Raises KeyError."""
+    found = import_module(TABLE[name].module).CARD
+    assert isinstance(found, Card)
+    return found
+
+
+def entering() -> tuple[str, ...]:
+    """The types of inbounds."""
+    return tuple(name for name, line in TABLE.items() if line.enters)
+
+
+def leaving() -> tuple[str, ...]:
+    """The types of outbounds."""
+    return tuple(name for name, line in TABLE.items() if line.leaves)
+
+
+def inbound(name: str) -> type[In]:
+    """The section of a type of inbound. Raises KeyError."""
+    found = card(name).inbound
+    assert found is not None
+    return found
+
+
+def outbound(name: str) -> type[Out]:
+    """The section of a type of outbound. Raises KeyError."""
+    found = card(name).outbound
+    assert found is not None
+    return found
+
+
+def schemes() -> dict[str, str]:
+    """The schemes of share links, and the protocol of each."""
+    return {scheme: name for name, line in TABLE.items() for scheme in line.schemes}

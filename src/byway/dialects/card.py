@@ -1,0 +1,256 @@
+"""The contract of a card: all of one protocol beside its wire.
+
+So nobody else asks which protocol a thing is. A card has the config's sections of both ends (`In`,
+`Out`), which know what must fit together in them, how to make the client and the server, and the
+facts that others ask for in place of a type. Beside them stand the readers of what other programs
+write: share links, and their configs.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Protocol
+
+from pydantic import Field
+
+from byway.flow import Network, Target
+from byway.interfaces import Resolver
+from byway.outbounds.proxy import Client, Layer, Proxy
+from byway.values.limit import Limit
+from byway.values.problems import Path, Problems
+from byway.values.section import Section
+from byway.values.texts import AutoFlag, HostPort, ListenAddress, Many, UnixPath, Way, is_loopback
+from byway.values.user import User
+from byway.values.written import Node
+
+if TYPE_CHECKING:
+    from byway.engine import DialOptions, Engine, ListenOptions
+    from byway.inbounds.entry import Means
+    from byway.inbounds.listener import Address
+    from byway.interfaces import Framings, Inbound, Outbound
+    from byway.log import Log
+    from byway.system.plugin import Plugin
+
+Written = dict[str, object]
+"""A section as a person would write it."""
+
+
+class Names(Resolver, Protocol):
+    """A resolver that can be had for one way out, with name servers of its own."""
+
+    def by(self, use: Sequence[str]) -> Resolver:
+        """What asks these servers, by their names or addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """What the composition root lends to every card. `dial` is in seconds, `now` since 1970."""
+
+    engine: Engine
+    framings: Framings
+    resolver: Names
+    log: Log
+    own: Callable[[bytes], bool]
+    """Whether an address is this host's."""
+    dial: float
+    entropy: Callable[[int], bytes]
+    now: Callable[[], float]
+    dialling: list[Plugin] = field(default_factory=list)
+    """Programs that outbounds need, which start at their first dial."""
+    plugins: list[Plugin] = field(default_factory=list)
+    """All programs, to be ended."""
+
+
+class In(Section):
+    """What every inbound's section has: where it listens, and how far in its flows may go."""
+
+    keeps_strangers_out: ClassVar[bool] = False
+    """Whether nobody gets anywhere without a password, whatever the section says."""
+    names_users: ClassVar[bool] = True
+    """Whether a client tells a user name, so that two users may have one password."""
+    program_schemes: ClassVar[tuple[str, str] | None] = None
+    """The scheme of the URL that programs are given as their proxy for HTTP, and for all else."""
+
+    type: str
+    listen: Annotated[tuple[ListenAddress, ...], Many]
+    """Where to listen: `address:port`, `[v6]:port` or `unix:path`; one, or a list."""
+    allow_local: AutoFlag = Field(default="auto", validate_default=True)
+    """May flows reach this host's loopback, link-local and metadata addresses?
+    auto (None): only if every listener is loopback or unix."""
+    limit: Limit | None = None
+    """What its flows may use, all together."""
+
+    @property
+    def beyond_loopback(self) -> tuple[Target, ...]:
+        """The listen addresses that other hosts may reach."""
+        return tuple(a for a in self.listen if isinstance(a, Target) and not is_loopback(a))
+
+    @property
+    def guarded(self) -> bool:
+        """Whether its flows are kept from this host's own addresses (`allow_local` decided)."""
+        return bool(self.beyond_loopback) if self.allow_local is None else not self.allow_local
+
+    @property
+    def known_users(self) -> tuple[User, ...]:
+        """Who may use it, by name."""
+        return ()
+
+    @classmethod
+    def networks_of(cls, node: Node) -> frozenset[Network]:
+        """What a section takes, as far as it can be read."""
+        return TCP
+
+    @classmethod
+    def check(cls, path: Path, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+
+    def warn(self, path: Path, problems: Problems) -> None:
+        """Note what is odd in a section without errors."""
+
+    @abstractmethod
+    def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
+        """The server's end, not open yet. Raises OSError for a bad file."""
+
+    def invited(self, server: Target) -> Iterator[tuple[str, Out]]:
+        """For each user (a name, or an empty text) the outbound that leads here, reached at
+        `server`. Raises ValueError where there is none, or a link could not say it."""
+        raise ValueError(f"a {self.type} inbound has no link: it is reached without a protocol")
+
+    def places(self) -> list[Address]:
+        """Where it listens, as a listener takes it."""
+        return [place.path if isinstance(place, UnixPath) else place for place in self.listen]
+
+
+class Out(Section):
+    """What every outbound's section has. As they stand, the facts are those of this host's way."""
+
+    server_answers: ClassVar[bool] = True
+    """Whether the server tells how a dial went; if not, a stream that opens proves little."""
+
+    type: str
+    limit: Limit | None = None
+    """What flows that leave by it may use, all together."""
+
+    @property
+    def networks(self) -> frozenset[Network]:
+        """What it carries, wherever its server is."""
+        return BOTH
+
+    @property
+    def packets_in_stream(self) -> bool:
+        """Whether packets ride inside a stream to the server: the way there may be TCP alone."""
+        return False
+
+    @property
+    def carries_names(self) -> bool:
+        """Whether names are handed on; if not, they are resolved here."""
+        return True
+
+    @property
+    def hop(self) -> tuple[Target, str] | None:
+        """The server, and the outbound by which it is reached; None: there is no server."""
+        return None
+
+    @property
+    def asks(self) -> tuple[str, ...] | None:
+        """The name servers of its own."""
+        return None
+
+    @property
+    def dialling(self) -> DialOptions | None:
+        """How the engine dials for it, where it leaves from this host itself."""
+        return None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is said of it but its type."""
+        return self.model_fields_set <= {"type"}
+
+    @classmethod
+    def check(cls, path: Path, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+
+    def warn(self, path: Path, problems: Problems) -> None:
+        """Note what is odd in a section without errors."""
+
+    @abstractmethod
+    def outbound(
+        self, name: str, via: Outbound | None, lent: Lent, noted: Layer | None
+    ) -> Outbound:
+        """The way out; `via` reaches its server, and `noted` notes that it was reached."""
+
+    def link(self, name: str) -> str:
+        """A share link, password included. Raises ValueError where none can say it."""
+        raise ValueError(f"a {self.type} outbound has no link")
+
+
+class Proxied(Out):
+    """An outbound with a server, for which a client speaks."""
+
+    server: HostPort
+    """The proxy: `host:port`."""
+    via: Way | None = None
+    """The outbound (a name or a link) by which the proxy is reached; none: from this host."""
+
+    @property
+    def hop(self) -> tuple[Target, str]:
+        """The server, and the outbound by which it is reached."""
+        return self.server, self.via or "direct"
+
+    @abstractmethod
+    def client(self, lent: Lent) -> Client:
+        """The client's end of the protocol."""
+
+    def before(self, name: str, via: Outbound, lent: Lent) -> Outbound:
+        """What a stream to the server goes by: `via`, or what this host has in front of it."""
+        return via
+
+    def layers(self, name: str, lent: Lent) -> list[Layer]:
+        """What dresses a stream to the server."""
+        return []
+
+    def outbound(
+        self, name: str, via: Outbound | None, lent: Lent, noted: Layer | None
+    ) -> Outbound:
+        """The way through the proxy."""
+        assert via is not None
+        layers = self.layers(name, lent)
+        if noted is not None:
+            layers.append(noted)
+        via, client = self.before(name, via, lent), self.client(lent)
+        return Proxy(name, self.server, via, client, lent.resolver, layers, lent.own)
+
+
+class Line(NamedTuple):
+    """A protocol's line in the table: the module of its card, which ends it has, and the schemes
+    of its links. The card itself is loaded when a config, link or import names it."""
+
+    module: str
+    enters: bool = True
+    leaves: bool = True
+    schemes: tuple[str, ...] = ()
+
+
+ReadLink = Callable[[str, str], tuple[str, Written]]
+"""Takes a scheme and what stands behind `://`; gives a label and an outbound. Raises Wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One protocol. `links` reads links by their scheme; `secret` makes a new password for a word
+    of `byway password` that is this card's, or raises ValueError; None: the word is not its."""
+
+    inbound: type[In] | None = None
+    outbound: type[Out] | None = None
+    links: Mapping[str, ReadLink] = field(default_factory=dict)
+    secret: Callable[[str], str | None] | None = None
+    secrets: tuple[str, ...] = ()
+    """The words that `secret` takes."""
+    document: Callable[[str], list[tuple[str, Written]]] | None = None
+    """Reads a document of several servers: labels and outbounds. Raises Wrong."""
+
+
+TCP = frozenset({Network.TCP})
+BOTH = frozenset({Network.TCP, Network.UDP})

@@ -1,0 +1,57 @@
+"""Leave from this host itself: there is no protocol and no server."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from byway.dialects.card import Card, Lent, Out
+from byway.engine import DialOptions
+from byway.interfaces import Outbound
+from byway.outbounds.direct import Direct
+from byway.outbounds.proxy import Layer
+from byway.values.name_server import ServerWord
+from byway.values.texts import HostAddress, Interface, Many
+
+
+class DirectOutbound(Out):
+    """Leave from this host itself."""
+
+    type: Literal["direct"]
+    bind: HostAddress | None = None
+    """The local address to leave from."""
+    interface: Interface | None = None
+    """The network interface to leave by."""
+    mark: int | None = Field(default=None, ge=0, le=0xFFFF_FFFF)
+    """The firewall mark of its packets (needs CAP_NET_ADMIN)."""
+    dns: Annotated[tuple[ServerWord, ...], Many] | None = None
+    """Who is asked for the names of what leaves here: a server of `dns` or an address, or several;
+    none: whom `dns` says."""
+
+    @property
+    def carries_names(self) -> bool:
+        """They are resolved here."""
+        return False
+
+    @property
+    def asks(self) -> tuple[str, ...] | None:
+        """The name servers of its own."""
+        return self.dns
+
+    @property
+    def dialling(self) -> DialOptions:
+        """From where, and by which device."""
+        return DialOptions(bind=self.bind, interface=self.interface, mark=self.mark)
+
+    def outbound(
+        self, name: str, via: Outbound | None, lent: Lent, noted: Layer | None
+    ) -> Outbound:
+        """This host."""
+        resolver = lent.resolver if self.dns is None else lent.resolver.by(self.dns)
+        options = replace(self.dialling, timeout=lent.dial)
+        return Direct(name, lent.engine, resolver, options, lent.own)
+
+
+CARD = Card(outbound=DirectOutbound)

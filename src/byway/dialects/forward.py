@@ -1,0 +1,48 @@
+"""A plain forwarder: nothing is spoken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from byway.dialects.card import TCP, Card, Lent
+from byway.dialects.login import Open
+from byway.flow import Network
+from byway.inbounds.entry import Entry
+from byway.inbounds.forward import Forward
+from byway.values.texts import HostPort, Many, NetworkName
+from byway.values.written import Node
+
+if TYPE_CHECKING:
+    from byway.engine import ListenOptions
+    from byway.inbounds.entry import Means
+    from byway.interfaces import Inbound
+
+
+class ForwardInbound(Open):
+    """A plain forwarder: what comes in goes to one target."""
+
+    type: Literal["forward"]
+    target: HostPort
+    """Where everything goes: `host:port`."""
+    network: Annotated[tuple[NetworkName, ...], Many] = Field(default="tcp", validate_default=True)
+    """tcp, udp or both."""
+
+    @property
+    def guarded(self) -> bool:
+        """Its one target was chosen here and not by a client: guarded only when told to be."""
+        return self.allow_local is False
+
+    @classmethod
+    def networks_of(cls, node: Node) -> frozenset[Network]:
+        """What a section takes, as far as it can be read."""
+        return node.networks("network", TCP)
+
+    def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
+        """The listeners, not open yet."""
+        entry = Entry(name, means, guarded=self.guarded)
+        return Forward(entry, self.places(), self.target, frozenset(self.network), options)
+
+
+CARD = Card(ForwardInbound)

@@ -1,0 +1,117 @@
+"""HTTP proxies (RFC 9110): CONNECT as a client; CONNECT and plain requests as a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from byway.dialects import links
+from byway.dialects.card import TCP, Card, Lent, Out, Written
+from byway.dialects.login import LoggedIn, WithUsers
+from byway.dialects.uot import UdpOverTcp
+from byway.errors import Reason, Refused
+from byway.flow import Network, Target
+from byway.inbounds.entry import Entry, Greet
+from byway.inbounds.http import Http
+from byway.interfaces import Binding, Datagrams, Outbound, Stream
+from byway.outbounds.proxy import Client
+from byway.protocols import http
+from byway.values.problems import Path, Problems
+from byway.values.user import User
+from byway.values.written import Node
+
+PORT = 80
+NO_COLON = "HTTP cannot carry a user name with ':'"
+SOURCE = "RFC 7617 section 2"
+
+
+class HttpInbound(WithUsers):
+    """An HTTP proxy."""
+
+    program_schemes: ClassVar[tuple[str, str]] = ("http", "http")
+
+    type: Literal["http"]
+
+    @classmethod
+    def check(cls, path: Path, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+        super().check(path, node, problems)
+        check_users(path, node, problems)
+
+    def greet(self, entry: Entry) -> Greet:
+        """As an HTTP proxy."""
+        return Http(entry).greet
+
+    def _invited(self, server: Target, user: User | None) -> Out:
+        return HttpOutbound.model_construct(
+            type="http",
+            server=server,
+            username=None if user is None else user.name,
+            password=None if user is None else user.password,
+        )
+
+
+class HttpOutbound(LoggedIn):
+    """Leave by an HTTP proxy (CONNECT)."""
+
+    type: Literal["http"]
+
+    @property
+    def networks(self) -> frozenset[Network]:
+        """Connections alone, but for packets inside one."""
+        return frozenset(Network) if self.udp_over_tcp else TCP
+
+    @classmethod
+    def check(cls, path: Path, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+        super().check(path, node, problems)
+        if ":" in (node.text("username") or ""):
+            problems.add((*path, "username"), NO_COLON, SOURCE)
+
+    def client(self, lent: Lent) -> Client:
+        """The client's end."""
+        client = HttpClient(http.HttpOptions(self.username, self.secret))
+        return UdpOverTcp(client, lent.engine) if self.udp_over_tcp else client
+
+    def link(self, name: str) -> str:
+        """`http://[user[:password]@]host:port[#name]`."""
+        return links.plain("http", self, name)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpClient:
+    """HTTP CONNECT."""
+
+    options: http.HttpOptions
+    networks: frozenset[Network] = TCP
+    carries_names: bool = True
+    needs_control: bool = True
+    packets_in_stream: bool = False
+
+    async def connect(self, stream: Stream, target: Target) -> Stream:
+        """Ask for a tunnel (RFC 9110 section 9.3.6)."""
+        return await http.connect(stream, target, self.options)
+
+    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+        """Refused: HTTP proxies carry no packets."""
+        raise Refused("an HTTP proxy carries no UDP", Reason.NOT_SUPPORTED)
+
+    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+        """Refused: HTTP proxies lend no ports."""
+        raise Refused("an HTTP proxy lends no ports", Reason.NOT_SUPPORTED)
+
+
+def check_users(path: Path, node: Node, problems: Problems) -> None:
+    """Basic credentials end a user name at its first colon."""
+    users = node.get("users")
+    for at, user in enumerate(users.items() if users is not None else []):
+        if ":" in (user.text("name") or ""):
+            hint = f"{SOURCE}; possible with type: socks"
+            problems.add((*path, "users", at, "name"), NO_COLON, hint)
+
+
+def _read(scheme: str, rest: str) -> tuple[str, Written]:
+    return links.read_plain({"type": "http"}, scheme, rest, PORT)
+
+
+CARD = Card(HttpInbound, HttpOutbound, {"http": _read})

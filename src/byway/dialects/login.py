@@ -1,0 +1,105 @@
+"""What the plain proxies share: users of an inbound, a username at an outbound, TLS around both."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+from byway.dialects import reach
+from byway.dialects.card import In, Lent, Out
+from byway.dialects.reach import Streamed
+from byway.flow import Target
+from byway.inbounds.entry import Entry, Greet
+from byway.inbounds.listener import StreamInbound
+from byway.inbounds.tls import inside
+from byway.protocols.credentials import verifier
+from byway.values.problems import Path, Problems
+from byway.values.texts import OneOrMany, Password, UserName
+from byway.values.tls import ServerTls
+from byway.values.user import User
+from byway.values.written import Node
+
+if TYPE_CHECKING:
+    from byway.engine import ListenOptions
+    from byway.inbounds.entry import Means
+    from byway.interfaces import Inbound
+
+
+class Open(In):
+    """An inbound that may be open to everybody."""
+
+    open: bool = False
+    """Allow anyone who can reach a listener beyond loopback, without users."""
+
+
+class WithUsers(Open):
+    """An inbound for connections that may have users and TLS."""
+
+    users: Annotated[tuple[User, ...], OneOrMany(empty=True)] = ()
+    """Who may use it. Nobody listed: everybody, which beyond loopback needs `open: true`."""
+    tls: ServerTls | None = None
+    """Speak it inside TLS."""
+
+    @property
+    def known_users(self) -> tuple[User, ...]:
+        """Who may use it, by name."""
+        return self.users
+
+    @classmethod
+    def check(cls, path: Path, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+        reach.check_tls((*path, "tls"), node.get("tls"), problems)
+
+    @abstractmethod
+    def greet(self, entry: Entry) -> Greet:
+        """How clients are greeted."""
+
+    def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
+        """The server's end. Raises OSError for a file that is not what it should be."""
+        users = {user.name: user.password.get_secret_value() for user in self.users}
+        entry = Entry(name, means, verifier(users) if users else None, self.guarded)
+        greet = self.greet(entry)
+        if self.tls is not None:
+            greet = inside(reach.door(entry, self.tls), greet)
+        return StreamInbound(entry, self.places(), greet, options)
+
+    def invited(self, server: Target) -> Iterator[tuple[str, Out]]:
+        """An outbound for each user, or the one for everybody."""
+        if self.tls is not None:
+            raise ValueError("a link cannot say tls")
+        for user in self.users:
+            yield user.name, self._invited(server, user)
+        if not self.users:
+            yield "", self._invited(server, None)
+
+    @abstractmethod
+    def _invited(self, server: Target, user: User | None) -> Out: ...
+
+
+class LoggedIn(Streamed):
+    """An outbound that may tell who it is."""
+
+    username: UserName | None = None
+    """Who to be there: 1 to 255 bytes."""
+    password: Password | None = None
+    """1 to 255 bytes."""
+    udp_over_tcp: bool = False
+    """Carry packets inside a connection through the proxy, which has to know of it (sing-box)."""
+
+    @classmethod
+    def check(cls, path: Path, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+        super().check(path, node, problems)
+        if node.get("password") is not None and node.get("username") is None:
+            problems.add((*path, "password"), "a password without a username", "add username")
+
+    @property
+    def packets_in_stream(self) -> bool:
+        """Whether packets ride inside a stream to the server."""
+        return self.udp_over_tcp
+
+    @property
+    def secret(self) -> str | None:
+        """The password as the protocol takes it."""
+        return None if self.password is None else self.password.get_secret_value()

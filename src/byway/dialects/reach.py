@@ -1,0 +1,78 @@
+"""How a server is reached, and what a listener puts around a protocol: `tls:` at both ends."""
+
+from __future__ import annotations
+
+import os
+
+from byway.dialects.card import Lent, Proxied
+from byway.inbounds.entry import Entry
+from byway.inbounds.tls import Certificate, TlsDoor
+from byway.outbounds.proxy import Layer
+from byway.outbounds.secure import SetTls
+from byway.values.problems import Path as Place
+from byway.values.problems import Problems
+from byway.values.tls import ClientTls, ServerTls
+from byway.values.written import Node
+
+
+def door(entry: Entry, tls: ServerTls) -> TlsDoor:
+    """The TLS of an inbound's listeners. Raises OSError for a bad file."""
+    try:
+        return TlsDoor(entry, Certificate(tls.cert, tls.key, tls.alpn, tls.ca))
+    except ValueError as error:
+        raise OSError(0, f"inbound {entry.name}: tls: {error}") from error
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        raise OSError(error.errno, f"inbound {entry.name}: tls: {why}") from error
+
+
+class Streamed(Proxied):
+    """An outbound whose protocol may run inside TLS."""
+
+    tls: ClientTls | None = None
+    """Speak it inside TLS; `tls: {}` is enough for a server with a public certificate."""
+
+    @classmethod
+    def check(cls, path: Place, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+        check_tls((*path, "tls"), node.get("tls"), problems)
+
+    def warn(self, path: Place, problems: Problems) -> None:
+        """Note what is odd in a section without errors."""
+        if self.tls is not None and self.tls.insecure:
+            what = "whoever stands in between can read and change all of it"
+            problems.warn((*path, "tls", "insecure"), what, "use pin, or ca")
+        if self.tls is not None:
+            warn_of_files((*path, "tls"), self.tls, problems)
+
+    def layers(self, name: str, lent: Lent) -> list[Layer]:
+        """TLS, where the section has it."""
+        if self.tls is None:
+            return []
+        layer = SetTls(lent.engine, name, self.tls, self.server)
+        if problem := layer.read():
+            lent.log.warning("an outbound is of no use", outbound=name, why=f"tls: {problem}")
+        return [layer]
+
+
+def check_tls(path: Place, tls: Node | None, problems: Problems) -> None:
+    """Note what does not fit together in the `tls` of a section."""
+    if tls is None:
+        return
+    for one, other in (("cert", "key"), ("key", "cert")):
+        if tls.get(one) is not None and tls.get(other) is None and path[0] == "outbounds":
+            problems.add((*path, one), f"{one} without {other}", f"add {other}")
+    insecure = tls.get("insecure")
+    if insecure is not None and insecure.content is True:
+        for key in ("pin", "ca"):
+            if tls.get(key) is not None:
+                problems.add((*path, key), f"{key} and insecure at once", "leave one of them out")
+
+
+def warn_of_files(path: Place, tls: ClientTls, problems: Problems) -> None:
+    """Note the files that cannot be read."""
+    for key in ("ca", "cert", "key"):
+        file = getattr(tls, key)
+        if file is not None and not os.access(file, os.R_OK):
+            hint = "until it can be, nothing goes this way"
+            problems.warn((*path, key), f"{file} cannot be read", hint)

@@ -1,0 +1,11 @@
+"""Shadowsocks, of the AEAD edition (SIP004) and that of 2022 (SIP022), with SIP003 plugins."""
+
+from byway.dialects.card import Card
+from byway.dialects.shadowsocks.links import SECRETS, new_secret, read_document, read_link
+from byway.dialects.shadowsocks.sections import ShadowsocksInbound, ShadowsocksOutbound
+
+CARD = Card(
+    ShadowsocksInbound, ShadowsocksOutbound, {"ss": read_link}, new_secret, SECRETS, read_document
+)
+
+__all__ = ["CARD", "ShadowsocksInbound", "ShadowsocksOutbound"]

@@ -1,0 +1,356 @@
+"""The sections of shadowsocks, and what comes of them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from byway.dialects.card import BOTH, TCP, In, Lent, Out, Proxied
+from byway.dialects.passwords import check_passwords
+from byway.dialects.shadowsocks.client import ShadowsocksClient
+from byway.dialects.shadowsocks.links import write_link
+from byway.dialects.uot import UdpOverTcp
+from byway.engine import SealedPackets, SealedUser
+from byway.flow import Network, Target
+from byway.inbounds.both import Both
+from byway.inbounds.entry import Entry, Greet
+from byway.inbounds.listener import StreamInbound
+from byway.inbounds.packets import PacketDoor
+from byway.inbounds.plugged import Plugged
+from byway.inbounds.shadowsocks import Server, Shadowsocks
+from byway.outbounds.direct import Direct
+from byway.outbounds.plugged import Plugged as PluggedVia
+from byway.outbounds.proxy import Client
+from byway.protocols import shadowsocks, shadowsocks2022
+from byway.protocols.shadowsocks import METHODS, SUGGESTED, Method, why_refused
+from byway.system.plugin import Plugin, loopback_port
+from byway.values import hosts
+from byway.values.problems import Path, Problems, nearest
+from byway.values.texts import (
+    HostPort,
+    Many,
+    NetworkName,
+    OneOrMany,
+    Password,
+    Reads,
+    ReadsPath,
+    text_of,
+    text_schema,
+)
+from byway.values.user import User
+from byway.values.written import Node
+from byway.values.wrong import Wrong, shown
+
+if TYPE_CHECKING:
+    from byway.engine import ListenOptions
+    from byway.inbounds.entry import Means
+    from byway.interfaces import Inbound, Outbound
+
+_IN_THE_MANUAL = ("AAECAwQFBgcICQoLDA0ODw==",)
+"""Keys of our examples, which are easily copied with the rest."""
+_SERVERS_OWN = ("server", "failover", "cert", "certRaw", "key", "fast-open")
+"""Options that servers of simple-obfs, v2ray-plugin and its kin alone are given."""
+
+
+def _method(value: object) -> str:
+    text = text_of(value)
+    method = METHODS.get(text.lower())
+    if method is not None:
+        return method.name
+    if why := why_refused(text):
+        raise Wrong(why, f"use {SUGGESTED}")
+    near = nearest(text, METHODS)
+    hint = f"did you mean {near}? " if near else ""
+    hint += f"Known here: {', '.join(METHODS)}" if near else f"known here: {', '.join(METHODS)}"
+    raise Wrong(f"unknown shadowsocks method {shown(text)}", hint)
+
+
+def _plugin(value: object, folder: str | None) -> str:
+    text = text_of(value)
+    if not text or "\0" in text:
+        raise Wrong("expected the name or path of a program", "for example obfs-local")
+    return hosts.placed(text, folder) if "/" in text else text
+
+
+def _plugin_options(value: object) -> str:
+    text = text_of(value)
+    if "\0" in text or len(text) > 4096:
+        raise Wrong("expected options such as obfs=http;obfs-host=www.example.com")
+    return text
+
+
+MethodName = Annotated[str, Reads(_method, {"enum": list(METHODS)})]
+PluginProgram = Annotated[str, ReadsPath(_plugin, text_schema("obfs-local"))]
+PluginOptions = Annotated[str, Reads(_plugin_options, {"type": "string"})]
+
+
+class ShadowsocksUser(User):
+    """One of several users of a shadowsocks server."""
+
+    relay: HostPort | None = None
+    """The next server: it gets what they send, as it is. Their password is then its own key."""
+
+
+class ShadowsocksInbound(In):
+    """A shadowsocks server."""
+
+    keeps_strangers_out: ClassVar[bool] = True
+
+    type: Literal["shadowsocks"]
+    method: MethodName
+    """The cipher. Prefer one of the 2022 edition: `2022-blake3-aes-128-gcm`."""
+    password: Password
+    """A password; with a 2022 method a key, as `byway password METHOD` makes them."""
+    users: Annotated[tuple[ShadowsocksUser, ...], OneOrMany(empty=True)] = ()
+    """Several users of one port, each with a key of their own (2022 methods with AES)."""
+    network: Annotated[tuple[NetworkName, ...], Many] | None = None
+    """tcp, udp or both; left out: both, and with a plugin, which UDP would go past, tcp."""
+    plugin: PluginProgram | None = None
+    """A SIP003 plugin, which listens in Byway's place."""
+    plugin_opts: PluginOptions | None = None
+    """What the plugin is told."""
+
+    @property
+    def networks(self) -> frozenset[Network]:
+        """What it takes (`network` decided)."""
+        return _networks(self.network, self.plugin)
+
+    @property
+    def known_users(self) -> tuple[User, ...]:
+        """Who may use it, by name."""
+        return self.users
+
+    @classmethod
+    def networks_of(cls, node: Node) -> frozenset[Network]:
+        """What a section takes, as far as it can be read."""
+        return node.networks("network", BOTH if node.get("plugin") is None else TCP)
+
+    @classmethod
+    def check(cls, path: Path, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+        _check_plugin(path, node, problems)
+        listen, users = node.get("listen"), node.get("users")
+        if node.get("plugin") is not None and listen is not None:
+            items = listen.items()
+            if len(items) != 1 or str(items[0].content).startswith("unix:"):
+                hint = "it is the plugin that listens, and it does so in one place"
+                problems.add((*path, "listen"), "a plugin needs just one address and port", hint)
+        method = METHODS.get((node.text("method") or "").lower())
+        if method is None:
+            return
+        _check_key(path, node, method, problems, single=True)
+        known = [] if users is None else users.items()
+        if known and not method.has_identities:
+            several = ", ".join(name for name, other in METHODS.items() if other.has_identities)
+            problems.add((*path, "users"), f"{method.name} has one user", f"several: {several}")
+            return
+        for at, user in enumerate(known):
+            _check_key((*path, "users", at), user, method, problems, single=True)
+        check_passwords(path, node, problems)
+
+    def warn(self, path: Path, problems: Problems) -> None:
+        """Note what is odd in a section without errors."""
+        if self.password.get_secret_value() in _IN_THE_MANUAL:
+            what = "this key stands in the manual, so everybody has it"
+            problems.warn((*path, "password"), what, "byway password makes one of your own")
+        _warn_of_plugin(path, self.plugin, problems)
+
+    def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
+        """The server's end: connections, packets, or both."""
+        entry = Entry(name, means, guarded=self.guarded)
+        # Where relayed users go was chosen here and not by a client.
+        relayed = Entry(name, means, guarded=self.allow_local is False)
+        kit = shadowsocks.Kit(lent.framings, lent.entropy, lent.now)
+        method = METHODS[self.method]
+        key, users = self._keys(method)
+        server: Server
+        if method.is_2022:
+            server = shadowsocks2022.Server(method, key, kit, users)
+        else:
+            server = shadowsocks.Server(method, key, kit)
+        greet = Shadowsocks(entry, server, relayed).greet
+        listen = self.places()
+        streams: Inbound | None = None
+        if Network.TCP in self.networks and self.plugin is None:
+            streams = StreamInbound(entry, listen, greet, options)
+        elif Network.TCP in self.networks:
+            streams = self._plugged(entry, greet, options, lent)
+        if streams is not None and Network.UDP not in self.networks:
+            return streams
+        packets = [place for place in listen if isinstance(place, Target)]
+        whose = [(user.name, entry if user.relay is None else relayed) for user in users]
+        codec = SealedPackets(
+            method.name, key, tuple(SealedUser(user.key, user.relay) for user in users)
+        )
+        return Both(name, streams, packets, lambda: PacketDoor(entry, users=whose), codec)
+
+    def invited(self, server: Target) -> Iterator[tuple[str, Out]]:
+        """An outbound for each user, or the one for everybody."""
+        own = self.password.get_secret_value()
+        for user in self.users:
+            yield user.name, self._invited(server, f"{own}:{user.password.get_secret_value()}")
+        if not self.users:
+            yield "", self._invited(server, own)
+
+    def _invited(self, server: Target, key: str) -> Out:
+        plugin = self.plugin
+        if plugin is not None:
+            program = plugin.rpartition("/")[2]
+            plugin = {"obfs-server": "obfs-local"}.get(program, program)
+        options = _for_clients(self.plugin_opts or "")
+        return ShadowsocksOutbound.model_validate(
+            {
+                "type": "shadowsocks",
+                "server": str(server),
+                "method": self.method,
+                "password": key,
+                **({} if plugin is None else {"plugin": plugin}),
+                **({} if not options else {"plugin_opts": options}),
+            }
+        )
+
+    def _keys(self, method: Method) -> tuple[bytes, list[shadowsocks2022.User]]:
+        """The server's key, and those of its users."""
+        password = self.password.get_secret_value()
+        if not method.is_2022:
+            return shadowsocks.key_of(method, password), []
+        users = []
+        for user in self.users:
+            (key,) = shadowsocks2022.keys_of(method, user.password.get_secret_value())
+            users.append(shadowsocks2022.User(user.name, key, user.relay))
+        (key,) = shadowsocks2022.keys_of(method, password)
+        return key, users
+
+    def _plugged(self, entry: Entry, greet: Greet, options: ListenOptions, lent: Lent) -> Plugged:
+        public, inner = self.listen[0], loopback_port()
+        assert self.plugin is not None
+        assert isinstance(public, Target)
+        told = self.plugin_opts or ""
+        plugin = Plugin(self.plugin, told, public, inner, lent.log.info)
+        lent.plugins.append(plugin)
+        return Plugged(StreamInbound(entry, [inner], greet, options), plugin, public)
+
+
+class ShadowsocksOutbound(Proxied):
+    """Leave by a shadowsocks server."""
+
+    server_answers: ClassVar[bool] = False
+
+    type: Literal["shadowsocks"]
+    method: MethodName
+    """The cipher, as the server has it."""
+    password: Password
+    """Its password; with a 2022 method its key, or `server's:user's` keys."""
+    network: Annotated[tuple[NetworkName, ...], Many] | None = None
+    """tcp, udp or both; left out: both, and with a plugin, which UDP would go past, tcp."""
+    udp_over_tcp: bool = False
+    """Carry packets inside a connection to the server, which has to know of it (sing-box)."""
+    plugin: PluginProgram | None = None
+    """A SIP003 plugin, which dials the server in Byway's place."""
+    plugin_opts: PluginOptions | None = None
+    """What the plugin is told."""
+
+    @property
+    def networks(self) -> frozenset[Network]:
+        """What it carries (`network` and `udp_over_tcp` decided)."""
+        return BOTH if self.udp_over_tcp else _networks(self.network, self.plugin)
+
+    @property
+    def packets_in_stream(self) -> bool:
+        """Only with `udp_over_tcp`."""
+        return self.udp_over_tcp
+
+    @classmethod
+    def check(cls, path: Path, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+        _check_plugin(path, node, problems)
+        if node.get("plugin") is not None and node.get("via") is not None:
+            hint = "a plugin dials by itself; chain without it"
+            problems.add((*path, "via"), "a plugin cannot go by way of an outbound", hint)
+        method = METHODS.get((node.text("method") or "").lower())
+        if method is not None:
+            _check_key(path, node, method, problems, single=False)
+
+    def client(self, lent: Lent) -> Client:
+        """The client's end."""
+        method = METHODS[self.method]
+        password = self.password.get_secret_value()
+        if method.is_2022:
+            keys = shadowsocks2022.keys_of(method, password)
+        else:
+            keys = (shadowsocks.key_of(method, password),)
+        options = shadowsocks.ShadowsocksOptions(method, keys)
+        kit = shadowsocks.Kit(lent.framings, lent.entropy, lent.now)
+        client = ShadowsocksClient(options, kit, lent.engine, self.server, self.networks)
+        return UdpOverTcp(client, lent.engine) if self.udp_over_tcp else client
+
+    def before(self, name: str, via: Outbound, lent: Lent) -> Outbound:
+        """What a stream to the server goes by: `via`, or the plugin in front of it."""
+        if self.plugin is None:
+            return via
+        told = self.plugin_opts or ""
+        plugin = Plugin(self.plugin, told, self.server, None, lent.log.info)
+        lent.plugins.append(plugin)
+        lent.dialling.append(plugin)
+        # Whatever `direct` is bound to leads to the server, and not to a program on this host.
+        local = Direct("plugin", lent.engine, lent.resolver)
+        return PluggedVia(name, via, local, plugin.ready)
+
+    def warn(self, path: Path, problems: Problems) -> None:
+        """Note what is odd in a section without errors."""
+        _warn_of_plugin(path, self.plugin, problems)
+
+    def link(self, name: str) -> str:
+        """The SIP002 link."""
+        password, plugin = self.password.get_secret_value(), self.plugin
+        if plugin is not None:
+            # where the program lies is this host's affair
+            told = (plugin.rpartition("/")[2], self.plugin_opts)
+            plugin = ";".join(filter(None, told))
+        return write_link(self.server, METHODS[self.method], password, plugin, name)
+
+
+def _networks(network: tuple[Network, ...] | None, plugin: str | None) -> frozenset[Network]:
+    if network is not None:
+        return frozenset(network)
+    return BOTH if plugin is None else TCP
+
+
+def _check_key(path: Path, node: Node, method: Method, problems: Problems, single: bool) -> None:
+    """A 2022 password is a key, or (at a client) several."""
+    password = node.text("password")
+    if not method.is_2022 or password is None:
+        return
+    try:
+        keys = shadowsocks2022.keys_of(method, password)
+    except ValueError as error:
+        problems.add((*path, "password"), str(error), f"byway password {method.name} makes one")
+        return
+    if single and len(keys) > 1:
+        hint = "the server's key is its password, and each user has one of its own"
+        problems.add((*path, "password"), "only one key stands here", hint)
+
+
+def _check_plugin(path: Path, node: Node, problems: Problems) -> None:
+    if node.get("plugin_opts") is not None and node.get("plugin") is None:
+        problems.add((*path, "plugin_opts"), "options without a plugin", "add plugin")
+    if node.get("plugin") is None or node.get("network") is None:
+        return
+    if Network.TCP not in node.networks("network", BOTH):
+        hint = "leave the plugin out, or add tcp"
+        problems.add((*path, "network"), "plugins carry TCP alone, and it is not among these", hint)
+
+
+def _warn_of_plugin(path: Path, plugin: str | None, problems: Problems) -> None:
+    if plugin is not None and shutil.which(plugin) is None:
+        where = "there" if "/" in plugin else "in PATH"
+        hint = "install it, or give its path: until then, nothing goes this way"
+        problems.warn((*path, "plugin"), f"no program {plugin} is {where}", hint)
+
+
+def _for_clients(options: str) -> str:
+    """A plugin's options without those that are the server's own, such as its files."""
+    words = re.split(r"(?<!\\);", options)  # SIP003 writes a ; within a value as \;
+    return ";".join(word for word in words if word.partition("=")[0] not in _SERVERS_OWN)

@@ -1,0 +1,181 @@
+"""SOCKS 5, 4a and 4 (RFC 1928, RFC 1929)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal, Self
+
+from byway.dialects import links
+from byway.dialects.card import BOTH, TCP, Card, Lent, Out, ReadLink, Written
+from byway.dialects.login import LoggedIn, WithUsers
+from byway.dialects.uot import UdpOverTcp
+from byway.engine import Engine
+from byway.flow import Network, Target
+from byway.inbounds.entry import Entry, Greet
+from byway.inbounds.socks import Socks
+from byway.interfaces import Binding, Datagrams, Outbound, Stream
+from byway.outbounds.proxy import Client, toward
+from byway.protocols import socks
+from byway.values.problems import Path, Problems
+from byway.values.texts import Reads
+from byway.values.user import User
+from byway.values.written import Node
+from byway.values.wrong import Wrong, kind_of, shown
+
+PORT = 1080
+
+
+def _version(value: object) -> str:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if text not in ("5", "4a", "4"):
+        what = shown(text) if text else kind_of(value)
+        raise Wrong(f"unknown SOCKS version {what}", "5, 4a or 4")
+    return text
+
+
+SocksVersion = Annotated[Literal["5", "4a", "4"], Reads(_version, {"enum": [5, 4, "5", "4", "4a"]})]
+
+
+class SocksInbound(WithUsers):
+    """A SOCKS proxy: 4, 4a and 5."""
+
+    program_schemes: ClassVar[tuple[str, str]] = ("socks5h", "socks5h")
+
+    type: Literal["socks"]
+
+    def greet(self, entry: Entry) -> Greet:
+        """As a SOCKS proxy."""
+        return Socks(entry).greet
+
+    def _invited(self, server: Target, user: User | None) -> Out:
+        return SocksOutbound.of(server, user)
+
+
+class SocksOutbound(LoggedIn):
+    """Leave by a SOCKS proxy."""
+
+    type: Literal["socks"]
+    version: SocksVersion = "5"
+    """5, 4a or 4 (4 carries IPv4 addresses only: names are resolved here)."""
+
+    @classmethod
+    def of(cls, server: Target, user: User | None) -> Self:
+        """The way to a server of ours, for a user of it."""
+        return cls.model_construct(
+            type="socks",
+            server=server,
+            username=None if user is None else user.name,
+            password=None if user is None else user.password,
+        )
+
+    @property
+    def networks(self) -> frozenset[Network]:
+        """Only version 5 has UDP, but for packets inside a connection."""
+        return BOTH if self.version == "5" or self.udp_over_tcp else TCP
+
+    @property
+    def carries_names(self) -> bool:
+        """Version 4 knows addresses only."""
+        return self.version != "4"
+
+    @classmethod
+    def check(cls, path: Path, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+        super().check(path, node, problems)
+        asked, user = node.get("udp_over_tcp"), node.text("username")
+        version = node.get("version")
+        number = "5" if version is None else str(version.content)
+        if asked is not None and asked.content is True and number == "4":
+            hint = "udp_over_tcp asks for a host by its name: use version 5 or 4a"
+            problems.add((*path, "udp_over_tcp"), "SOCKS4 cannot ask for names", hint)
+        if user is None:
+            return
+        if number == "5" and node.get("password") is None:
+            hint = "RFC 1929 section 2; SOCKS4 takes a user alone"
+            problems.add((*path, "username"), "SOCKS5 needs a password with a username", hint)
+        elif number in ("4", "4a") and node.get("password") is not None:
+            hint = "leave it out, or use version 5"
+            problems.add((*path, "password"), f"SOCKS{number} has no password", hint)
+
+    def client(self, lent: Lent) -> Client:
+        """The client's end."""
+        options = socks.SocksOptions(self.version, self.username, self.secret)
+        client = SocksClient(options, lent.engine)
+        return UdpOverTcp(client, lent.engine) if self.udp_over_tcp else client
+
+    def link(self, name: str) -> str:
+        """`socks5://[user[:password]@]host:port[#name]`, or socks4, socks4a."""
+        return links.plain(f"socks{self.version}", self, name)
+
+
+@dataclass(frozen=True, slots=True)
+class SocksClient:
+    """SOCKS 5, 4a or 4."""
+
+    options: socks.SocksOptions
+    engine: Engine
+    needs_control: bool = True
+    packets_in_stream: bool = False
+
+    @property
+    def networks(self) -> frozenset[Network]:
+        """Only version 5 has UDP."""
+        return BOTH if self.options.version == "5" else TCP
+
+    @property
+    def carries_names(self) -> bool:
+        """Version 4 knows addresses only."""
+        return self.options.version != "4"
+
+    async def connect(self, stream: Stream, target: Target) -> Stream:
+        """Ask for a connection (RFC 1928 section 4)."""
+        return await socks.connect(stream, target, self.options)
+
+    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+        """Ask for a relay (RFC 1928 section 7), and open the way to it."""
+        assert control is not None
+        relay = await socks.associate(control, self.options, server)
+        inner, located = await toward(relay, via)
+        return self.engine.wrap_socks5(inner.bare, located, control)
+
+    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+        """Ask for a port; the peer's connection then comes over the same stream."""
+        address = await socks.bind(stream, target, self.options, server)
+        return _Lent(stream, address, self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    stream: Stream
+    address: Target
+    options: socks.SocksOptions
+
+    async def accept(self) -> tuple[Stream, Target]:
+        return self.stream, await socks.bound_peer(self.stream, self.options)
+
+    def close(self) -> None:
+        self.stream.close()
+
+
+def _reads(version: str | None) -> ReadLink:
+    outbound: Written = {"type": "socks"}
+    if version is not None:
+        outbound["version"] = version
+
+    def read(scheme: str, rest: str) -> tuple[str, Written]:
+        return links.read_plain(outbound, scheme, rest, PORT)
+
+    return read
+
+
+CARD = Card(
+    SocksInbound,
+    SocksOutbound,
+    {
+        "socks5": _reads(None),
+        "socks5h": _reads(None),
+        "socks": _reads(None),
+        "socks4": _reads("4"),
+        "socks4a": _reads("4a"),
+    },
+)

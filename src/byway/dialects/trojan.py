@@ -1,0 +1,179 @@
+"""Trojan: a password inside TLS, behind a real web site."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from urllib.parse import parse_qsl, quote
+
+from pydantic import Field
+
+from byway.dialects import links, reach
+from byway.dialects.card import BOTH, Card, In, Lent, Out, Written
+from byway.dialects.passwords import SECRET_BYTES, check_passwords
+from byway.dialects.reach import Streamed
+from byway.engine import Engine
+from byway.errors import Reason, Refused
+from byway.flow import Network, Target
+from byway.inbounds.entry import Entry
+from byway.inbounds.listener import StreamInbound
+from byway.inbounds.trojan import Trojan
+from byway.interfaces import Binding, Datagrams, Outbound, Stream
+from byway.outbounds.direct import Direct
+from byway.protocols import trojan
+from byway.values.problems import Path, Problems
+from byway.values.texts import HostPort, Many, Password
+from byway.values.tls import ClientTls, ServerTls
+from byway.values.user import User
+from byway.values.written import Node
+from byway.values.wrong import Wrong, shown
+
+if TYPE_CHECKING:
+    from byway.engine import ListenOptions
+    from byway.inbounds.entry import Means
+    from byway.interfaces import Inbound
+
+PORT = 443
+FORM = "trojan://password@host:port?sni=name"
+
+
+class TrojanInbound(In):
+    """A trojan server, which to everybody else is a web server."""
+
+    keeps_strangers_out: ClassVar[bool] = True
+
+    type: Literal["trojan"]
+    users: Annotated[tuple[User, ...], Many]
+    """Who may use it; the name is for rules and logs, clients send the password alone."""
+    tls: ServerTls
+    """Its certificate: the one of the web site that it is to everybody else."""
+    fallback: HostPort
+    """The real web server (`host:port`, plain HTTP) that everybody else gets."""
+    fallback_by_alpn: dict[str, HostPort] = Field(default_factory=dict)
+    """Other web servers for those who agreed on a protocol: `{h2: 127.0.0.1:81}`."""
+
+    @property
+    def known_users(self) -> tuple[User, ...]:
+        """Who may use it, by name."""
+        return self.users
+
+    @classmethod
+    def check(cls, path: Path, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+        reach.check_tls((*path, "tls"), node.get("tls"), problems)
+        check_passwords(path, node, problems)
+
+    def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
+        """The server's end. Raises OSError for a bad certificate."""
+        entry = Entry(name, means, guarded=self.guarded)
+        users = trojan.Users({user.name: user.password.get_secret_value() for user in self.users})
+        server = Trojan(
+            entry,
+            users,
+            reach.door(entry, self.tls),
+            Direct("web site", lent.engine, lent.resolver),
+            self.fallback,
+            self.fallback_by_alpn,
+        )
+        return StreamInbound(entry, self.places(), server.greet, options)
+
+    def invited(self, server: Target) -> Iterator[tuple[str, Out]]:
+        """An outbound for each user."""
+        tls = ClientTls(alpn=self.tls.alpn)
+        for user in self.users:
+            yield (
+                user.name,
+                TrojanOutbound.model_construct(
+                    type="trojan", server=server, password=user.password, via=None, tls=tls
+                ),
+            )
+
+
+class TrojanOutbound(Streamed):
+    """Leave by a trojan server."""
+
+    server_answers: ClassVar[bool] = False
+
+    type: Literal["trojan"]
+    password: Password
+    """As the server has it."""
+    tls: ClientTls = Field(default_factory=ClientTls)
+    """How to trust the server; left out: as one with a public certificate for its name."""
+
+    @property
+    def packets_in_stream(self) -> bool:
+        """Each session has a stream of its own."""
+        return True
+
+    def client(self, lent: Lent) -> TrojanClient:
+        """The client's end."""
+        return TrojanClient(self.password.get_secret_value(), lent.engine)
+
+    def link(self, name: str) -> str:
+        """`trojan://password@host:port?sni=...&alpn=...#name`."""
+        for key in ("ca", "pin", "cert"):
+            if getattr(self.tls, key):
+                raise ValueError(f"a link cannot say tls.{key}")
+        password = quote(self.password.get_secret_value(), safe="")
+        query = links.tls_query(self.tls)
+        return f"trojan://{password}@{self.server}{query}{links.label_of(name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class TrojanClient:
+    """Trojan; its TLS is a layer."""
+
+    password: str = field(repr=False)
+    engine: Engine
+    networks: frozenset[Network] = BOTH
+    carries_names: bool = True
+    needs_control: bool = True
+    packets_in_stream: bool = True
+
+    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+        """Packets inside a stream of their own; nothing is answered."""
+        assert control is not None
+        control.hold(trojan.head(self.password, trojan.Command.ASSOCIATE))
+        return self.engine.framed(control, "trojan", trojan.CRLF)
+
+    async def connect(self, stream: Stream, target: Target) -> Stream:
+        """Ask for a connection; nothing is answered."""
+        return await trojan.connect(stream, target, self.password)
+
+    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+        """Refused: there is no such request."""
+        raise Refused("this outbound lends no ports", Reason.NOT_SUPPORTED)
+
+
+def read_link(scheme: str, rest: str) -> tuple[str, Written]:
+    """What stands behind `trojan://`: a label and an outbound. Raises Wrong."""
+    body, _, label = rest.partition("#")
+    front, _, query = body.partition("?")
+    password, at, server = front.rpartition("@")
+    if not at or not password:
+        raise Wrong("the link has no password", FORM)
+    said = dict(parse_qsl(query))
+    if (way := said.get("type", "tcp")) not in ("tcp", "original", ""):
+        raise Wrong(f"trojan over {shown(way)} is not spoken", "only over TLS itself")
+    if said.get("security", "tls") not in ("tls", ""):
+        raise Wrong("trojan without TLS is not spoken")
+    tls = links.tls_said(said)
+    outbound: Written = {
+        "type": "trojan",
+        "server": links.with_port(server, PORT),
+        "password": links.decoded(password),
+    }
+    return links.decoded(label), outbound | ({"tls": tls} if tls else {})
+
+
+def new_secret(word: str) -> str | None:
+    """A new password, for `trojan`."""
+    if word != "trojan":
+        return None
+    return base64.urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES)).decode("ascii")
+
+
+CARD = Card(TrojanInbound, TrojanOutbound, {"trojan": read_link}, new_secret, ("trojan",))
