@@ -255,8 +255,12 @@ hosts: {"bad name": 1.1.1.1, good.example: 1.1.1.1}
 """)
     dns = found.config.dns
     assert dns is not None
-    assert [str(one.address) for one in dns.servers.values()] == ["udp://8.8.8.8"]
-    assert dns.rules == ()
+    assert {name: str(one.address) for name, one in dns.servers.items()} == {
+        "dns-2": "udp://8.8.8.8",
+        "nowhere": "tcp://127.0.0.1:9",
+    }
+    assert dns.use == ("dns-2",)
+    assert [rule.use for rule in dns.rules] == [("nowhere",)]
     assert list(dns.hosts) == ["good.example"]
     assert len(found.notes) >= 4
 

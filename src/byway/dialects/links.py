@@ -131,6 +131,8 @@ def _credentials(user: str, scheme: str) -> dict[str, str]:
 
 
 def _pair(name: str, password: str) -> dict[str, str]:
+    if not name and not password:  # `:@host`, and `Og==`, which is the base64 of the colon
+        return {}
     if not name:
         raise Wrong("the link has a password without a user")
     return {"username": name, "password": password} if password else {"username": name}

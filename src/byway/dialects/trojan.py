@@ -158,8 +158,15 @@ def read_link(scheme: str, rest: str) -> tuple[str, Written]:
     said = dict(parse_qsl(query))
     if (way := said.get("type", "tcp")) not in ("tcp", "original", ""):
         raise Wrong(f"trojan over {shown(way)} is not spoken", "only over TLS itself")
-    if said.get("security", "tls") not in ("tls", ""):
-        raise Wrong("trojan without TLS is not spoken")
+    match said.get("security", "tls"):
+        case "tls" | "":
+            pass
+        case "none":
+            raise Wrong("trojan without TLS is not spoken")
+        case "reality":
+            raise Wrong("REALITY is not spoken yet")
+        case other:
+            raise Wrong(f"trojan with the security {shown(other)} is not spoken")
     tls = links.tls_said(said)
     outbound: Written = {
         "type": "trojan",

@@ -5,7 +5,7 @@ config that `byway check` finds sound, and a note for everything that could not 
 time, for `byway import` alone.
 """
 
-from byway.importing.draft import Imported, Note
+from byway.importing.draft import Imported, LeftOut, Note
 from byway.importing.reading import MOST_BYTES, import_text
 
-__all__ = ["MOST_BYTES", "Imported", "Note", "import_text"]
+__all__ = ["MOST_BYTES", "Imported", "LeftOut", "Note", "import_text"]

@@ -7,7 +7,18 @@ from pathlib import Path
 
 from byway.importing import clash_proxies, clash_rules
 from byway.importing.draft import Draft, Section, Way
-from byway.importing.source import Fields, endpoint, fields, flag, items, number, said, text, texts
+from byway.importing.source import (
+    Fields,
+    endpoint,
+    fields,
+    flag,
+    items,
+    mark_of,
+    number,
+    said,
+    text,
+    texts,
+)
 from byway.values.written import Node
 
 _OWN = "Byway has its own way of it"
@@ -83,13 +94,12 @@ def _settings(top: Fields, draft: Draft) -> None:
     direct: Section = {}
     if interface := text(top.get("interface-name")):
         direct["interface"] = interface
-    if mark := number(top.get("routing-mark")):
+    if mark := mark_of(top.get("routing-mark")):
         direct["mark"] = mark
-    draft.names["DIRECT"] = "direct"
+    draft.verdict("DIRECT", "direct")
     if direct:
-        draft.outbound(
-            "DIRECT", top.get("interface-name", Node("")).line, {"type": "direct", **direct}
-        )
+        key = "interface-name" if "interface" in direct else "routing-mark"
+        draft.direct(top[key].line, direct)
 
 
 def _enabled(node: Node) -> Node:
@@ -217,7 +227,8 @@ def _inline(name: str, provider: Node, found: Fields, draft: Draft) -> None:
     for item in items(found.get("payload")):
         entry = clash_rules.as_line(text(item), text(found.get("behavior")).lower())
         if entry is None:
-            draft.note(item.line, text(item)[:80], f"has no place in the set {name}")
+            draft.note(item.line, text(item)[:80], f"has no place in the set {name!r}")
+            draft.thin_sets.add(name)
         else:
             entries.append(entry)
     if entries:
@@ -269,12 +280,9 @@ def _servers(found: Fields, made: Section, draft: Draft) -> None:
             return None
         if address == "system" and not way:
             return "system"
-        if way in draft.gone:
-            draft.note(node.line, address, f"is not asked: {way!r} is not carried")
-            return None
         name = f"dns-{len(servers) + 1}"
         server: Section = {"address": address}
-        if way and way != "DIRECT" and way in draft.names:
+        if way and way != "DIRECT" and draft.known(way):
             server["via"] = Way(way)
         elif way and way != "DIRECT":
             draft.note(node.line, name, f"is asked directly: {way!r} is no way that is known")
@@ -288,7 +296,10 @@ def _servers(found: Fields, made: Section, draft: Draft) -> None:
         return [name for item in items(node) if (name := named(item))]
 
     use = words(found.get("nameserver"))
-    rules = []
+    rules: list[Section] = []
+    of_proxies = words(found.get("proxy-server-nameserver"))
+    if of_proxies and (hosts := _proxy_hosts(draft)):
+        rules.append({"domain": hosts, "use": of_proxies})
     for pattern, node in fields(found.get("nameserver-policy")).items():
         asked = _names_of(pattern, node.line, draft)
         if asked and (of_rule := words(node)):
@@ -302,6 +313,15 @@ def _servers(found: Fields, made: Section, draft: Draft) -> None:
         made["use"] = use
     if rules:
         made["rules"] = rules
+
+
+def _proxy_hosts(draft: Draft) -> list[str]:
+    """The names of all proxies' servers, each once."""
+    servers = [str(item.content.get("server", "")) for item in draft.entries["outbounds"].values()]
+    hosts = [server.rpartition(":")[0] for server in servers]
+    return list(
+        dict.fromkeys(host for host in hosts if re.search(r"[A-Za-z]", host) and ":" not in host)
+    )
 
 
 def _names_of(pattern: str, line: int, draft: Draft) -> Section:

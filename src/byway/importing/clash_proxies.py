@@ -1,23 +1,21 @@
-"""Clash's proxies and groups of proxies."""
+"""Clash's proxies. `clash_providers.py` reads those of providers, `clash_groups.py` the groups."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-from byway.config.tree import TreeError, parse
-from byway.importing.draft import Draft, Section, Way
+from byway.importing import clash_groups, clash_providers
+from byway.importing.draft import NEXT, Draft, Section, Way
 from byway.importing.links import NOT_YET
+from byway.importing.name_filters import NameFilters
 from byway.importing.source import (
     Fields,
     endpoint,
     fields,
     flag,
     items,
+    mark_of,
     number,
-    probe,
     said,
     text,
     texts,
@@ -30,124 +28,66 @@ BUILT_IN = {
     "REJECT-DROP": "drop",
     "REJECT-TINYGIF": "reject",
     "COMPATIBLE": "direct",
+    "PASS": NEXT,
 }
 _DONE = {
     "name", "type", "server", "port", "udp", "dialer-proxy", "cipher", "password", "username",
     "plugin", "plugin-opts", "tls", "sni", "servername", "alpn", "skip-cert-verify", "network",
     "fingerprint", "interface-name", "routing-mark", "udp-over-tcp", "udp-over-tcp-version",
+    "ip-version",
 }  # fmt: skip
-_SILENT = {"tfo", "fast-open", "mptcp", "client-fingerprint", "ip-version", "country"}
-_KINDS = {"select", "url-test", "fallback", "load-balance", "relay"}
-_BALANCED = {
-    "round-robin": "round-robin",
-    "consistent-hashing": "hash",
-    "sticky-sessions": "sticky",
-}
+_SILENT = {"tfo", "fast-open", "mptcp", "client-fingerprint", "country"}
 
 
 def read(top: Fields, draft: Draft) -> None:
     """Take over proxies, those of providers that are at hand, and groups."""
     for theirs, ours in BUILT_IN.items():
-        if theirs != "DIRECT" or theirs not in draft.names:
+        if not draft.known(theirs):
             draft.verdict(theirs, ours)
-    everything = [(text(fields(node).get("name")), node) for node in items(top.get("proxies"))]
-    provided = _provided(top.get("proxy-providers"), draft)
-    for name, node in (*everything, *(pair for part in provided.values() for pair in part)):
-        if not name:
+    filters, kinds = NameFilters(), {}
+    proxies: dict[str, None] = {}
+    for node in items(top.get("proxies")):
+        found = fields(node)
+        if not (name := text(found.get("name"))):
             draft.note(node.line, "a proxy", "has no name")
-        elif name in draft.names or name in draft.gone:
-            draft.note(node.line, name, "is there before: the first of a name is kept")
-        else:
-            _proxy(name, node, draft)
-    groups = list(items(top.get("proxy-groups")))
-    members = _Members([name for name, _ in everything], provided, draft)
-    for node in groups:  # so that each may name those that come later
-        name = text(fields(node).get("name"))
-        if name:
-            draft.group(name, node.line, {"type": "select", "members": []})
-    for node in groups:
-        _group(node, members, draft)
-
-
-@dataclass(slots=True)
-class _Members:
-    """Who may be in a group: by name, or all of a kind."""
-
-    proxies: list[str]
-    provided: dict[str, list[tuple[str, Node]]]
-    draft: Draft
-
-    def of(self, found: Fields) -> Iterator[str]:
-        """The members of a group, in order, each once."""
-        named = texts(found.get("proxies"))
-        use = texts(found.get("use"))
-        if flag(found.get("include-all")) or flag(found.get("include-all-proxies")):
-            named += self.proxies
-        if flag(found.get("include-all")) or flag(found.get("include-all-providers")):
-            use = list(self.provided)
-        taken, refused = _matcher(found.get("filter")), _matcher(found.get("exclude-filter"))
-        fixed = set(texts(found.get("proxies")))
-        for provider in use:
-            named += [name for name, _ in self.provided.get(provider, [])]
-        for name in dict.fromkeys(named):
-            self.draft.step()
-            if name in fixed or (taken(name, True) and not refused(name, False)):
-                yield name
-
-
-def _matcher(node: Node | None) -> Callable[[str, bool], bool]:
-    """Whether a name fits a filter (several stand between `), or the answer without one."""
-    written = text(node)
-    if not written:
-        return lambda _, without: without
-    import re2
-
-    found = []
-    for part in written.split("`"):
-        try:
-            found.append(re2.compile(part))
-        except re2.error:
             continue
-    return lambda name, _: any(pattern.search(name) for pattern in found)
+        if not draft.known(name):
+            proxies[name], kinds[name] = None, text(found.get("type")).lower()
+        _proxy(name, node.line, found, draft)
+    groups = {text(fields(node).get("name")) for node in items(top.get("proxy-groups"))}
+    taken = {*proxies, *groups, *BUILT_IN}
+    providers = clash_providers.read(top.get("proxy-providers"), taken, filters, draft)
+    for provider in providers.values():
+        for name, found in provider.ways.items():
+            kinds[name] = text(found.get("type")).lower()
+            _proxy(name, provider.lines[name], found, draft)
+    for node in items(top.get("proxy-groups")):
+        kinds.setdefault(text(fields(node).get("name")), text(fields(node).get("type")).lower())
+    shown = {way: name for one in providers.values() for way, name in one.shown.items()}
+    roster = clash_groups.Roster(tuple(proxies), providers, kinds, shown)
+    clash_groups.read(top, roster, filters, draft)
+    if not list(items(top.get("rules") or top.get("rule"))):
+        provided = [way for one in providers.values() for way in one.ways]
+        _without_rules(top, [*proxies, *provided], draft)
 
 
-def _provided(node: Node | None, draft: Draft) -> dict[str, list[tuple[str, Node]]]:
-    """The proxies of the providers that are written inline or are files that are there."""
-    found: dict[str, list[tuple[str, Node]]] = {}
-    for name, provider in fields(node).items():
-        part = fields(provider)
-        kind = text(part.get("type")).lower()
-        payload = part.get("payload")
-        if payload is None and (path := text(part.get("path"))):
-            payload = _file(Path(draft.folder or ".") / path)
-        found[name] = [(text(fields(one).get("name")), one) for one in items(payload)]
-        if not found[name]:
-            hint = "fetch it yourself: byway import its url" if kind == "http" else "cannot be read"
-            draft.note(provider.line, name, f"a provider of proxies is not kept: {hint}")
-    return found
+def _without_rules(top: Fields, ways: list[str], draft: Draft) -> None:
+    """What a provider's URL gives: proxies, and no word of what is to go by them."""
+    groups = [text(fields(node).get("name")) for node in items(top.get("proxy-groups"))]
+    if groups:
+        draft.otherwise = {"otherwise": Way(groups[0])}
+        draft.note(0, "rules", f"there are none: everything goes by {groups[0]!r}")
+    elif ways:
+        draft.otherwise = {"otherwise": Way(ways[0])}
+        draft.everything_by(way for way in ways if way not in draft.gone)
 
 
-def _file(path: Path) -> Node | None:
-    try:
-        if path.stat().st_size > 16 * 1024 * 1024:
-            return None
-        root, _ = parse(path.read_text(encoding="utf-8"), foreign=True)
-    except (OSError, ValueError, TreeError):
-        return None
-    return fields(root).get("proxies")
-
-
-def _proxy(name: str, node: Node, draft: Draft) -> None:
-    found = fields(node)
+def _proxy(name: str, line: int, found: Fields, draft: Draft) -> None:
     kind = text(found.get("type")).lower()
     content: Section | None
     match kind:
         case "direct":
-            content = {"type": "direct"}
-            if interface := text(found.get("interface-name")):
-                content["interface"] = interface
-            if mark := number(found.get("routing-mark")):
-                content["mark"] = mark
+            content = {"type": "direct", **_leaving(found)}
         case "reject" | "reject-drop":
             draft.verdict(name, "drop" if kind == "reject-drop" else "reject")
             return
@@ -159,15 +99,56 @@ def _proxy(name: str, node: Node, draft: Draft) -> None:
             content = {"type": content.pop("type"), "server": server, **content}
             if flag(found.get("udp-over-tcp")):
                 _over_tcp(name, kind, found, content, draft)
-            if via := text(found.get("dialer-proxy")):
-                content["via"] = Way(via)
+            _reached(name, found, content, draft)
+            _without_udp(name, kind, found, content, draft)
         case _:
-            draft.lost(name, node.line, f"{NOT_YET.get(kind, kind or '?')} is not spoken yet")
+            draft.lost(name, line, f"{NOT_YET.get(kind, kind or '?')} is not spoken yet")
             return
     for key, value in found.items():
         if key not in _DONE | _SILENT and said(value):
             draft.note(value.line, name, f"{key} is not kept")
-    draft.outbound(name, node.line, content)
+    version = text(found.get("ip-version"))
+    if version not in ("", "dual"):
+        draft.note(found["ip-version"].line, name, f"ip-version: {version[:20]} is not kept")
+    draft.outbound(name, line, content)
+
+
+def _leaving(found: Fields) -> Section:
+    """How a connection leaves this host: by which interface, under which mark."""
+    leaving: Section = {}
+    if interface := text(found.get("interface-name")):
+        leaving["interface"] = interface
+    if mark := mark_of(found.get("routing-mark")):
+        leaving["mark"] = mark
+    return leaving
+
+
+def _reached(name: str, found: Fields, content: Section, draft: Draft) -> None:
+    """How the proxy itself is reached: by another one, by an interface, under a mark."""
+    leaving = _leaving(found)
+    if via := text(found.get("dialer-proxy")):
+        content["via"] = Way(via)
+    elif leaving and "plugin" not in content:
+        way = "\0" + " ".join(["by", *map(str, leaving.values())])
+        if not draft.known(way):
+            draft.outbound(way, 0, {"type": "direct", **leaving})
+        content["via"] = Way(way)
+    for key in (
+        ("interface-name", "routing-mark") if leaving and (via or "plugin" in content) else ()
+    ):
+        if key in found:
+            draft.note(found[key].line, name, f"{key} is not kept")
+
+
+def _without_udp(name: str, kind: str, found: Fields, content: Section, draft: Draft) -> None:
+    if "udp" not in found or flag(found["udp"]) or kind == "http":
+        return
+    if kind == "ss" and "udp_over_tcp" not in content:
+        content["network"] = "tcp"
+        why = "udp: false: its UDP is refused here, there it is left to the next rules"
+    else:
+        why = "udp: false is not kept: it carries UDP here"
+    draft.note(found["udp"].line, name, why)
 
 
 def _over_tcp(name: str, kind: str, found: Fields, content: Section, draft: Draft) -> None:
@@ -257,53 +238,3 @@ def _tls(name: str, found: Fields, draft: Draft) -> Section:
         tls["insecure"] = True
         draft.note(found["skip-cert-verify"].line, name, "trusts anyone, as the file says; pin it")
     return tls
-
-
-def _group(node: Node, members: _Members, draft: Draft) -> None:
-    found = fields(node)
-    name, kind = text(found.get("name")), text(found.get("type")).lower()
-    if not name:
-        draft.note(node.line, "a group", "has no name")
-        return
-    ours = draft.names[name]
-    named = [Way(one) for one in members.of(found)]
-    content: Section = {"type": kind, "members": named}
-    if kind not in _KINDS:
-        del draft.entries["groups"][ours]
-        draft.lost(name, node.line, f"a group of type {kind or '?'} is not there")
-        return
-    if kind == "relay":
-        del draft.entries["groups"][ours]
-        _relay(name, node, named, draft)
-        return
-    if kind == "url-test":
-        content["type"] = "fastest"
-        if "tolerance" in found:
-            content["tolerance"] = f"{min(number(found['tolerance']), 10_000)}ms"
-    elif kind == "load-balance":
-        content["type"] = "balance"
-        strategy = text(found.get("strategy")) or "consistent-hashing"
-        content["by"] = _BALANCED.get(strategy, "round-robin")
-    if kind != "select":
-        content |= probe(found)
-    for key in ("interface-name", "routing-mark", "disable-udp"):
-        if text(found.get(key)) not in ("", "false"):
-            draft.note(found[key].line, name, f"{key} of a group is not kept")
-    draft.entries["groups"][ours].content = content
-
-
-def _relay(name: str, node: Node, hops: list[Way], draft: Draft) -> None:
-    """A chain: copies of the hops, each by way of the one before."""
-    before: Way | None = None
-    for at, hop in enumerate(hops, 1):
-        item = draft.entries["outbounds"].get(draft.names.get(hop, ""))
-        if item is None or "server" not in item.content or "via" in item.content:
-            draft.lost(name, node.line, f"a chain by way of {str(hop)!r} cannot be said here")
-            return
-        content = dict(item.content)
-        if before is not None:
-            content["via"] = before
-        before = Way(name if at == len(hops) else f"{name} {at}")
-        draft.outbound(before, node.line, content)
-    if before is None:
-        draft.lost(name, node.line, "a chain without a hop")

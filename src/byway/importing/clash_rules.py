@@ -79,8 +79,19 @@ def _rule(
     try:
         return _taken(line, node, inside, subs, draft, depth)
     except Unsaid as error:
-        draft.note(node.line, line[:120], str(error))
+        draft.missing.clear()
+        draft.lost_rule(node.line, line[:120], _way(line), str(error))
         return False
+
+
+def _way(line: str) -> str:
+    """Where a rule sends its flows, as far as that can be seen of one that is not understood."""
+    kind, *parts = split(line)
+    if kind.upper().endswith("-REGEX"):
+        return line.rpartition(",")[2].strip()
+    if kind.upper() == "SUB-RULE":
+        return f"sub-rules {parts[1]}" if len(parts) > 1 else "?"
+    return parts[1] if len(parts) > 1 else "?"
 
 
 def _taken(
@@ -118,6 +129,7 @@ def _taken(
     if way not in draft.names and way not in draft.gone and way not in BUILT_IN:
         draft.gone[way] = "there is no such proxy"
     draft.rule(node.line, _all([*inside, conditions]), way, line[:120])
+    draft.rule_is_read(node.line, line[:120], way)
     return False
 
 
@@ -179,9 +191,9 @@ def _other(kind: str, value: str, draft: Draft) -> Section:  # a table of kinds,
                 raise Unsaid("there is no such inbound")
             return {"inbound": names}
         case "RULE-SET":
-            if value not in draft.sets:
+            if (ours := draft.set_asked(value)) is None:
                 raise Unsaid("the set is not kept")
-            return {"set": draft.sets[value]}
+            return {"set": ours}
     raise Unsaid(f"rules of kind {kind[:40]} are not known here")
 
 
@@ -212,7 +224,9 @@ def _logic(kind: str, value: str, draft: Draft, depth: int) -> Section:
     inner = value.strip()
     if not (inner.startswith("(") and inner.endswith(")")):
         raise Unsaid(f"expected {kind},((KIND,value),...)")
-    parts = []
+    parts: list[Section] = []
+    lost: list[str] = []
+    missing = len(draft.missing)
     for part in split(inner[1:-1]):
         if not (part.startswith("(") and part.endswith(")")):
             raise Unsaid(f"expected {kind},((KIND,value),...)")
@@ -221,7 +235,17 @@ def _logic(kind: str, value: str, draft: Draft, depth: int) -> Section:
             raise Unsaid(f"expected {kind},((KIND,value),...)")
         if word.upper() == "DOMAIN-REGEX":
             rest = [",".join(rest)]
-        parts.append(condition(word.upper(), rest[0], rest[1:], draft, depth + 1))
+        try:
+            parts.append(condition(word.upper(), rest[0], rest[1:], draft, depth + 1))
+        except Unsaid as error:
+            if kind != "OR":
+                raise
+            lost.append(str(error))
+    if lost and not parts:
+        raise Unsaid(lost[0])
+    draft.missing += lost
+    if kind == "NOT" and len(draft.missing) > missing:  # without a part it takes more than before
+        raise Unsaid(draft.missing[-1] or "a set in it is without some of its entries")
     if not parts or (kind == "NOT" and len(parts) != 1):
         raise Unsaid(f"{kind} of {len(parts)} conditions")
     return {"not": parts[0]} if kind == "NOT" else {kind.lower(): parts}

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+import json
 import re
+from collections.abc import Iterator
+from urllib.parse import parse_qsl, unquote
 
 from byway.config.links import SCHEMES, read_link
-from byway.importing.draft import Draft, Way
+from byway.importing.draft import Draft
 from byway.importing.source import endpoint
 from byway.values.wrong import Wrong
 
@@ -27,6 +31,14 @@ NOT_YET = {
     "naive+https": "NaiveProxy",
     "ssh": "SSH",
 }
+_READ = {
+    "ss": {"plugin", "uot", "group", "remarks", "tfo", "udp"},
+    "trojan": {
+        "type", "security", "sni", "peer", "alpn", "allowInsecure", "insecure", "allow_insecure",
+        "fp", "headerType", "encryption", "group", "remarks", "tfo", "udp",
+    },
+}  # fmt: skip
+"""The parameters of links that are read, or change nothing that is carried."""
 _LINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -35,14 +47,10 @@ def unpacked(text: str) -> str | None:
 
     Either alphabet, wrapped or not, padded or not, as subscriptions come.
     """
-    bare = re.sub(r"\s+", "", text).replace("-", "+").replace("_", "/").rstrip("=")
-    if not bare or not re.fullmatch(r"[A-Za-z0-9+/]+", bare, re.ASCII):
+    bare = re.sub(r"\s+", "", text).rstrip("=")
+    if not bare or not re.fullmatch(r"[A-Za-z0-9+/_-]+", bare, re.ASCII):
         return None
-    try:
-        found = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    plain = found.decode("utf-8", "replace").lstrip("\ufeff")
+    plain = _opened(bare).lstrip("\ufeff")
     return plain if has_links(plain) else None
 
 
@@ -53,31 +61,21 @@ def has_links(text: str) -> bool:
 
 def read(text: str, draft: Draft) -> None:
     """Read lines of links: outbounds, and a group to choose among them."""
-    found: list[Way] = []
+    found: list[str] = []
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip().lstrip("\ufeff")
         if not line or line[0] in "#;" or line.startswith("//"):
             continue
         if not _LINK.match(line):
-            # some put what is left of the traffic, or a notice, between the links
             draft.note(number, "a line", "is no link")
             continue
         _link(line, number, draft, found)
-    choose(draft, found)
+    draft.everything_by(found)
 
 
-def choose(draft: Draft, found: list[Way]) -> None:
-    """Send everything by what was found: a group where there are several."""
-    if len(found) > 1:
-        draft.group("proxies", 0, {"type": "select", "members": list(found)})
-        draft.otherwise = {"otherwise": Way("proxies")}
-    elif found:
-        draft.otherwise = {"otherwise": found[0]}
-
-
-def _link(line: str, number: int, draft: Draft, found: list[Way]) -> None:
+def _link(line: str, number: int, draft: Draft, found: list[str]) -> None:
     scheme = line.partition("://")[0].lower()
-    what = f"a {scheme}:// link"
+    what = _label(scheme, line) or f"a {scheme}:// link"
     if scheme in NOT_YET:
         draft.note(number, what, f"{NOT_YET[scheme]} is not spoken yet")
         return
@@ -94,13 +92,52 @@ def _link(line: str, number: int, draft: Draft, found: list[Way]) -> None:
         outbound = {**outbound, "tls": {}}
         if (server := str(outbound["server"])).endswith(":80") and ":80" not in line:
             outbound["server"] = endpoint(server[:-3].strip("[]"), 443)
-    name = link.name
-    count = 1
-    while Way(name) in found:
-        count += 1
-        name = f"{link.name}-{count}"
+    name = draft.free_name(link.name)
     tls = outbound.get("tls")
     if isinstance(tls, dict) and tls.get("insecure"):
         draft.note(number, name, "trusts anyone (allowInsecure), as the link says")
+    for lost in _unread(scheme, line):
+        draft.note(number, name, lost)
     draft.outbound(name, number, dict(outbound))
-    found.append(Way(name))
+    found.append(name)
+
+
+def _unread(scheme: str, line: str) -> Iterator[str]:
+    """What a link asks for that no outbound says."""
+    told = dict(parse_qsl(line.partition("#")[0].partition("?")[2]))
+    for key, value in told.items():
+        if key not in _READ.get(scheme, told) and value not in ("0", "false", "none"):
+            yield f"{key[:40]} is not kept"
+    if scheme == "ss" and told.get("uot", "0") not in ("0", "2", "false"):
+        yield "UDP over TCP (uot) is spoken in version 2 only: not kept"
+
+
+def _label(scheme: str, line: str) -> str:
+    """What a link calls its node; "" where it does not say, or where it may be a secret."""
+    body, _, label = line.partition("://")[2].partition("#")
+    if scheme == "vmess" and "@" not in body:
+        label = _field(_opened(body.partition("?")[0]), r'"ps"\s*:\s*("(?:[^"\\]|\\.)*")')
+        with contextlib.suppress(ValueError):
+            label = json.loads(label or '""')
+    elif scheme == "ssr":
+        label = _opened(_field(_opened(body), r"[?&]remarks=([^&]*)"))
+    elif "@" in label:  # an unquoted # in a password
+        return ""
+    else:
+        label = unquote(label)
+    return "".join(c for c in label if c.isprintable()).strip()[:80]
+
+
+def _field(text: str, pattern: str) -> str:
+    found = re.search(pattern, text)
+    return found[1] if found else ""
+
+
+def _opened(text: str) -> str:
+    """What base64 of either alphabet holds; "" for what is none."""
+    plain = text.strip().replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        found = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    return found.decode("utf-8", "replace")

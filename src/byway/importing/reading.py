@@ -10,7 +10,8 @@ from byway.config.tree import TreeError, parse
 from byway.dialects.shadowsocks.links import read_document
 from byway.errors import ConfigError, Problem
 from byway.importing import links
-from byway.importing.draft import Draft, Imported, Way
+from byway.importing.draft import Draft, Imported
+from byway.importing.finished import finished
 from byway.values.written import Node
 from byway.values.wrong import Wrong
 
@@ -56,7 +57,7 @@ def import_text(
         notes = [Problem(file, note.line, 1, note.what, note.why) for note in draft.notes]
         message = "has nothing in it that Byway could keep"
         raise ConfigError([*notes, Problem(file, 0, 0, "", message)])
-    return draft.finish()
+    return finished(draft)
 
 
 def _structured(text: str, file: str, draft: Draft) -> None:
@@ -88,12 +89,10 @@ def _sip008(text: str, file: str, draft: Draft) -> None:
         raise _refusal(file, error.message, hint=error.hint) from None
     found = []
     for at, (label, outbound) in enumerate(servers, 1):
-        name = label or f"server-{at}"
-        if Way(name) in found:
-            name = f"{name}-{at}"
+        name = draft.free_name(label or f"server-{at}")
         draft.outbound(name, 0, dict(outbound))
-        found.append(Way(name))
-    links.choose(draft, found)
+        found.append(name)
+    draft.everything_by(found)
 
 
 def _json_as_yaml(text: str) -> str:

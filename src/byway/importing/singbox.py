@@ -14,6 +14,7 @@ from byway.importing.source import (
     fields,
     flag,
     items,
+    mark_of,
     number,
     probe,
     said,
@@ -199,8 +200,8 @@ def _direct(found: Fields) -> Section:
     bind = text(found.get("inet4_bind_address")) or text(found.get("inet6_bind_address"))
     if bind:
         content["bind"] = bind
-    if mark := text(found.get("routing_mark")):
-        content["mark"] = int(mark, 0) if re.fullmatch(r"0x[0-9a-fA-F]{1,8}|\d{1,9}", mark) else 0
+    if mark := mark_of(found.get("routing_mark")):
+        content["mark"] = mark
     return content
 
 

@@ -15,7 +15,7 @@ from byway.values.written import Node
 _DEEPEST = 8
 _TARGET = (
     "domain", "domain_suffix", "domain_keyword", "domain_regex", "ip_cidr", "ip_is_private",
-    "geoip", "rule_set",
+    "geoip", "rule_set", "geosite",
 )  # fmt: skip
 _OTHERS = {
     "inbound": "inbound",
@@ -64,7 +64,12 @@ def read(route: Fields, tags: list[str], draft: Draft) -> None:
         try:
             _rule(node, rule, action, resolved, draft)
         except Unsaid as error:
-            draft.note(node.line, "a rule", str(error))
+            draft.missing.clear()
+            if action in ("route", "reject"):
+                to = text(rule.get("outbound")) if action == "route" else "reject"
+                draft.lost_rule(node.line, "a rule", to, str(error))
+            else:
+                draft.note(node.line, "a rule", str(error))
     final = text(route.get("final")) or next(iter(tags), "")
     if final:
         draft.otherwise = {"otherwise": Way(final)}
@@ -90,31 +95,48 @@ def _rule(node: Node, rule: Fields, action: str, resolved: bool, draft: Draft) -
     if not conditions:
         raise Unsaid("it has no condition")
     draft.rule(node.line, conditions, way, "a rule")
+    draft.rule_is_read(node.line, "a rule", way)
 
 
 def _conditions(rule: Fields, resolved: bool, draft: Draft, depth: int) -> Section:
     if depth >= _DEEPEST:
         raise Unsaid("nested too deep")
+    missing = len(draft.missing)
     if text(rule.get("type")) == "logical":
         mode = text(rule.get("mode"))
-        parts = [
-            _conditions(fields(part), resolved, draft, depth + 1)
-            for part in items(rule.get("rules"))
-        ]
+        parts, lost = [], []
+        for part in items(rule.get("rules")):
+            try:
+                parts.append(_conditions(fields(part), resolved, draft, depth + 1))
+            except Unsaid as error:
+                if mode != "or":
+                    raise
+                lost.append(str(error))
+        if lost and not parts:
+            raise Unsaid(lost[0])
+        draft.missing += lost
         if mode not in ("and", "or") or not parts:
             raise Unsaid("a logical rule has a mode and rules")
         made: Section = {mode: parts}
     else:
         made = _plain(rule, resolved, draft)
+    if flag(rule.get("invert")) and len(draft.missing) > missing:
+        raise Unsaid(
+            draft.missing[-1] or "a set in it is without some of its entries"
+        )  # without a part it would take more than before
     return {"not": made} if flag(rule.get("invert")) else made
 
 
 def _plain(rule: Fields, resolved: bool, draft: Draft) -> Section:
     made: Section = {}
     about: list[Section] = []
+    lost: list[str] = []
     for key, node in rule.items():
         if key in _TARGET:
-            about += _target(key, node, resolved, draft)
+            try:
+                about += _target(key, node, resolved, draft)
+            except Unsaid as error:
+                lost.append(str(error))
         elif key in _OTHERS:
             made[_OTHERS[key]] = _other(key, node, draft)
         elif key == "protocol":
@@ -127,6 +149,9 @@ def _plain(rule: Fields, resolved: bool, draft: Draft) -> Section:
             ports += [_ports(one) for one in texts(node)]
         elif key not in _SAID:
             raise Unsaid(_NOT.get(key, f"{key} is not asked for here"))
+    if lost and not about:
+        raise Unsaid(lost[0])
+    draft.missing += lost
     if len(about) == 1 and not set(about[0]) & set(made):
         made |= about[0]
     elif about:
@@ -156,10 +181,14 @@ def _target(key: str, node: Node, resolved: bool, draft: Draft) -> list[Section]
                 found.append({"country": codes})
             if "private" in values:
                 found.append({"private": True})
+        case "geosite":
+            raise Unsaid(_NOT[key])
         case "rule_set":
-            kept = [draft.sets[one] for one in values if one in draft.sets]
-            if len(kept) < len(values):
+            kept = [ours for one in values if (ours := draft.set_asked(one))]
+            lost = [one for one in values if one not in draft.sets]
+            if not kept:
                 raise Unsaid("a set that it asks for is not kept")
+            draft.missing += [f"the set {one!r} is not kept" for one in lost]
             return [{"set": kept}]
         case _:
             return [{key: values}]
@@ -240,6 +269,7 @@ def _inline(tag: str, node: Node, found: Fields, draft: Draft) -> None:
         rule = fields(item)
         if not rule or set(rule) - set(marks):
             draft.note(item.line, tag, "a rule in it asks what an inline set cannot")
+            draft.thin_sets.add(tag)
             continue
         entries += [marks[key].format(one) for key, part in rule.items() for one in texts(part)]
     if entries:

@@ -57,6 +57,12 @@ def number(node: Node | None) -> int:
     return int(found) if re.fullmatch("[0-9]{1,9}", found, re.ASCII) else 0
 
 
+def mark_of(node: Node | None) -> int:
+    """A firewall mark, decimal or hexadecimal; 0 for none."""
+    found = text(node)
+    return int(found, 0) if re.fullmatch(r"0x[0-9a-fA-F]{1,8}|0|[1-9][0-9]{0,9}", found) else 0
+
+
 def items(node: Node | None) -> Iterator[Node]:
     """The items of a list, or the one thing in its place; nothing of nothing."""
     if node is not None and node.content is not None:
