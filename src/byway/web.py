@@ -21,7 +21,8 @@ from byway.protocols.http_client import Answer, TooLarge
 from byway.protocols.web_address import WebAddress
 
 MOST_REDIRECTS = 5
-_AGENT = b"Byway"
+AGENT = "Byway"
+"""What servers are told that asks, where nobody says otherwise."""
 
 
 class Way(Dialer, Protocol):
@@ -70,8 +71,10 @@ async def fetch(
     limit: int,
     known: Document | None = None,
     bounds: Bounds = BOUNDS,
+    agent: str = AGENT,
 ) -> Document | None:
     """The document, unpacked, of at most `limit` bytes; None when it is still the `known` one.
+    `agent` is what the server is told that asks: visible ASCII.
 
     Raises Denied for any answer but yes, PeerError (TooLarge among them), TimeoutError, and what
     dialling raises. A cancel closes the connection. A server elsewhere cannot redirect to what the
@@ -81,7 +84,7 @@ async def fetch(
     try:
         async with asyncio.timeout(bounds.total) as clock:
             for _ in range(MOST_REDIRECTS + 1):
-                found = await _visit(address, dialler, secure, limit, known, bounds)
+                found = await _visit(address, dialler, secure, limit, known, bounds, agent)
                 if not isinstance(found, WebAddress):
                     return found
                 address = found
@@ -121,6 +124,7 @@ async def _visit(
     limit: int,
     known: Document | None,
     bounds: Bounds,
+    agent: str,
 ) -> Document | WebAddress | None:
     """One request: the document, or where it is instead."""
     stream: Stream | None = None
@@ -130,7 +134,7 @@ async def _visit(
                 stream = await dialler.connect(address)
                 if address.scheme == "https":
                     stream = await secure(stream, address.host)
-                request = RequestHead("GET", address.path, _fields(address, known))
+                request = RequestHead("GET", address.path, _fields(address, known, agent))
                 answer = await http_client.ask(stream, request)
         except TimeoutError as error:
             if str(error):
@@ -155,10 +159,10 @@ async def _visit(
             stream.close()
 
 
-def _fields(address: WebAddress, known: Document | None) -> Fields:
+def _fields(address: WebAddress, known: Document | None, agent: str) -> Fields:
     fields = [
         (b"Host", address.authority.encode()),
-        (b"User-Agent", _AGENT),
+        (b"User-Agent", agent.encode("ascii")),
         (b"Accept", b"*/*"),
         (b"Accept-Encoding", b"gzip"),
         (b"Connection", b"close"),

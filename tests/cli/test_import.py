@@ -110,3 +110,71 @@ async def test_a_subscription_is_fetched_also_through_a_proxy(tmp_path: Path) ->
         assert f"{site.url('')}:2: a vmess:// link" in alone.stderr
         assert "token" not in alone.stdout + alone.stderr
         assert proxy.ledger.carried == 1
+
+
+LEAKS = b"""proxies:
+- {name: P, type: socks5, server: one.example, port: 1080, password: secret}
+rules: ["GEOSITE,gfw,P", "IP-SUFFIX,8.8.8.8/24,P", "GEOSITE,ads,REJECT", "MATCH,DIRECT"]
+"""
+
+
+def test_rules_that_are_left_out_are_the_exit_status(tmp_path: Path) -> None:
+    done = imported("-", "-o", "out.yaml", given=LEAKS, folder=tmp_path)
+
+    assert done.returncode == 3
+    assert check_report(tmp_path / "out.yaml").ok
+    assert done.stderr.splitlines()[-1] == (
+        "LEFT OUT: 3 rules: 2 to P, 1 to REJECT. What they took goes on to the rules after them"
+    )
+
+
+def test_strict_writes_nothing_when_rules_are_left_out(tmp_path: Path) -> None:
+    printed = imported("-", "--strict", given=LEAKS, folder=tmp_path)
+    written = imported("-", "--strict", "-o", "out.yaml", given=LEAKS, folder=tmp_path)
+
+    assert (printed.returncode, printed.stdout, written.returncode) == (1, "", 1)
+    assert "LEFT OUT: 3 rules: 2 to P" in printed.stderr
+    assert "nothing is written" in written.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert imported("-", "--strict", given=LINK, folder=tmp_path).returncode == 0
+
+
+def test_notes_of_one_reason_are_one_line_and_counted_at_the_end(tmp_path: Path) -> None:
+    links = [f"vless://id@x.example:1#node%20{at}" for at in range(4700)]
+    links += [f"tuic://id@x.example:1#t{at}" for at in range(3)]
+    text = "\n".join([*links, LINK.decode()]).encode()
+
+    done = imported("-", given=text, folder=tmp_path)
+
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        "(standard input):1: 4700 times: VLESS is not spoken yet: "
+        "node 0, node 1, node 2, node 3, node 4 and 4695 more",
+        *(f"(standard input):{4701 + at}: t{at}: TUIC is not spoken yet" for at in range(3)),
+        "(standard input):4705: a vmess:// link: VMess is not spoken yet",
+        "missing most:",
+        "  4700  VLESS is not spoken yet",
+        "     3  TUIC is not spoken yet",
+        "     1  VMess is not spoken yet",
+        "1 inbound, 2 outbounds, 0 groups, 0 sets, 1 rule; 4704 things not as in the source",
+    ]
+
+
+async def test_the_server_of_a_subscription_is_told_who_asks(tmp_path: Path) -> None:
+    async with website() as site:
+        site.pages["/sub"] = page(LINK)
+        words = (site.url("/sub"), "--user-agent")
+
+        plain = await asyncio.to_thread(imported, words[0], folder=tmp_path)
+        named = await asyncio.to_thread(imported, *words, "clash.meta/1.19", folder=tmp_path)
+        bad = await asyncio.to_thread(imported, *words, "a\r\nX: y", folder=tmp_path)
+
+        agents = [
+            line.partition(": ")[2]
+            for head in site.asked
+            for line in head.splitlines()
+            if line.startswith("User-Agent:")
+        ]
+    assert (plain.returncode, named.returncode, bad.returncode) == (0, 0, 1)
+    assert agents == ["Byway", "clash.meta/1.19"]
+    assert "visible ASCII" in bad.stderr

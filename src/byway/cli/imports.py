@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from byway.cli.live import Verbs
+    from byway.importing import Imported
+
+RULES_LEFT_OUT = 3
+"""The exit status when rules are left out, so that flows may go another way than in the source."""
+_MOST_ALIKE = 3  # notes of one reason that each get a line
+_MOST_NAMED = 5  # things that stand in the line of many
+_MOST_REASONS = 12  # in the table
 
 
 def add_verb(verbs: Verbs) -> None:
@@ -19,6 +27,12 @@ def add_verb(verbs: Verbs) -> None:
     verb.add_argument("--force", action="store_true", help="replace the file that is there")
     verb.add_argument(
         "--via", action="append", default=[], metavar="LINK", help="fetch the URL by this way"
+    )
+    verb.add_argument(
+        "--user-agent", metavar="TEXT", help="what the URL's server is told that asks (byway)"
+    )
+    verb.add_argument(
+        "--strict", action="store_true", help="write nothing when a rule has to be left out"
     )
     verb.add_argument("--country", metavar="FILE", help="the .mmdb that knows countries")
     verb.add_argument("--asn", metavar="FILE", help="the .mmdb that knows networks")
@@ -43,21 +57,59 @@ def _import(options: argparse.Namespace) -> int:
     try:
         data, name, folder = _read(options)
         made = import_text(data, name, folder, geo)
-        if options.output:
+        refused = options.strict and made.left_out
+        if options.output and not refused:
             _write(options.output, made.text, options.force)
     except (BywayError, OSError, EOFError, ValueError) as error:
         for line in str(error).split("\n"):
             print(f"byway: {escaped(line)}", file=sys.stderr)
         return 1
-    if not options.output:
+    if not options.output and not refused:
         print(made.text, end="")
+    for line in [*_notes(made, name), *_summary(made)]:
+        print(escaped(line), file=sys.stderr)
+    if refused:
+        print("byway: nothing is written, since rules are left out (--strict)", file=sys.stderr)
+        return 1
+    return RULES_LEFT_OUT if made.left_out else 0
+
+
+def _notes(made: Imported, name: str) -> list[str]:
+    """A line for each note, or one for all of a reason that many have; then what is most missed."""
+    alike = Counter(note.reason for note in made.notes)
+    lines = []
     for note in made.notes:
+        many = alike[note.reason]
+        if not many:
+            continue  # told with the first of them
         place = f"{name}:{note.line}" if note.line else name
-        print(escaped(f"{place}: {note.what}: {note.why}"), file=sys.stderr)
+        if many <= _MOST_ALIKE:
+            lines.append(f"{place}: {note.what}: {note.why}")
+            continue
+        alike[note.reason] = 0
+        whats = list(dict.fromkeys(one.what for one in made.notes if one.reason == note.reason))
+        more = f" and {len(whats) - _MOST_NAMED} more" if len(whats) > _MOST_NAMED else ""
+        named = ", ".join(whats[:_MOST_NAMED])
+        lines.append(f"{place}: {many} times: {note.reason}: {named}{more}")
+    counted = Counter(note.reason for note in made.notes)
+    if len(made.notes) > _MOST_ALIKE and counted.most_common(1)[0][1] > 1:
+        lines.append("missing most:")
+        width = len(str(counted.most_common(1)[0][1]))
+        rows = counted.most_common(_MOST_REASONS)
+        lines += [f"  {count:>{width}}  {reason}" for reason, count in rows]
+        if len(counted) > _MOST_REASONS:
+            rest = sum(counted.values()) - sum(count for _, count in rows)
+            lines.append(f"  {rest:>{width}}  for {len(counted) - _MOST_REASONS} other reasons")
+    return lines
+
+
+def _summary(made: Imported) -> list[str]:
     kept = made.config
-    for odd in kept.warnings:
-        if odd.key.endswith(".plugin"):
-            print(escaped(f"{odd.key}: {odd.message}: {odd.hint}"), file=sys.stderr)
+    lines = [
+        f"{odd.key}: {odd.message}: {odd.hint}"
+        for odd in kept.warnings
+        if odd.key.endswith(".plugin")
+    ]
     counts = {
         "inbound": len(kept.inbounds),
         "outbound": len(kept.outbounds),
@@ -65,10 +117,22 @@ def _import(options: argparse.Namespace) -> int:
         "set": len(kept.sets),
         "rule": len(kept.rules),
     }
-    told = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())
-    many = len(made.notes)
-    print(f"{told}; {many} thing{'' if many == 1 else 's'} not as in the source", file=sys.stderr)
-    return 0
+    parts = ", ".join(map(_counted, counts.values(), counts))
+    lines.append(f"{parts}; {_counted(len(made.notes), 'thing')} not as in the source")
+    if left_out := made.left_out:
+        ways = Counter(rule.to for rule in left_out)
+        to = ", ".join(f"{count} to {way}" for way, count in ways.most_common(_MOST_REASONS))
+        more = len(ways) - _MOST_REASONS
+        to += f" and {more} other ways" if more > 0 else ""
+        partly = sum(rule.part for rule in left_out)
+        of = f" ({partly} in part)" if partly else ""
+        what = _counted(len(left_out), "rule")
+        lines.append(f"LEFT OUT: {what}{of}: {to}. What they took goes on to the rules after them")
+    return lines
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _read(options: argparse.Namespace) -> tuple[bytes, str, str | None]:
@@ -86,7 +150,7 @@ def _read(options: argparse.Namespace) -> tuple[bytes, str, str | None]:
         from byway.protocols.web_address import WebAddress
 
         address = WebAddress.parse(source)
-        data = asyncio.run(fetched(address, options.via))
+        data = asyncio.run(fetched(address, options.via, options.user_agent))
         return data, f"{address.scheme}://{address.authority}", None
     with open(source, "rb") as file:
         return file.read(MOST_BYTES + 1), source, os.path.dirname(os.path.abspath(source))

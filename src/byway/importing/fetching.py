@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 
 from byway.config import from_links
@@ -13,14 +14,19 @@ from byway.log import Log
 from byway.naming import Naming
 from byway.protocols.web_address import WebAddress
 from byway.ways import Ways
-from byway.web import fetch
+from byway.web import AGENT, fetch
 
 
-async def fetched(address: WebAddress, links: Sequence[str]) -> bytes:
-    """The document, by way of these links in travel order (none: directly).
+async def fetched(address: WebAddress, links: Sequence[str], agent: str | None = None) -> bytes:
+    """The document, by way of these links in travel order (none: directly). `agent` is what the
+    server is told that asks.
 
-    Raises what `web.fetch` does, and ConfigError for a bad link.
+    Raises what `web.fetch` does, ValueError for an agent that no head can carry, and ConfigError
+    for a bad link.
     """
+    agent = AGENT if agent is None else agent
+    if not re.fullmatch(r"[!-~](?:[ -~]{0,254}[!-~])?", agent):
+        raise ValueError("--user-agent: expected 1 to 256 visible ASCII characters")
     config, engine, log = from_links(links), Engine(1), Log(lambda line: None)
     try:
         async with Naming(engine, log) as names:
@@ -34,7 +40,7 @@ async def fetched(address: WebAddress, links: Sequence[str]) -> bytes:
                 client = await asyncio.to_thread(TlsClient, TlsClientOptions(name, ("http/1.1",)))
                 return await engine.tls_client(stream, client)
 
-            document = await fetch(address, way, secured, MOST_BYTES)
+            document = await fetch(address, way, secured, MOST_BYTES, agent=agent)
             assert document is not None  # nothing was known of it
             return document.body
     finally:
