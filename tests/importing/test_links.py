@@ -59,6 +59,62 @@ def test_a_subscription_is_read_in_every_form(form: str, end: str, wrapped: bool
     assert "pass:word" not in told
 
 
+VMESS = base64.b64encode(json.dumps({"add": "x", "ps": "名 1"}).encode()).decode()
+SSR = base64.urlsafe_b64encode(
+    b"x:1:origin:aes-256-cfb:plain:cA/?remarks="
+    + base64.urlsafe_b64encode("東".encode()).rstrip(b"=")
+).decode()
+
+
+@pytest.mark.parametrize(
+    ("link", "what", "why"),
+    [
+        (f"vmess://{VMESS}", "名 1", "VMess is not spoken yet"),
+        (f"ssr://{SSR}", "東", "ShadowsocksR is not spoken yet"),
+        ("vless://id@x:1?type=ws#a%20b", "a b", "VLESS is not spoken yet"),
+        ("hy2://secret@x:1/#c%23", "c#", "Hysteria 2 is not spoken yet"),
+        ("hy2://pa#secret@x:1", "a hy2:// link", "Hysteria 2 is not spoken yet"),
+        ("vmess://bm8", "a vmess:// link", "VMess is not spoken yet"),
+        ("trojan://secret@x:1?security=reality&pbk=k#r", "r", "REALITY is not spoken yet"),
+        ("trojan://secret@x:1?security=none#n", "n", "trojan without TLS is not spoken"),
+        ("trojan://secret@x:1?type=ws#w", "w", "trojan over 'ws' is not spoken"),
+        (f"{SS}@x:1?uot=1#u", "u", "UDP over TCP (uot) is spoken in version 2 only: not kept"),
+        (f"{SS}@x:1?shadow-tls=e30#s", "s", "shadow-tls is not kept"),
+        ("foo://secret@x#f", "f", "is of no kind that is known here"),
+    ],
+)
+def test_notes_name_the_node_of_a_link(link: str, what: str, why: str) -> None:
+    notes = import_text(f"socks5://h\n{link}\n".encode(), "sub").notes
+
+    assert [(note.line, note.what, note.why) for note in notes] == [(2, what, why)]
+
+
+def test_a_link_says_udp_over_tcp() -> None:
+    outbounds = import_text(
+        f"{SS}@x:1?uot=2#a\n{SS}@x:1?uot=0#b\n".encode(), "sub"
+    ).config.outbounds
+    assert [outbounds[name].udp_over_tcp for name in "ab"] == [True, False]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("user", ["Og==", "Og", "Og%3D%3D", ":", ""])
+@pytest.mark.parametrize("scheme", ["socks", "socks5"])
+def test_no_user_is_no_user(scheme: str, user: str) -> None:
+    if scheme == "socks5" and user.startswith("Og"):
+        return  # there it is a name
+    outbound = import_text(
+        f"{scheme}://{user}@host.example:1080#a".encode(), "sub"
+    ).config.outbounds["a"]
+    assert outbound.username is None  # type: ignore[attr-defined]
+    assert outbound.password is None  # type: ignore[attr-defined]
+
+
+def test_a_file_is_read_in_which_the_group_has_a_name_of_ours() -> None:
+    found = import_text(b"socks5://a#proxies\nsocks5://b#proxies\n", "sub").config
+    assert set(found.outbounds) == {"proxies", "proxies-2", "direct"}
+    assert found.groups["proxies-3"].members == ("proxies", "proxies-2")
+    assert found.rules[-1].way == "proxies-3"
+
+
 def test_one_link_needs_no_group() -> None:
     found = import_text(b"socks5://one.example#a", "sub")
     assert found.config.rules[-1].way == "a"

@@ -63,7 +63,10 @@ def read_link(scheme: str, rest: str) -> tuple[str, Written]:
         "method": _method(method),
         "password": password,
     }
-    outbound.update(_plugin(dict(parse_qsl(query)).get("plugin", "")))
+    said = dict(parse_qsl(query))
+    outbound.update(_plugin(said.get("plugin", "")))
+    if said.get("uot") == "2":
+        outbound["udp_over_tcp"] = True
     return links.decoded(label), outbound
 
 
