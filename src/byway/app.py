@@ -135,6 +135,7 @@ class App:
             framings=self.engine.framings,
             patience=limits.sniff,
             tell=self._tell_fault,
+            listed=self.names.listed,
         )
         self.router = Router(
             judge_of(config, sets.sets),

@@ -77,6 +77,10 @@ class Naming:
         """The same, but for a way out that has name servers of its own."""
         return _Through(self, " ".join(use))
 
+    def listed(self, name: str) -> Sequence[bytes] | None:
+        """The addresses of a name that `hosts` tells; None for all others. Asks nobody."""
+        return None if self.named is None else self.named.listed(name)
+
     async def inquire(self, name: str, use: Sequence[str] = ()) -> Told:
         """Resolve a name, and say how. What goes wrong is in its `error`."""
         if self.named is not None:

@@ -15,7 +15,7 @@ from byway.facts import Finder
 from byway.interfaces import Arrival, FarT, Outbound
 from byway.ledger import Ledger, Passage
 from byway.log import Log
-from byway.rules import NO_FACTS, Fact, Judge, Lacks, Reject, RuleRef, Verdict, Via
+from byway.rules import Fact, Judge, Lacks, Reject, RuleRef, Verdict, Via
 
 _OWN_TIME = frozenset({Fact.SNIFFED, Fact.ANSWER})  # facts that are not waited for any longer
 _UNTIMED = nullcontext()
@@ -74,8 +74,9 @@ class Router:
             self._log.flow(passage)
 
     async def _judged(self, arrival: Arrival[FarT], passage: Passage) -> Verdict:
-        flow, facts, judge = arrival.flow, NO_FACTS, self.judge
+        flow, judge = arrival.flow, self.judge
         passage.judge = judge
+        passage.facts = facts = self._finder.begin(flow)
         while isinstance(verdict := judge.decide(flow, facts), Lacks):
             with _UNTIMED if verdict.fact in _OWN_TIME else self._dialling:
                 passage.facts = facts = await self._finder.find(verdict, flow, facts, arrival.hear)

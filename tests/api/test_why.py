@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 import yaml
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -189,6 +190,28 @@ async def test_a_fact_is_told_with_its_source() -> None:
     ]
     assert why["verdict"] == "reject"
     assert hops(why) == []
+
+
+@pytest.mark.parametrize(("host", "verdict"), [("nas.test", "reject"), ("b.example", "direct")])
+async def test_a_name_of_hosts_needs_nobody_to_resolve_it(host: str, verdict: str) -> None:
+    config = load_text(
+        "inbounds: {door: {type: socks, listen: '127.0.0.1:0'}}\n"
+        "dns: {hosts: {nas.test: 127.1.2.3, b.example: elsewhere.example}}\n"
+        "rules: [{ip: 127.1.0.0/16, resolve: false, to: reject}, {otherwise: direct}]",
+        "x.yaml",
+    )
+    async with App(config, Names()) as app:
+        async with asyncio.timeout(20):
+            await knock(app.addresses["door"][0], Target.of(host, 9))
+            while not app.ledger.past:
+                await asyncio.sleep(0)
+        passage, names = app.ledger.past[-1], app.names
+        finder = Finder(names, listed=names.listed)
+        why = await inquire(config, judge_of(config), finder, passage.flow, names=names)
+
+    assert (way_of(passage.verdict), why["verdict"]) == (verdict, verdict)
+    told = {"fact": "address", "found": "127.1.2.3", "from": "hosts"}
+    assert why["facts"] == ([told] if host == "nas.test" else [])
 
 
 async def test_facts_of_the_question_are_not_fetched() -> None:

@@ -32,6 +32,8 @@ leaves = st.one_of(
             "ip_version: 6",
             "private: true",
             "private: false",
+            "ip: 192.0.2.0/24, resolve: false",
+            "set: ads, resolve: false",
             "port: [80, 1000-2000]",
             "network: udp",
             "inbound: home",
@@ -153,6 +155,15 @@ def test_the_entry_of_a_set_is_told_with_its_line() -> None:
     (tried,) = judge("  - {set: ads, to: up}\n").explain(flow("www.ads.example:80")).tried
 
     assert tried.checks[0].found == "ads, x.yaml:4: ads.example"
+
+
+def test_a_name_that_no_rule_resolved_is_told_to_be_one() -> None:
+    j = judge("  - {ip: 10.0.0.0/8, resolve: false, to: up}\n")
+
+    (tried, _) = j.explain(flow("a.example:443")).tried
+
+    wanted = "a.example, which no earlier rule has resolved,"
+    assert tried.checks == (Check("ip", wanted, "10.0.0.0/8", False),)
 
 
 def test_rules_can_be_switched_off_while_running() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +13,7 @@ from byway.config import default, judge_of, load_text
 from byway.flow import Flow, Network, Target
 from byway.rules import (
     DEFAULT,
+    NO_FACTS,
     Drop,
     Fact,
     Facts,
@@ -34,6 +37,7 @@ from byway.rules.matchers import (
     OnNetwork,
     Port,
     PrefixSet,
+    Unresolved,
     Version,
 )
 from byway.rules.names import Keyword
@@ -173,6 +177,9 @@ conditions: st.SearchStrategy[Matcher] = st.one_of(
         lambda words: Keyword(tuple(words))
     ),
     st.sampled_from([Address(HERE, resolves=False), OnNetwork((Network.UDP,)), Version(4)]),
+    st.sampled_from(
+        [Not(Address(HERE, resolves=False)), Unresolved(Version(4)), Version(4, False)]
+    ),
     st.sampled_from([Not(Port(((80, 80),))), All((Port(((81, 81),)), Address(HERE)))]),
     st.just(ALWAYS),
 )
@@ -193,9 +200,14 @@ def runs_of(one: Matcher) -> st.SearchStrategy[list[Matcher]]:
 
 
 def slowly(rules: list[Rule], f: Flow, facts: Facts) -> Verdict | Lacks:
-    """The reference: one rule after the other."""
+    """The reference: one rule after the other. The first that asks for addresses gets them, and
+    those behind it see them, too."""
+    later, facts = facts, facts if facts.open else replace(facts, addresses=None)
     for rule in rules:
         answer = rule.condition.match(f, facts)
+        if answer is Fact.ADDRESS and later.addresses is not None:
+            answer = rule.condition.match(f, later)
+            facts = replace(later, open=True)
         if isinstance(answer, Fact):
             return Lacks(answer)
         if answer:
@@ -209,7 +221,10 @@ def slowly(rules: list[Rule], f: Flow, facts: Facts) -> Verdict | Lacks:
     ).map(lambda parts: [one for part in parts for one in part]),
     st.builds("{}:{}".format, names | st.just("10.0.0.1"), st.sampled_from([80, 81, 443])),
     st.sampled_from(
-        [Facts(), Facts(()), Facts((bytes([10, 0, 0, 1]),)), Facts((bytes(16), bytes(4)))]
+        [
+            *(Facts(), Facts(()), Facts((bytes([10, 0, 0, 1]),)), Facts((bytes(16), bytes(4)))),
+            *(Facts((bytes([10, 0, 0, 1]),), open=True), Facts((), open=True)),
+        ]
     ),
 )
 def test_the_judge_says_what_one_rule_after_the_other_says(
@@ -218,3 +233,56 @@ def test_the_judge_says_what_one_rule_after_the_other_says(
     rules = [Rule(one, Drop(RuleRef("", at, ""))) for at, one in enumerate(some)]
 
     assert Judge(rules).decide(flow(target), facts) == slowly(rules, flow(target), facts)
+
+
+HERE_ADDRESS = (bytes([10, 0, 0, 1]),)
+UNRESOLVED = "  - {ip: 10.0.0.0/8, resolve: false, to: up}\n"
+ASKING = "  - {ip: 192.0.2.0/24, to: reject}\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "facts", "expected"),
+    [
+        (UNRESOLVED, Facts(), "direct"),
+        (UNRESOLVED, Facts(HERE_ADDRESS), "direct"),
+        (UNRESOLVED + ASKING, Facts(), "address"),
+        (UNRESOLVED + ASKING, Facts(HERE_ADDRESS), "direct"),
+        (ASKING + UNRESOLVED, Facts(HERE_ADDRESS), "up"),
+        (ASKING + UNRESOLVED, Facts(()), "direct"),
+        (ASKING.replace("{", "{network: udp, ") + UNRESOLVED, Facts(), "direct"),
+        (UNRESOLVED, Facts(HERE_ADDRESS, open=True), "up"),
+        ("  - {not: {ip: 10.0.0.0/8}, resolve: false, to: up}\n", Facts(), "up"),
+        (
+            "  - {or: [{ip_version: 4}, {private: true}], resolve: false, to: up}\n",
+            Facts(),
+            "direct",
+        ),
+        ("  - {or: [{ip: 10.0.0.0/8, resolve: false}, {port: 443}], to: up}\n", Facts(), "up"),
+        (
+            "  - {and: [{ip: 10.0.0.0/8, resolve: true}, {port: 443}], resolve: false, to: up}\n",
+            Facts(HERE_ADDRESS),
+            "up",
+        ),
+    ],
+)
+def test_a_name_has_addresses_for_a_rule_without_resolving_once_an_earlier_one_asked(
+    rules: str, facts: Facts, expected: str
+) -> None:
+    assert said(judge(rules.rstrip("\n")).decide(flow(), facts))[0] == expected
+    explained = judge(rules.rstrip("\n")).explain(flow(), facts)
+    assert said(explained.answer)[0] == expected
+
+
+def test_a_rule_without_resolving_is_about_addresses_as_any() -> None:
+    assert said(judge(UNRESOLVED.rstrip("\n")).decide(flow("10.1.2.3:443")))[0] == "up"
+
+
+def test_many_rules_without_resolving_see_only_what_rules_before_them_asked_for() -> None:
+    """Enough of them to become a table."""
+    before = "".join(f"  - {{ip: 10.0.0.{n}, resolve: false, to: up}}\n" for n in range(9))
+    after = before.replace("up", "drop")
+    j = judge(before + ASKING + after.rstrip("\n"))
+
+    assert said(j.decide(flow(), NO_FACTS)) == ("address", 0)
+    assert said(j.decide(flow(), Facts(HERE_ADDRESS)))[0] == "Drop"
+    assert said(j.decide(flow("10.0.0.1:1")))[0] == "up"

@@ -61,7 +61,9 @@ async def inquire(
 ) -> View:
     """What would become of a flow. Facts that are not given are fetched as the road would fetch
     them; `live` is asked where the flow would leave by a group."""
-    facts, resolved = given, None
+    facts, resolved = finder.begin(flow, given), None
+    if names is not None and facts.open:
+        resolved = await names.inquire(flow.target.host)  # of hosts: nobody is asked
     while isinstance(judge.explain(flow, facts).answer, Lacks):
         lacking = judge.explain(flow, facts).answer
         assert isinstance(lacking, Lacks)

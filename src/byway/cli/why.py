@@ -211,7 +211,7 @@ async def _inquired(config: Config, flow: Flow, given: Facts, where: str | None)
     from byway.naming import alone
 
     async with alone(config) as names:
-        finder = Finder(names)
+        finder = Finder(names, listed=names.listed)
 
         def live() -> Mapping[str, dict[str, object]]:
             return choices_of(where, flow)

@@ -73,9 +73,10 @@ def _verdict(entry: RuleEntry) -> Verdict:
             return Via(outbound, entry.ref)
 
 
-def _condition(asked: Conditions, known: Known) -> m.Matcher:
+def _condition(asked: Conditions, known: Known, resolves: bool = True) -> m.Matcher:
     """The conditions, cheapest first; those that may need a fact come last."""
     found: list[m.Matcher] = []
+    resolves = resolves if asked.resolve is None else asked.resolve
     if asked.network is not None:
         found.append(m.OnNetwork(asked.network))
     if asked.inbound is not None:
@@ -94,17 +95,18 @@ def _condition(asked: Conditions, known: Known) -> m.Matcher:
     if asked.source_asn is not None and known.world.systems is not None:
         found.append(FromSystem(frozenset(asked.source_asn), known.world.systems))
     if asked.and_ is not None:
-        found.append(m.All(tuple(_condition(part, known) for part in asked.and_)))
+        found.append(m.All(tuple(_condition(part, known, resolves) for part in asked.and_)))
     if asked.or_ is not None:
-        found.append(m.AnyOf(tuple(_condition(part, known) for part in asked.or_)))
+        found.append(m.AnyOf(tuple(_condition(part, known, resolves) for part in asked.or_)))
     if asked.not_ is not None:
-        found.append(m.Not(_condition(asked.not_, known)))
+        found.append(m.Not(_condition(asked.not_, known, resolves)))
     if asked.set is not None:
-        found.append(InSet(tuple(known.sets[name] for name in asked.set)))
+        in_set = InSet(tuple(known.sets[name] for name in asked.set))
+        found.append(in_set if resolves else m.Unresolved(in_set))
     if asked.time is not None:
         found.append(During(asked.time))
     found += _about_processes(asked)
-    found += _about_addresses(asked, known.world)
+    found += _about_addresses(asked, known.world, resolves)
     if asked.sniffed is not None:
         found += _about_first_bytes(asked.sniffed, known.sets)
     return found[0] if len(found) == 1 else m.All(tuple(found))
@@ -145,15 +147,15 @@ def _about_processes(asked: Conditions) -> Iterator[m.Matcher]:
         yield ProcessGroup(asked.cgroup)
 
 
-def _about_addresses(asked: Conditions, world: World) -> Iterator[m.Matcher]:
+def _about_addresses(asked: Conditions, world: World, resolves: bool) -> Iterator[m.Matcher]:
     if asked.ip_version is not None:
-        yield m.Version(asked.ip_version)
+        yield m.Version(asked.ip_version, resolves)
     if asked.private is not None:
-        private = m.Address(m.PRIVATE)
+        private = m.Address(m.PRIVATE, resolves)
         yield private if asked.private else m.Not(private)
     if asked.ip is not None:
-        yield m.Address(m.PrefixSet(asked.ip))
+        yield m.Address(m.PrefixSet(asked.ip), resolves)
     if asked.country is not None and world.countries is not None:
-        yield InCountry(frozenset(asked.country), world.countries)
+        yield InCountry(frozenset(asked.country), world.countries, resolves)
     if asked.asn is not None and world.systems is not None:
-        yield InSystem(frozenset(asked.asn), world.systems)
+        yield InSystem(frozenset(asked.asn), world.systems, resolves)

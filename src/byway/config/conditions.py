@@ -27,7 +27,7 @@ from byway.config.terms import (
 )
 from byway.rules import RuleRef
 from byway.values.limit import Limit
-from byway.values.section import Section
+from byway.values.section import Section, keys_of
 from byway.values.texts import (
     Domain,
     FilePath,
@@ -124,12 +124,18 @@ class Conditions(Section):
     """One of these holds, at least."""
     not_: Conditions | None = Field(default=None, alias="not")
     """This does not hold."""
+    resolve: bool | None = None
+    """False: no name is resolved for these; only an earlier rule gives one addresses."""
 
     def within(self) -> Iterator[Conditions]:
         """These, and all that stand inside them."""
         yield self
         for part in (*(self.and_ or ()), *(self.or_ or ()), *((self.not_,) if self.not_ else ())):
             yield from part.within()
+
+
+ASKING = tuple(key for key in keys_of(Conditions) if key != "resolve")
+"""The keys that ask something: `resolve` alone says only how."""
 
 
 class RuleEntry(Conditions):

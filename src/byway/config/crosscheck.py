@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from typing import TypeVar
 
 from byway import dialects
-from byway.config.conditions import Conditions, RuleEntry
+from byway.config.conditions import ASKING, RuleEntry
 from byway.config.model import Config
 from byway.config.shadows import shadowed
 from byway.dialects.card import TCP, In
@@ -22,7 +22,7 @@ from byway.values.wrong import Wrong, shown
 VERDICTS = ("reject", "drop")
 S = TypeVar("S", bound=Section)
 _KEYS = set(keys_of(RuleEntry))
-_CONDITIONS = set(keys_of(Conditions))
+_CONDITIONS = set(ASKING)
 _NEED_GEO = {"country": "country", "source_country": "country", "asn": "asn", "source_asn": "asn"}
 _MAKERS_WORD = {"country": "Country", "asn": "ASN"}
 
@@ -76,7 +76,7 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
                     if heard.content == {}:
                         problems.add((*path, "sniffed"), "there is no condition in it")
                 _geo(path, conditions, root.get("geo"), problems)
-                if len(path) > 2 and conditions.content == {}:
+                if len(path) > 2 and _asks_nothing(conditions):
                     problems.add(path, "there is no condition in it")
             for key in ("to", "otherwise"):
                 _way(("rules", at, key), rule.get(key), ways_of_rules, links, problems)
@@ -103,6 +103,10 @@ def warn(config: Config, problems: Problems) -> None:
                     f"this rule is about UDP, which {shown(hop)} cannot carry",
                     "SOCKS5 and direct can",
                 )
+
+
+def _asks_nothing(conditions: Node) -> bool:
+    return isinstance(conditions.content, dict) and not set(conditions.content) - {"resolve"}
 
 
 def rule_text(rule: Node, limit: int = 3) -> str:

@@ -16,11 +16,11 @@ from typing import Annotated, Union, cast
 from pydantic import Field, create_model
 
 from byway import dialects
-from byway.config.conditions import Conditions
+from byway.config.conditions import ASKING
 from byway.config.links import SCHEMES
 from byway.config.model import RESERVED, Config
 from byway.values.name import NAME_PATTERN
-from byway.values.section import Section, keys_of
+from byway.values.section import Section
 
 Schema = dict[str, object]
 
@@ -51,7 +51,7 @@ def schema() -> Schema:
     for name in ("InlineSet", "FileSet", "UrlSet"):
         cast("list[str]", _part(definitions, name)["required"]).remove("type")
     rule = _part(definitions, "RuleEntry")
-    asked: list[Schema] = [{"required": [key]} for key in keys_of(Conditions)]
+    asked: list[Schema] = [{"required": [key]} for key in ASKING]
     rule["oneOf"] = [
         {
             "required": ["otherwise"],
@@ -61,7 +61,7 @@ def schema() -> Schema:
         {"required": ["to"], "anyOf": asked},
         {"required": ["python"], "not": {"required": ["to"]}},
     ]
-    _part(definitions, "Conditions")["minProperties"] = 1
+    _part(definitions, "Conditions")["anyOf"] = asked
     for name, section_schema in sections.items():
         sections[name] = _or_null(cast(Schema, section_schema))
     return {"$schema": DIALECT, **made, "title": "Byway's config"}

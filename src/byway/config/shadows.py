@@ -8,7 +8,7 @@ from byway.config.conditions import Conditions, RuleEntry
 from byway.rules import Prefix
 
 _NESTED = ("and_", "or_", "not_")
-_CONDITIONS = tuple(name for name in Conditions.model_fields if name not in _NESTED)
+_CONDITIONS = tuple(name for name in Conditions.model_fields if name not in (*_NESTED, "resolve"))
 
 
 def shadowed(rules: Sequence[RuleEntry]) -> Iterator[tuple[int, int]]:
@@ -41,6 +41,8 @@ class _Seen:
         conditions = [name for name in _CONDITIONS if getattr(rule, name) is not None]
         if len(conditions) != 1 or any(getattr(rule, name) is not None for name in _NESTED):
             return
+        if rule.resolve is False:
+            return  # what of names it takes hangs on the rules before it
         for value in _listed(getattr(rule, conditions[0])):
             match value:
                 case Prefix(size, bits, head):

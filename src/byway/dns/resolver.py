@@ -178,6 +178,14 @@ class NameResolver:
         choice, rule = self._choice(led, use)
         return Told(name, "", (), choice.names, rule, led=last)
 
+    def listed(self, name: str) -> Sequence[bytes] | None:
+        """The addresses of a name that `hosts` tells; None for all others. Asks nobody."""
+        try:
+            name, found = self._plan.hosts.follow(name)
+        except ValueError:
+            return ()
+        return None if found is None else arranged(found, self._plan.order)
+
     def _listed(self, name: str) -> tuple[str, tuple[bytes, ...] | None]:
         try:
             return self._plan.hosts.follow(name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from byway.errors import Unreachable
 from byway.flow import UNHEARD, Flow, Network, Process, Sniffed, Target
 from byway.interfaces import Enough, Framings, Resolver
-from byway.rules import Fact, Facts, Lacks, Said
+from byway.rules import NO_FACTS, Fact, Facts, Lacks, Said
 from byway.system.processes import NOBODY, owner_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class Finder:
     """Asks the resolver for addresses, the clock for the time, the kernel for processes, the near
     side for its first bytes (for at most `patience` seconds), and functions for what they say.
 
-    `tell` is told of a function and what went wrong in it, once of each fault.
+    `tell` is told of a function and what went wrong in it, once of each fault. `listed` gives the
+    addresses of a name for which nobody has to be asked, and None for all others.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class Finder:
         framings: Framings | None = None,
         patience: float = SNIFFING,
         tell: Callable[[str, str], None] = lambda function, note: None,
+        listed: Callable[[str], Sequence[bytes] | None] = lambda name: None,
     ) -> None:
+        self._listed = listed
         self.patience = patience
         self._tell = tell
         self._told: set[str] = set()
@@ -50,6 +53,14 @@ class Finder:
         self._resolver = resolver
         self._now = now
         self._processes: dict[tuple[Network, Target], tuple[float, Process]] = {}
+
+    def begin(self, flow: Flow, given: Facts = NO_FACTS) -> Facts:
+        """What is known of a flow before anybody is asked, beside what is given."""
+        if flow.target.packed is None and given.addresses is None:
+            found = self._listed(flow.target.host)
+            if found is not None:
+                return replace(given, addresses=tuple(found), open=True)
+        return given
 
     async def find(
         self, lacking: Lacks, flow: Flow, known: Facts, hear: Hear | None = None

@@ -96,6 +96,8 @@ def check(matcher: m.Matcher, flow: Flow, facts: Facts) -> Check:
             return Check("and" if isinstance(matcher, m.All) else "or", "", "", answer, "", parts)
         case m.Not(of):
             return Check("not", "", "", answer, "", (check(of, flow, facts),))
+        case m.Unresolved(of):
+            return replace(check(of, flow, matcher.seen(facts)), answer=answer)
         case SniffedName(of):
             return _named(of, flow, facts, answer)
     condition, asked, wanted = _told(matcher, flow, facts)
@@ -130,14 +132,13 @@ def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
         case Regex():
             return "domain_regex", name, _listed(matcher.patterns)
         case m.Address(prefixes) if prefixes is m.PRIVATE:
-            return "private", _addresses(flow, facts), "true"
+            return "private", _addresses(matcher, flow, facts), "true"
         case m.Address(prefixes):
-            return "ip", _addresses(flow, facts), _listed(prefixes.prefixes)
+            return "ip", _addresses(matcher, flow, facts), _listed(prefixes.prefixes)
         case geo.InCountry(codes):
-            seen = _located(matcher.world.country, flow, facts)
-            return "country", seen, _listed(sorted(codes))
+            return "country", _located(matcher, flow, facts), _listed(sorted(codes))
         case geo.InSystem(numbers):
-            return "asn", _located(matcher.world.system, flow, facts), _listed(sorted(numbers))
+            return "asn", _located(matcher, flow, facts), _listed(sorted(numbers))
         case geo.FromCountry(codes):
             asked = source or _seen_at(matcher.world.country, flow.source)
             return "source_country", asked, _listed(sorted(codes))
@@ -145,7 +146,7 @@ def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
             asked = source or _seen_at(matcher.world.system, flow.source)
             return "source_asn", asked, _listed(sorted(numbers))
         case m.Version(size):
-            return "ip_version", _addresses(flow, facts), "4" if size == 4 else "6"
+            return "ip_version", _addresses(matcher, flow, facts), "4" if size == 4 else "6"
         case m.Source(prefixes):
             asked = source or str(flow.source and flow.source.host)
             return "source", asked, _listed(prefixes.prefixes)
@@ -227,20 +228,28 @@ def _packed(flow: Flow, facts: Facts) -> Sequence[bytes | None]:
     return (flow.target.packed,) if flow.target.packed is not None else facts.addresses or ()
 
 
-def _addresses(flow: Flow, facts: Facts) -> str:
+def _addresses(matcher: _AboutAddresses, flow: Flow, facts: Facts) -> str:
     if flow.target.packed is not None:
         return flow.target.host
+    if not matcher.resolves and not facts.open:
+        return f"{flow.target.host}, which no earlier rule has resolved,"
     if facts.addresses is None:
         return f"the address of {flow.target.host}"
     found = [Target.from_packed(packed, 0).host for packed in facts.addresses]
     return ", ".join(found) or f"{flow.target.host}, which has no address,"
 
 
-def _located(look: Callable[[bytes], object], flow: Flow, facts: Facts) -> str:
+def _located(matcher: geo.InCountry | geo.InSystem, flow: Flow, facts: Facts) -> str:
     """The addresses that were looked at, each with where it is."""
-    found = geo.addresses(flow, facts)
+    found = m.addresses(flow, facts, matcher.resolves)
     if isinstance(found, Fact) or not found:
-        return _addresses(flow, facts)
+        return _addresses(matcher, flow, facts)
+    look: Callable[[bytes], object]
+    match matcher:
+        case geo.InCountry():
+            look = matcher.world.country
+        case geo.InSystem():
+            look = matcher.world.system
     return _listed([_seen_at(look, Target.from_packed(packed, 0)) for packed in found])
 
 
@@ -262,3 +271,6 @@ def _ranges(ranges: Sequence[tuple[int, int]]) -> str:
 def _listed(items: Sequence[object], limit: int = 3) -> str:
     more = f" and {len(items) - limit} more" if len(items) > limit else ""
     return ", ".join(map(str, items[:limit])) + more
+
+
+_AboutAddresses = m.Address | m.Version | geo.InCountry | geo.InSystem

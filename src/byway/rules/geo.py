@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from byway.flow import Flow
-from byway.rules.matchers import Answer
+from byway.rules.matchers import Answer, addresses
 from byway.rules.verdicts import Fact, Facts
 
 
@@ -40,7 +39,7 @@ NOWHERE = World()
 class InCountry:
     """The target's address, or one of the addresses of its name, is in one of these countries.
 
-    Unless it `resolves`, no name matches.
+    Unless it `resolves`, only a name that an earlier rule has resolved has addresses.
     """
 
     codes: frozenset[str]
@@ -58,7 +57,7 @@ class InCountry:
 class InSystem:
     """The target's address, or one of the addresses of its name, belongs to one of these systems.
 
-    Unless it `resolves`, no name matches.
+    Unless it `resolves`, only a name that an earlier rule has resolved has addresses.
     """
 
     numbers: frozenset[int]
@@ -98,12 +97,3 @@ class FromSystem:
         if source is None or source.packed is None:
             return False
         return self.world.system(source.packed) in self.numbers
-
-
-def addresses(flow: Flow, facts: Facts, resolves: bool = True) -> Sequence[bytes] | Fact:
-    """The addresses that a condition looks at, or the fact that is lacking."""
-    if flow.target.packed is not None:
-        return (flow.target.packed,)
-    if not resolves:
-        return ()
-    return Fact.ADDRESS if facts.addresses is None else facts.addresses

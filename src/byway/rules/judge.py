@@ -53,12 +53,16 @@ class Judge:
     def explain(self, flow: Flow, facts: Facts = NO_FACTS) -> Explanation:
         """What `decide` says of the same flow and facts, and how it came to that."""
         tried: list[Tried] = []
+        by_name = flow.target.packed is None
         for rule in self.rules:
             if not rule.enabled:
                 tried.append(Tried(rule.verdict.rule, Outcome.OFF, (), rule.verdict))
                 continue
             one, said = _tried(rule, flow, facts)
             tried.append(one)
+            if by_name and facts.addresses is not None and not facts.open:
+                unasked = replace(facts, addresses=None)
+                facts = replace(facts, open=rule.consult(flow, unasked) is Fact.ADDRESS)
             if said is not None:
                 return Explanation(tuple(tried), said)
         tried.append(Tried(self._otherwise.rule, Outcome.MATCHED, (), self._otherwise))

@@ -6,7 +6,8 @@ answers as Kleene's three-valued logic does: one False decides an `All`, whateve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from byway.flow import Flow, Network
@@ -88,7 +89,7 @@ class PrefixSet:
 class Address:
     """The target's address, or one of the addresses of its name, is in one of these prefixes.
 
-    Unless it `resolves`, it is about targets that are addresses already, and no name matches.
+    Unless it `resolves`, only a name that an earlier rule has resolved has addresses.
     """
 
     prefixes: PrefixSet
@@ -98,26 +99,40 @@ class Address:
         packed = flow.target.packed
         if packed is not None:
             return self.prefixes.holds(packed)
-        if not self.resolves:
-            return False
-        if facts.addresses is None:
-            return Fact.ADDRESS
-        return any(map(self.prefixes.holds, facts.addresses))
+        found = addresses(flow, facts, self.resolves)
+        return found if isinstance(found, Fact) else any(map(self.prefixes.holds, found))
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The target's address, or one of the addresses of its name, is of this size (4 or 16)."""
+    """The target's address, or one of the addresses of its name, is of this size (4 or 16).
+
+    Unless it `resolves`, only a name that an earlier rule has resolved has addresses.
+    """
 
     size: int
+    resolves: bool = True
 
     def match(self, flow: Flow, facts: Facts) -> Answer:
-        packed = flow.target.packed
-        if packed is not None:
-            return len(packed) == self.size
-        if facts.addresses is None:
-            return Fact.ADDRESS
-        return any(len(found) == self.size for found in facts.addresses)
+        found = addresses(flow, facts, self.resolves)
+        if isinstance(found, Fact):
+            return found
+        return any(len(packed) == self.size for packed in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A condition for which nobody resolves a name: one that no earlier rule has resolved has no
+    address."""
+
+    of: Matcher
+
+    def match(self, flow: Flow, facts: Facts) -> Answer:
+        return self.of.match(flow, self.seen(facts))
+
+    def seen(self, facts: Facts) -> Facts:
+        """What it may know of the facts."""
+        return facts if facts.open or facts.addresses == () else replace(facts, addresses=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +251,15 @@ class Not:
 
 
 ALWAYS = All(())
+
+
+def addresses(flow: Flow, facts: Facts, resolves: bool = True) -> Sequence[bytes] | Fact:
+    """The addresses that a condition looks at, or the fact that is lacking."""
+    if flow.target.packed is not None:
+        return (flow.target.packed,)
+    if not resolves and not facts.open:
+        return ()
+    return Fact.ADDRESS if facts.addresses is None else facts.addresses
 
 
 def _by_shift(prefixes: tuple[Prefix, ...], size: int) -> tuple[tuple[int, frozenset[int]], ...]:

@@ -137,8 +137,8 @@ class PrefixTable:
 class Contents:
     """What a set holds: a flow is in it when any entry takes it, and its name is not `spared`.
 
-    Of `literal` prefixes, only targets that are addresses already are asked for. `complete` is
-    false while the set could not be read, or not all of it.
+    For `literal` prefixes no name is resolved; one that an earlier rule has resolved may be in
+    them. `complete` is false while the set could not be read, or not all of it.
     """
 
     names: Names = field(default_factory=NameTable)
@@ -160,6 +160,8 @@ class Contents:
             if len(self.spared) and self.spared.holds(target.host):
                 return False
             if self.names.holds(target.host):
+                return True
+            if facts.open and any(map(self.literal.holds, facts.addresses or ())):
                 return True
         elif self.addresses.holds(packed) or self.literal.holds(packed):
             return True
@@ -190,7 +192,8 @@ class Contents:
             if condition.matcher.match(flow, facts) is True:
                 return condition.place
         for packed in facts.addresses or () if target.packed is None else ():
-            if (found := self.addresses.place(packed)) is not None:
+            found = self.literal.place(packed) if facts.open else None
+            if (found := found or self.addresses.place(packed)) is not None:
                 return found
         return None
 

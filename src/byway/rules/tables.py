@@ -8,9 +8,9 @@ in its turn, and only while its turn comes before that.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from byway.flow import Flow
 from byway.rules.matchers import ALWAYS, Address, Answer, Domain, DomainSuffix, Matcher, Port
@@ -76,7 +76,7 @@ class Rule:
 class Table:
     """Rules in order: `decide` gives the verdict of the first that matches."""
 
-    __slots__ = ("_asks", "_literal", "_names", "_none", "_others", "_ports", "_resolved", "_rules")
+    __slots__ = ("_addresses", "_asks", "_names", "_none", "_others", "_ports", "_rules")
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
@@ -91,43 +91,56 @@ class Table:
         self._names = _Names(self._of(kinds.get(Domain, ())), none)
         self._ports = _Ports(self._of(kinds.get(Port, ())), none)
         addresses = kinds.get(Address, ())
-        resolving = [at for at in addresses if self._resolves(at)]
-        self._literal = _Prefixes(self._of(addresses), none)
-        self._resolved = _Prefixes(self._of(resolving), none)
-        self._asks = resolving[0] if resolving else none
+        self._addresses = _Prefixes(self._of(addresses), none)
+        self._asks = next((at for at in addresses if self._resolves(at)), none)
 
     def decide(self, flow: Flow, facts: Facts) -> Verdict | Fact | Lacks | None:
-        """The verdict, or the fact that a rule asks for which is reached; None: no rule matches."""
+        """The verdict, or the fact that a rule asks for which is reached; None: no rule matches.
+
+        Addresses that are known are handed out as if they were looked up now: from the rule on that
+        asks for them.
+        """
         target = flow.target
-        first = self._ports.first(target.port)
+        first, asks, later = self._ports.first(target.port), self._none, facts
         if target.packed is not None:
-            first = min(first, self._literal.first(target.packed))
-            asks = self._none
+            first = min(first, self._addresses.first(target.packed))
         else:
             first = min(first, self._names.first(target.host))
-            asks = self._asks
+            if facts.open:
+                first = self._by_address(facts, first, 0)
+            else:
+                asks = self._asks
+                if facts.addresses is not None:
+                    facts = replace(facts, addresses=None)
         for at, match in self._others:
             if at > asks:
                 # Rules before this one want to know the addresses of the name.
                 if asks >= first:
                     break
-                if facts.addresses is None:
+                if later.addresses is None:
                     return Fact.ADDRESS
-                first, asks = self._by_address(facts.addresses, first), self._none
+                first, asks = self._by_address(later, first, asks), self._none
+                facts = later = replace(later, open=True)
             if at >= first:
                 break
             answer = match(flow, facts)
+            if answer is Fact.ADDRESS and later.addresses is not None:
+                answer = match(flow, later)
+                first, asks = self._by_address(later, first, at), self._none
+                facts = later = replace(later, open=True)
             if answer is False:
                 continue
             return self._rules[at].verdict if answer is True else answer
         if asks < first:
-            if facts.addresses is None:
+            if later.addresses is None:
                 return Fact.ADDRESS
-            first = self._by_address(facts.addresses, first)
+            first = self._by_address(later, first, asks)
         return None if first == self._none else self._rules[first].verdict
 
-    def _by_address(self, addresses: Iterable[bytes], first: int) -> int:
-        return min((first, *map(self._resolved.first, addresses)))
+    def _by_address(self, facts: Facts, first: int, start: int) -> int:
+        """The first rule from `start` on that takes an address of the name, if before `first`."""
+        found = [self._addresses.first(packed, start) for packed in facts.addresses or ()]
+        return min((first, *found))
 
     def _asking(self, at: int) -> Callable[[Flow, Facts], Answer | Verdict | Lacks]:
         rule = self._rules[at]
@@ -185,25 +198,29 @@ class _Prefixes:
 
     def __init__(self, rules: Sequence[tuple[int, Matcher]], none: int) -> None:
         self._none = none
-        heads: dict[tuple[int, int], dict[int, int]] = {}
+        heads: dict[tuple[int, int], dict[int, list[int]]] = {}
         for at, condition in rules:
             prefixes: Iterable[Prefix] = ()
             if isinstance(condition, Address):
                 prefixes = condition.prefixes.prefixes
             for prefix in prefixes:
                 table = heads.setdefault((prefix.size, prefix.bits), {})
-                table.setdefault(prefix.head, at)
+                table.setdefault(prefix.head, []).append(at)
         self._by_size = {
             size: [(size * 8 - bits, table) for (of, bits), table in heads.items() if of == size]
             for size in (4, 16)
         }
 
-    def first(self, packed: bytes) -> int:
-        """The first rule that takes this address."""
+    def first(self, packed: bytes, start: int = 0) -> int:
+        """The first rule from `start` on that takes this address."""
         number, first = int.from_bytes(packed), self._none
         for shift, table in self._by_size[len(packed)]:
-            if (found := table.get(number >> shift, first)) < first:
-                first = found
+            if (places := table.get(number >> shift)) is not None:
+                found = places[0]
+                if found < start:
+                    at = bisect_left(places, start)
+                    found = places[at] if at < len(places) else first
+                first = min(first, found)
         return first
 
 

@@ -54,9 +54,10 @@ class Facts:
     """What was found out about a flow so far. A field is None while nobody has asked for it.
 
     `addresses` are the packed addresses of the target's name, empty when the name has none: a rule
-    that needs them does not match then. Several addresses match when any of them does. `moment` is
-    when the flow is judged, in local time; `process` is empty when it cannot be seen, and `sniffed`
-    when nothing was understood.
+    that needs them does not match then. Several addresses match when any of them does. They are
+    `open` to conditions that do not resolve once an earlier rule has asked for them, or from the
+    start where nobody needs to be asked. `moment` is when the flow is judged, in local time;
+    `process` is empty when it cannot be seen, and `sniffed` when nothing was understood.
     """
 
     addresses: tuple[bytes, ...] | None = None
@@ -64,6 +65,7 @@ class Facts:
     process: Process | None = None
     sniffed: Sniffed | None = None
     answers: tuple[tuple[Function, Said], ...] = ()
+    open: bool = False
 
     def knows(self, fact: Fact) -> bool:
         """Whether it was found out (an answer: any)."""
