@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import yaml
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

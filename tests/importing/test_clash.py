@@ -9,9 +9,9 @@ import pytest
 
 from byway.config import check_report, judge_of, load, load_text
 from byway.errors import ConfigError
-from byway.flow import Flow, Network, Target
+from byway.flow import Flow, Network, Process, Target
 from byway.importing import Imported, import_text
-from byway.rules import NO_FACTS, Drop, Facts, Lacks, Reject, Via
+from byway.rules import NO_FACTS, Drop, Fact, Facts, Lacks, Reject, Via
 
 HERE = Path(__file__).parent
 
@@ -366,3 +366,100 @@ def test_global_mode_without_a_proxy_that_is_carried_rejects() -> None:
     found = made("port: 1\nmode: global\nproxies: [{name: a, type: vmess}]\nrules: ['MATCH,a']\n")
 
     assert way(found, "a.example") == "reject"
+
+
+TO_P = "proxies: [{name: P, type: socks5, server: 192.0.2.1, port: 1}]\n"
+
+
+def from_(found: Imported, source: str, host: str = "198.51.100.1") -> str:
+    """Where a flow from an address goes."""
+    flow = Flow(1, Network.TCP, "mixed", Target.of(source, 5), Target.of(host, 443))
+    verdict = judge_of(found.config).decide(flow, Facts(addresses=()))
+    return verdict.outbound if isinstance(verdict, Via) else "no way"
+
+
+def test_no_resolve_takes_nothing_from_a_set_of_names() -> None:
+    found = made(
+        f"{TO_P}rule-providers:\n"
+        "  s: {type: inline, payload: ['DOMAIN,a.example', 'IP-CIDR,10.0.0.0/8']}\n"
+        "rules: ['RULE-SET,s,P,no-resolve', 'IP-CIDR,192.0.2.0/24,REJECT', "
+        "'IP-CIDR,10.0.0.0/8,P,no-resolve', 'MATCH,DIRECT']\n"
+    )
+
+    assert way(found, "a.example") == "P"
+    assert way(found, "10.1.1.1") == "P"
+    judge, flow = judge_of(found.config), Flow(1, Network.TCP, "", None, Target.of("b.example", 1))
+    assert judge.decide(flow) == Lacks(Fact.ADDRESS)
+    verdict = judge.decide(flow, Facts(addresses=(bytes([10, 1, 1, 1]),)))
+    assert isinstance(verdict, Via)
+    assert verdict.outbound == "P"
+    assert verdict.rule.text.startswith("ip: ")
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "IP-CIDR,192.168.7.1/24,P,src",
+        "IP-CIDR,192.168.7.0/24,P,no-resolve,src",
+        "SRC-IP-CIDR,192.168.7.9/24,P",
+        "GEOIP,LAN,P,src",
+        "SRC-GEOIP,private,P",
+        "RULE-SET,home,P,src",
+        "RULE-SET,by-source,P",
+        "AND,((NETWORK,tcp),(IP-CIDR,192.168.7.0/24,src)),P",
+    ],
+)
+def test_a_rule_about_the_source_stays_one(rule: str) -> None:
+    found = made(
+        f"{TO_P}rule-providers:\n"
+        "  home: {type: inline, behavior: ipcidr, payload: [192.168.7.0/24]}\n"
+        "  by-source: {type: inline, payload: ['IP-CIDR,192.168.7.0/24,src']}\n"
+        f"rules: ['{rule}', 'MATCH,DIRECT']\n"
+    )
+
+    assert (from_(found, "192.168.7.7"), from_(found, "8.8.8.8")) == ("P", "direct")
+    assert from_(found, "8.8.8.8", "192.168.7.7") == "direct"
+    assert found.notes == ()
+
+
+def test_options_that_are_not_known_are_told() -> None:
+    found = made(
+        f"{TO_P}rules:\n- DOMAIN,a.example,P,no-resolve\n- DOMAIN,b.example,P,src\n"
+        "- IP-CIDR,10.0.0.0/8,P,force-remote-dns\n- MATCH,DIRECT\n"
+    )
+
+    assert way(found, "a.example") == way(found, "b.example") == way(found, "10.1.1.1") == "P"
+    assert [(note.line, note.why) for note in found.notes] == [
+        (4, "the option src says nothing here"),
+        (5, "the option force-remote-dns says nothing here"),
+    ]
+
+
+def test_networks_around_are_those_of_clash() -> None:
+    found = made(f"{TO_P}rules: ['GEOIP,LAN,DIRECT,no-resolve', 'MATCH,P']\n")
+
+    for host in ("10.1.1.1", "127.0.0.1", "169.254.1.1", "fd00::1", "fe80::1", "224.0.0.1"):
+        assert way(found, host) == "direct"
+    for host in ("100.64.0.1", "0.1.2.3", "255.255.255.255", "192.0.2.1"):
+        assert way(found, host) == "P"
+
+
+def test_an_inline_provider_understands_what_a_file_does() -> None:
+    found = made(
+        f"{TO_P}rule-providers:\n  s:\n    type: inline\n    behavior: classical\n    payload:\n"
+        "    - DST-PORT,8000-8001\n    - AND,((NETWORK,udp),(DOMAIN-SUFFIX,u.example))\n"
+        "    - PROCESS-NAME,Curl\n    - IP-CIDR,10.0.0.0/8,no-resolve\n    - RULE-SET,x\n"
+        "  d: {type: inline, behavior: domain, payload: ['*.one.example', 'a.*.mid.example']}\n"
+        "rules: ['RULE-SET,d,P', 'RULE-SET,s,P', 'MATCH,DIRECT']\n"
+    )
+
+    assert way(found, "x.example", 8001) == way(found, "x.u.example", 1, "udp") == "P"
+    assert way(found, "x.one.example") == way(found, "a.b.mid.example") == "P"
+    for host in ("x.y.one.example", "one.example", "a.b.c.mid.example", "a.mid.example"):
+        assert way(found, host) == "lacks process"
+    judge, flow = judge_of(found.config), Flow(1, Network.TCP, "", None, Target.of("b.example", 1))
+    verdict = judge.decide(flow, Facts(process=Process("cURL", "/usr/bin/cURL")))
+    assert isinstance(verdict, Via)
+    assert verdict.outbound == "P"
+    assert [note.what for note in found.notes] == ["RULE-SET,x"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -221,3 +222,89 @@ def test_a_prefix_may_have_bits_beyond_its_length_and_a_bad_one_goes_alone() -> 
         "reject", "reject", "direct"
     ]  # fmt: skip
     assert ["/33" in note.why for note in found.notes] == [True]
+
+
+SETS = [
+    {"type": "inline", "tag": "s", "rules": [{"domain": ["a.example"], "ip_cidr": ["10.0.0.0/8"]}]},
+    {"type": "inline", "tag": "n", "rules": [
+        {"domain_suffix": [".b.example"], "port": [53], "invert": False},
+        {"type": "logical", "mode": "and", "rules": [
+            {"domain_keyword": "zz"}, {"network": "udp", "invert": True}]},
+        {"wifi_ssid": "home"}]},
+]  # fmt: skip
+
+
+def ruled(*rules: Mapping[str, object], **more: object) -> Imported:
+    outbounds = [
+        {"type": "http", "tag": "p", "server": "192.0.2.1", "server_port": 1},
+        {"type": "direct", "tag": "d"},
+        {"type": "dns", "tag": "dns-out"},
+    ]
+    route = {"rules": list(rules), "rule_set": SETS, "final": "p"}
+    return import_text(json.dumps({"outbounds": outbounds, "route": route, **more}).encode(), "x")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"rule_set": "s"}, {"ip_version": 4}, {"ip_cidr": "10.0.0.0/8"}, {"ip_is_private": True}],
+)
+def test_no_name_is_resolved_before_a_rule_resolves(asked: dict[str, object]) -> None:
+    found = ruled({**asked, "outbound": "d"})
+
+    assert way(found, "b.example") == "p"
+    assert way(found, "10.1.1.1") == "direct"
+    assert way(found, "a.example") == ("direct" if "rule_set" in asked else "p")
+
+
+def test_names_are_resolved_for_whom_a_rule_says() -> None:
+    found = ruled(
+        {"action": "resolve", "domain_suffix": "r.example"},
+        {"rule_set": "s", "outbound": "d"},
+    )
+
+    assert way(found, "x.r.example") == "lacks address"
+    assert way(found, "b.example") == "p"
+    assert way(found, "a.example") == "direct"
+    door = {"type": "mixed", "tag": "in", "listen": "127.0.0.1", "listen_port": 1}
+    rule = {"ip_cidr": "10.0.0.0/8", "outbound": "d"}
+    older = ruled(rule, inbounds=[{**door, "domain_strategy": "prefer_ipv4"}])
+    assert way(older, "b.example") == "lacks address"
+    assert way(ruled(rule, inbounds=[door]), "b.example") == "p"
+
+
+def test_questions_for_names_neither_make_flows_wait_nor_are_they_rejected() -> None:
+    found = ruled({"protocol": "dns", "outbound": "dns-out"}, {"port": 53, "outbound": "dns-out"})
+
+    assert way(found, "9.9.9.9", 53, "udp") == "p"
+    assert [rule.ref.text for rule in found.config.rules] == ["otherwise: p"]
+    assert [note.why for note in found.notes if note.what == "a rule"] == [
+        "Byway does not answer the names of others yet"
+    ]
+
+
+def test_a_set_may_be_asked_about_the_source() -> None:
+    found = ruled(
+        {"rule_set": "s", "rule_set_ip_cidr_match_source": True, "outbound": "d"},
+        {"source_ip_is_private": True, "source_ip_cidr": ["192.0.2.0/24"], "action": "reject"},
+    )
+    judge = judge_of(found.config)
+
+    def went(source: str, host: str) -> str:
+        flow = Flow(1, Network.TCP, "in", Target.of(source, 5), Target.of(host, 443))
+        verdict = judge.decide(flow)
+        return verdict.outbound if isinstance(verdict, Via) else type(verdict).__name__
+
+    assert went("10.1.1.1", "8.8.8.8") == went("8.8.8.8", "a.example") == "direct"
+    assert went("8.8.8.8", "10.1.1.1") == went("8.8.8.8", "b.example") == "p"
+    assert went("172.16.0.1", "8.8.8.8") == went("192.0.2.1", "8.8.8.8") == "Reject"
+
+
+def test_an_inline_set_understands_what_a_file_does() -> None:
+    found = ruled({"rule_set": "n", "outbound": "d"})
+
+    assert way(found, "a.b.example", 53) == way(found, "zz.example") == "direct"
+    for at in (("b.example", 53, "tcp"), ("a.b.example", 54, "tcp"), ("zz.example", 1, "udp")):
+        assert way(found, *at) == "p"
+    assert [(note.what, "wifi_ssid" in note.why) for note in found.notes if note.what == "n"] == [
+        ("n", True)
+    ]

@@ -15,7 +15,7 @@ from byway.rules.geo import FromCountry, FromSystem, InCountry, InSystem, World
 from byway.rules.moments import During
 from byway.rules.names import Keyword, Regex, Wildcard
 from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
-from byway.rules.sets import InSet, RuleSet
+from byway.rules.sets import FromSet, InSet, RuleSet
 from byway.rules.sniffed import SniffedName, SniffedProtocol
 from byway.values.name_server import told
 
@@ -94,6 +94,8 @@ def _condition(asked: Conditions, known: Known, resolves: bool = True) -> m.Matc
         found.append(FromCountry(frozenset(asked.source_country), known.world.countries))
     if asked.source_asn is not None and known.world.systems is not None:
         found.append(FromSystem(frozenset(asked.source_asn), known.world.systems))
+    if asked.source_set is not None:
+        found.append(FromSet(InSet(tuple(known.sets[name] for name in asked.source_set))))
     if asked.and_ is not None:
         found.append(m.All(tuple(_condition(part, known, resolves) for part in asked.and_)))
     if asked.or_ is not None:
@@ -138,9 +140,9 @@ def _about_first_bytes(
 
 def _about_processes(asked: Conditions) -> Iterator[m.Matcher]:
     if asked.process is not None:
-        yield ProcessName(frozenset(asked.process))
+        yield ProcessName(frozenset(name.lower() for name in asked.process))
     if asked.process_path is not None:
-        yield ProcessPath(asked.process_path)
+        yield ProcessPath(tuple(path.lower() for path in asked.process_path))
     if asked.uid is not None:
         yield ProcessUser(frozenset(asked.uid))
     if asked.cgroup is not None:

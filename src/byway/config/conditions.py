@@ -104,6 +104,8 @@ class Conditions(Section):
     """The address it came from is in this country (see `geo`)."""
     source_asn: Annotated[tuple[SystemNumber, ...], Many] | None = None
     """The address it came from belongs to this autonomous system."""
+    source_set: Annotated[tuple[SetName, ...], Many] | None = None
+    """The address it came from is in this set (see `sets`)."""
     time: Annotated[tuple[WeekSpan, ...], Many] | None = None
     """It is this time of the week, local time: `mon-fri 09:00-17:30`."""
     process: Annotated[tuple[ProgramName, ...], Many] | None = None
@@ -172,7 +174,9 @@ class InlineSet(Section):
 
     type: Literal["inline"]
     items: Annotated[tuple[SetItem, ...], Many]
-    """Its entries, as the lines of a `lines` file."""
+    """Its entries, as the lines of a file of this format (of sing-box: rules, each as JSON)."""
+    format: Literal["lines", "clash", "hosts", "adblock", "sing-box"] = "lines"
+    """How they are written."""
 
 
 class FileSet(Section):

@@ -8,6 +8,7 @@ from typing import TypeVar
 from byway import dialects
 from byway.config.conditions import ASKING, RuleEntry
 from byway.config.model import Config
+from byway.config.setitems import check_items
 from byway.config.shadows import shadowed
 from byway.dialects.card import TCP, In
 from byway.dialects.reach import warn_of_files
@@ -51,6 +52,7 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
         _way(("outbounds", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
     for name, node in _entries(root, "sets").items():
         _way(("sets", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
+        check_items(name, node, root.get("geo"), problems)
     others = {*outbounds, "direct"} - links
     for name, node in groups.items():
         _group(name, node, others, ways, links, problems)
@@ -70,6 +72,7 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
             for path, conditions in _nested(("rules", at), rule):
                 for word, names in known.items():
                     _refers((*path, word), conditions, word, names, problems)
+                _refers((*path, "source_set"), conditions, "source_set", known["set"], problems)
                 heard = conditions.get("sniffed")
                 if heard is not None:
                     _refers((*path, "sniffed", "set"), heard, "set", known["set"], problems)

@@ -49,9 +49,7 @@ def _rules(config: Config, inbound: str, off: Collection[int]) -> list[dict[str,
 
 def _is_known(entry: RuleEntry) -> bool:
     return all(
-        getattr(entry, key) in (None, False, ())
-        for key in type(entry).model_fields
-        if key not in KNOWN
+        getattr(entry, key) in (None, ()) for key in type(entry).model_fields if key not in KNOWN
     )
 
 

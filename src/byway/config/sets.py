@@ -57,9 +57,9 @@ def _open(
     name: str, section: SetConfig, config: Config, cache: Path
 ) -> tuple[RuleSet, list[Problem]]:
     if isinstance(section, InlineSet):
-        gathered = Gathering()
+        gathered = Gathering(world=config.world)
         lines = config.item_lines(name) or repeat(0)
-        read_lines("lines", zip(lines, section.items, strict=False), gathered)
+        read_lines(section.format, zip(lines, section.items, strict=False), gathered)
         bad = told(gathered.bad, config.file, name)
         return RuleSet(name, config.file, gathered.contents()), bad
     source = section.path if isinstance(section, FileSet) else str(section.url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from byway.config.setitems import fault
 from byway.importing import clash_proxies, clash_rules
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.source import (
@@ -65,6 +66,7 @@ def read(root: Node, draft: Draft) -> None:
     _settings(top, draft)
     _inbounds(top, draft)
     clash_proxies.read(top, draft)
+    clash_rules.databases(draft)
     _providers(top.get("rule-providers"), draft)
     clash_rules.read(top, draft)
     _dns(top, draft)
@@ -223,16 +225,18 @@ def _providers(node: Node | None, draft: Draft) -> None:
 
 
 def _inline(name: str, provider: Node, found: Fields, draft: Draft) -> None:
+    """The entries as they are; what cannot be read is told, as it would be of a file."""
+    geo = draft.plain.get("geo", {})
     entries = []
     for item in items(found.get("payload")):
-        entry = clash_rules.as_line(text(item), text(found.get("behavior")).lower())
-        if entry is None:
-            draft.note(item.line, text(item)[:80], f"has no place in the set {name!r}")
+        entry = text(item).strip()
+        if why := fault(entry, "clash", geo):
+            draft.note(item.line, entry[:80], f"has no place in the set {name!r}: {why}")
             draft.thin_sets.add(name)
-        else:
+        elif entry:
             entries.append(entry)
     if entries:
-        draft.set(name, provider.line, {"items": entries})
+        draft.set(name, provider.line, {"format": "clash", "items": entries})
     else:
         draft.note(provider.line, name, "nothing in it could be kept")
 

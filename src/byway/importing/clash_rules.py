@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 
 from byway.importing.clash_proxies import BUILT_IN
-from byway.importing.draft import Draft, Section, Way, literal
+from byway.importing.draft import Draft, Section, Way, unresolved
 from byway.importing.source import Fields, fields, items, text
+from byway.rules.networks import named
 from byway.values.written import Node
 
 _DEEPEST = 8
@@ -15,9 +16,17 @@ _SIMPLE = {
     "DOMAIN": "domain",
     "DOMAIN-SUFFIX": "domain_suffix",
     "DOMAIN-KEYWORD": "domain_keyword",
-    "SRC-IP-CIDR": "source",
     "PROCESS-NAME": "process",
     "PROCESS-PATH": "process_path",
+}
+_SOURCES = ("IP-CIDR", "IP-CIDR6", "GEOIP", "IP-ASN", "RULE-SET")
+"""The kinds that options change."""
+_OPTIONS = ("no-resolve", "src")
+_SOURCES_OF = {
+    "ip": "source",
+    "country": "source_country",
+    "asn": "source_asn",
+    "set": "source_set",
 }
 _DATABASES = {
     "country": ("Country.mmdb", "GeoLite2-Country.mmdb", "country.mmdb"),
@@ -45,7 +54,6 @@ class Unsaid(Exception):  # noqa: N818 - says of a rule what it is
 
 def read(top: Fields, draft: Draft) -> None:
     """Take over the rules, in their order, up to the one for everything else."""
-    _databases(draft)
     subs = {name: list(items(node)) for name, node in fields(top.get("sub-rules")).items()}
     rules = list(items(top.get("rules") or top.get("rule")))
     for at, node in enumerate(rules, 1):
@@ -57,7 +65,7 @@ def read(top: Fields, draft: Draft) -> None:
         draft.otherwise = {"otherwise": "direct"}
 
 
-def _databases(draft: Draft) -> None:
+def databases(draft: Draft) -> None:
     """The files that know countries and networks, where Clash keeps them: beside its config."""
     if draft.folder is None:
         return
@@ -117,7 +125,7 @@ def _taken(
     if len(parts) < 2:
         raise Unsaid("the rule does not say to where")
     value, way, *options = parts
-    conditions = condition(kind, value, options, draft, 0)
+    conditions = condition(kind, value, options, node.line, draft, 0)
     if kind == "SUB-RULE":
         if depth >= _DEEPEST or way not in subs:
             raise Unsaid(f"there are no sub-rules {way!r}" if depth < _DEEPEST else "too deep")
@@ -137,26 +145,28 @@ def _all(conditions: list[Section]) -> Section:
     return conditions[0] if len(conditions) == 1 else {"and": conditions}
 
 
-def condition(kind: str, value: str, options: list[str], draft: Draft, depth: int) -> Section:
+def condition(
+    kind: str, value: str, options: list[str], line: int, draft: Draft, depth: int
+) -> Section:
     """What a rule asks, as a rule of ours asks it. Raises Unsaid."""
     if kind == "SUB-RULE":
-        inner = split(value.strip()[1:-1]) if value.strip().startswith("(") else []
-        if len(inner) < 2:
+        inner = value.strip()
+        if not (inner.startswith("(") and inner.endswith(")")):
             raise Unsaid("expected SUB-RULE,(KIND,value),name")
-        return condition(inner[0].upper(), ",".join(inner[1:]), [], draft, depth + 1)
+        return _inner(inner[1:-1], line, draft, depth)
     if kind in ("AND", "OR", "NOT"):
-        return _logic(kind, value, draft, depth)
+        return _logic(kind, value, line, draft, depth)
+    for option in options:
+        if option not in _OPTIONS or (option == "src" and kind not in _SOURCES):
+            draft.note(line, f"{kind},{value}"[:120], f"the option {option[:40]} says nothing here")
     if kind in _SIMPLE:
         return {_SIMPLE[kind]: value.removeprefix(".") if kind == "DOMAIN-SUFFIX" else value}
     if kind in _NOT:
         raise Unsaid(_NOT[kind])
-    resolves = "no-resolve" not in options
     found = _other(kind, value, draft)
-    return found if resolves or not _resolving(found) else literal(found)
-
-
-def _resolving(found: Section) -> bool:
-    return bool({"ip", "country", "asn", "private", "set"} & set(found))
+    if kind in _SOURCES and "src" in options:
+        return {_SOURCES_OF[key]: part for key, part in found.items()}
+    return unresolved(found) if kind in _SOURCES and "no-resolve" in options else found
 
 
 def _other(kind: str, value: str, draft: Draft) -> Section:  # a table of kinds, long by nature
@@ -167,10 +177,10 @@ def _other(kind: str, value: str, draft: Draft) -> Section:  # a table of kinds,
             return {"domain_regex": value}
         case "IP-CIDR" | "IP-CIDR6":
             return {"ip": _prefix(value)}
-        case "GEOIP" | "SRC-GEOIP" if value.lower() in ("lan", "private"):
-            if kind == "SRC-GEOIP":
-                raise Unsaid("write a rule with source")
-            return {"private": True}
+        case "SRC-IP-CIDR":
+            return {"source": _prefix(value)}
+        case "GEOIP" | "SRC-GEOIP" if (prefixes := named(value)) is not None:
+            return {"ip" if kind == "GEOIP" else "source": list(prefixes)}
         case "GEOIP" | "SRC-GEOIP" | "IP-ASN" | "SRC-IP-ASN":
             return _placed(kind, value, draft)
         case "DST-PORT" | "SRC-PORT":
@@ -218,7 +228,17 @@ def _prefix(value: str) -> str:
         raise Unsaid(f"{value[:60]!r} is not a prefix") from None
 
 
-def _logic(kind: str, value: str, draft: Draft, depth: int) -> Section:
+def _inner(text_: str, line: int, draft: Draft, depth: int) -> Section:
+    """A condition between brackets: a kind, a value, and options."""
+    kind, *rest = split(text_)
+    if not rest:
+        raise Unsaid("expected (KIND,value)")
+    if kind.upper().endswith("-REGEX"):
+        rest = [",".join(rest)]
+    return condition(kind.upper(), rest[0], rest[1:], line, draft, depth + 1)
+
+
+def _logic(kind: str, value: str, line: int, draft: Draft, depth: int) -> Section:
     if depth >= _DEEPEST:
         raise Unsaid("nested too deep")
     inner = value.strip()
@@ -230,13 +250,8 @@ def _logic(kind: str, value: str, draft: Draft, depth: int) -> Section:
     for part in split(inner[1:-1]):
         if not (part.startswith("(") and part.endswith(")")):
             raise Unsaid(f"expected {kind},((KIND,value),...)")
-        word, *rest = split(part[1:-1])
-        if not rest:
-            raise Unsaid(f"expected {kind},((KIND,value),...)")
-        if word.upper() == "DOMAIN-REGEX":
-            rest = [",".join(rest)]
         try:
-            parts.append(condition(word.upper(), rest[0], rest[1:], draft, depth + 1))
+            parts.append(_inner(part[1:-1], line, draft, depth))
         except Unsaid as error:
             if kind != "OR":
                 raise
@@ -263,23 +278,3 @@ def split(text_: str) -> list[str]:
             parts.append(text_[start:at].strip())
             start = at + 1
     return [*parts, text_[start:].strip()]
-
-
-def as_line(entry: str, behavior: str) -> str | None:
-    """An entry of a provider as a line of a set; None where it has no place in one."""
-    if "," not in entry:
-        plain = behavior == "ipcidr" or entry.startswith(("+.", ".", "*.")) or "*" in entry
-        return entry if plain or re.match(r"[0-9a-fA-F:.]+/", entry) else f"={entry}"
-    kind, value, *_ = split(entry)
-    match kind.upper():
-        case "DOMAIN":
-            return f"={value}"
-        case "DOMAIN-SUFFIX":
-            return value.removeprefix(".")
-        case "DOMAIN-KEYWORD":
-            return f"keyword:{value}"
-        case "DOMAIN-REGEX":
-            return f"regex:{entry.partition(',')[2]}"
-        case "DOMAIN-WILDCARD" | "IP-CIDR" | "IP-CIDR6":
-            return value
-    return None

@@ -20,8 +20,6 @@ Section = dict[str, object]
 VERDICTS = ("reject", "drop")
 NEXT = "\0next"
 """The verdict of a way that leaves a flow to the rules after this one."""
-NO_NAME: Section = {"domain_wildcard": "*"}
-"""What every name answers to, and no address: `not` of it asks nobody to resolve."""
 MOST_STEPS = 300_000
 _MOST_KEPT = 58  # characters of a name, so that a number fits behind it
 _MOST_MERGED = 50  # items of one kind that become one rule
@@ -172,17 +170,14 @@ class Draft:
 
     def rule(self, line: int, conditions: Section, way: str, what: str) -> None:
         """A rule; `way` is theirs. One like the rule before it joins it."""
-        parts = {
-            value: (line, what)
-            for key in (conditions if len(conditions) == 1 else ())
-            for value in (listed(conditions[key]) if key in _LISTS else ())
-        }
+        keys = list(conditions.keys() - {"resolve"})
+        key = keys[0] if len(keys) == 1 and keys[0] in _LISTS else ""
+        parts = dict.fromkeys(listed(conditions[key]) if key else (), (line, what))
         last = self.rules[-1] if self.rules else None
-        if last is not None and last.content.get("to") == way and len(conditions) == 1:
-            (key,) = conditions
-            before = last.content.get(key)
-            if set(last.content) == {key, "to"} and key in _LISTS:
-                merged = [*listed(before), *listed(conditions[key])]
+        if key and last is not None and last.content.get("to") == way:
+            alike = last.content.keys() - {"to"} == conditions.keys()
+            if alike and last.content.get("resolve") == conditions.get("resolve"):
+                merged = [*listed(last.content[key]), *listed(conditions[key])]
                 if len(merged) <= _MOST_MERGED:
                     last.content[key] = list(dict.fromkeys(merged))
                     last.parts = parts | last.parts
@@ -245,9 +240,9 @@ def plain_name(
     return free
 
 
-def literal(conditions: Section) -> Section:
-    """The same, for targets that are addresses already: nobody is asked to resolve a name."""
-    return {**conditions, "not": dict(NO_NAME)}
+def unresolved(conditions: Section) -> Section:
+    """The same, but nobody resolves a name for it."""
+    return {**conditions, "resolve": False}
 
 
 def listed(value: object) -> list[object]:
@@ -266,6 +261,7 @@ _LISTS = {
     "process",
     "process_path",
     "source",
+    "source_set",
     "country",
     "asn",
     "set",

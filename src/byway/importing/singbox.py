@@ -67,14 +67,20 @@ def read(root: Node, draft: Draft) -> None:
         draft.plain["log"] = {"level": level}
     if flag(log.get("disabled")):
         draft.plain["log"] = {"level": "error", "flows": False}
-    for node in items(top.get("inbounds")):
+    inbounds = list(items(top.get("inbounds")))
+    for node in inbounds:
         _inbound(node, draft)
     tags = []
+    answering = set()
     for node in items(top.get("outbounds")):
-        tag = text(fields(node).get("tag")) or text(fields(node).get("type"))
+        kind = text(fields(node).get("type"))
+        tag = text(fields(node).get("tag")) or kind
         tags.append(tag)
+        if kind == "dns":
+            answering.add(tag)
         _outbound(tag, node, draft)
-    singbox_rules.read(fields(top.get("route")), tags, draft)
+    resolved = _resolved(inbounds, draft)
+    singbox_rules.read(fields(top.get("route")), tags, answering, resolved, draft)
     _dns(fields(top.get("dns")), draft)
 
 
@@ -133,6 +139,19 @@ def _inbound(node: Node, draft: Draft) -> None:
     if flag(found.get("set_system_proxy")):
         draft.note(found["set_system_proxy"].line, tag, "run it with: byway run --system-proxy")
     draft.inbound(tag, node.line, content)
+
+
+def _resolved(nodes: list[Node], draft: Draft) -> singbox_rules.Resolved:
+    """The flows that inbounds with a `domain_strategy` resolve before any rule."""
+    found = []
+    for node in nodes:
+        name = text(fields(node).get("tag")) or text(fields(node).get("type"))
+        ours = [key for key, item in draft.entries["inbounds"].items() if item.what == name]
+        if text(fields(node).get("domain_strategy")):
+            found += ours
+    if len(found) == len(draft.entries["inbounds"]) and found:
+        return [singbox_rules.EVERY]
+    return [{"inbound": found}] if found else []
 
 
 def _opened(content: Section, tag: str, line: int, draft: Draft) -> None:

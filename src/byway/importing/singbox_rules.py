@@ -6,10 +6,13 @@ its items answers, the ports are another, and so on; all questions must be answe
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from byway.importing.draft import NO_NAME, Draft, Section, Way
+from byway.config.setitems import fault
+from byway.importing.draft import Draft, Section, Way, unresolved
 from byway.importing.source import Fields, fields, flag, items, seconds, text, texts
+from byway.rules.networks import LAN
 from byway.values.written import Node
 
 _DEEPEST = 8
@@ -27,18 +30,20 @@ _OTHERS = {
     "network": "network",
     "source_geoip": "source_country",
 }
-_SAID = {"action", "outbound", "invert", "type", "mode", "rules", "method", "no_drop"}
+_SAID = {
+    "action", "outbound", "invert", "type", "mode", "rules", "method", "no_drop", "server",
+    "strategy", "disable_cache", "rewrite_ttl", "client_subnet",
+}  # fmt: skip
+_BY_SOURCE = ("rule_set_ip_cidr_match_source", "rule_set_ipcidr_match_source")
+_ANSWERED = "Byway does not answer the names of others yet"
 _NOT = {
     "geosite": "there are no geosite files here: take the list as a set",
     "clash_mode": "there are no modes here",
     "client": "the program is not sniffed",
-    "rule_set_ip_cidr_match_source": "a set is asked about targets",
-    "rule_set_ipcidr_match_source": "a set is asked about targets",
     "user": "write a rule with uid",
     "package_name": "there are no packages here",
     "wifi_ssid": "the network around is not asked for",
     "wifi_bssid": "the network around is not asked for",
-    "source_ip_is_private": "write a rule with source",
 }
 _SNIFFED = {"tls", "http", "quic", "ssh", "dns", "stun", "dtls", "bittorrent"}
 
@@ -47,22 +52,33 @@ class Unsaid(Exception):  # noqa: N818 - says of a rule what it is
     """A rule that cannot be said here, and why."""
 
 
-def read(route: Fields, tags: list[str], draft: Draft) -> None:
-    """Take over sets, rules, and the way of everything else."""
+Resolved = list[Section]
+"""The flows whose names have addresses by now: those for which one of these holds."""
+EVERY: Section = {}
+
+
+def read(
+    route: Fields, tags: list[str], answering: set[str], resolved: Resolved, draft: Draft
+) -> None:
+    """Take over sets, rules, and the way of everything else. `tags` are of all ways out,
+    `answering` of those that answer questions for names; `resolved` is so before any rule."""
     for node in items(route.get("rule_set")):
         _set(node, draft)
     for key in ("geoip", "geosite", "auto_detect_interface", "override_android_vpn"):
         if key in route and key.startswith("geo"):
             draft.note(route[key].line, f"route.{key}", "databases are not fetched: see geo")
-    resolved = False
     for node in items(route.get("rules")):
         rule = fields(node)
         action = text(rule.get("action")) or "route"
-        if action == "resolve":
-            resolved = True  # from here on, names have addresses
-            continue
         try:
-            _rule(node, rule, action, resolved, draft)
+            if action == "resolve":
+                resolved = [*resolved, _conditions(rule, resolved, draft, 0)]
+                if "server" in rule or "strategy" in rule:
+                    raise Unsaid("resolve: names are resolved as dns says")
+            elif action == "route" and text(rule.get("outbound")) in answering:
+                draft.note(node.line, "a rule", _ANSWERED)
+            else:
+                _rule(node, rule, action, resolved, draft)
         except Unsaid as error:
             draft.missing.clear()
             if action in ("route", "reject"):
@@ -77,13 +93,13 @@ def read(route: Fields, tags: list[str], draft: Draft) -> None:
         draft.note(0, "route", "default_interface and default_mark: set them in outbounds.direct")
 
 
-def _rule(node: Node, rule: Fields, action: str, resolved: bool, draft: Draft) -> None:
+def _rule(node: Node, rule: Fields, action: str, resolved: Resolved, draft: Draft) -> None:
     if action == "sniff":
         raise Unsaid("sniff: names inside are asked for by rules with sniffed, not by domain")
     if action == "route-options":
         raise Unsaid("route-options are not kept")
     if action == "hijack-dns":
-        raise Unsaid("Byway does not answer the names of others yet")
+        raise Unsaid(_ANSWERED)
     if action == "route":
         way = text(rule.get("outbound"))
     elif action == "reject":
@@ -98,7 +114,7 @@ def _rule(node: Node, rule: Fields, action: str, resolved: bool, draft: Draft) -
     draft.rule_is_read(node.line, "a rule", way)
 
 
-def _conditions(rule: Fields, resolved: bool, draft: Draft, depth: int) -> Section:
+def _conditions(rule: Fields, resolved: Resolved, draft: Draft, depth: int) -> Section:
     if depth >= _DEEPEST:
         raise Unsaid("nested too deep")
     missing = len(draft.missing)
@@ -127,22 +143,29 @@ def _conditions(rule: Fields, resolved: bool, draft: Draft, depth: int) -> Secti
     return {"not": made} if flag(rule.get("invert")) else made
 
 
-def _plain(rule: Fields, resolved: bool, draft: Draft) -> Section:
+def _plain(rule: Fields, resolved: Resolved, draft: Draft) -> Section:
     made: Section = {}
     about: list[Section] = []
     lost: list[str] = []
     for key, node in rule.items():
         if key in _TARGET:
             try:
-                about += _target(key, node, resolved, draft)
+                about += _target(key, node, rule, resolved, draft)
             except Unsaid as error:
                 lost.append(str(error))
+        elif key in _BY_SOURCE:
+            pass
+        elif key == "source_ip_is_private":
+            if flag(node):
+                made["source"] = [*_listed(made.get("source")), *LAN]
         elif key in _OTHERS:
-            made[_OTHERS[key]] = _other(key, node, draft)
+            found = _other(key, node, draft)
+            made[_OTHERS[key]] = [*_listed(made.get(_OTHERS[key])), *found]
         elif key == "protocol":
             made["sniffed"] = {"protocol": _protocols(texts(node))}
         elif key == "ip_version":
             made["ip_version"] = int(text(node)) if text(node).isdigit() else text(node)
+            made["not"] = {"domain_wildcard": "*"}  # theirs is about no name, resolved or not
         elif key in ("port", "port_range", "source_port", "source_port_range"):
             ports = made.setdefault(key.removesuffix("_range"), [])
             assert isinstance(ports, list)
@@ -159,7 +182,11 @@ def _plain(rule: Fields, resolved: bool, draft: Draft) -> Section:
     return made
 
 
-def _target(key: str, node: Node, resolved: bool, draft: Draft) -> list[Section]:
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _target(key: str, node: Node, rule: Fields, resolved: Resolved, draft: Draft) -> list[Section]:
     """Conditions on the target. Theirs ask for the address of none that is a name, unless told."""
     found: list[Section] = []
     values = texts(node)
@@ -173,26 +200,33 @@ def _target(key: str, node: Node, resolved: bool, draft: Draft) -> list[Section]
         case "ip_cidr":
             found.append({"ip": [_masked(one) for one in values]})
         case "ip_is_private":
-            found.append({"private": flag(node)})
+            if flag(node):
+                found.append({"ip": list(LAN)})
         case "geoip":
             if codes := [one.upper() for one in values if one != "private"]:
                 if "country" not in draft.plain.get("geo", {}):
                     raise Unsaid("needs a database: byway import --country FILE.mmdb")
                 found.append({"country": codes})
             if "private" in values:
-                found.append({"private": True})
+                found.append({"ip": list(LAN)})
         case "geosite":
             raise Unsaid(_NOT[key])
         case "rule_set":
-            kept = [ours for one in values if (ours := draft.set_asked(one))]
+            kept: list[object] = [ours for one in values if (ours := draft.set_asked(one))]
             lost = [one for one in values if one not in draft.sets]
             if not kept:
                 raise Unsaid("a set that it asks for is not kept")
             draft.missing += [f"the set {one!r} is not kept" for one in lost]
-            return [{"set": kept}]
+            if any(flag(rule.get(word)) for word in _BY_SOURCE):
+                names = unresolved({"set": kept, "domain_wildcard": "*"})
+                return [{"source_set": kept}, names]
+            found.append({"set": kept})
         case _:
             return [{key: values}]
-    return found if resolved else [{**one, "not": dict(NO_NAME)} for one in found]
+    if EVERY in resolved:
+        return found
+    of_some: list[Section] = [{"and": [flows, one]} for one in found for flows in resolved]
+    return [*map(unresolved, found), *of_some]
 
 
 def _masked(prefix: str) -> str:
@@ -257,22 +291,45 @@ def _set(node: Node, draft: Draft) -> None:
 
 
 def _inline(tag: str, node: Node, found: Fields, draft: Draft) -> None:
-    marks = {
-        "domain": "={}",
-        "domain_suffix": "{}",
-        "domain_keyword": "keyword:{}",
-        "domain_regex": "regex:{}",
-        "ip_cidr": "{}",
-    }
+    """The rules of a set: plain lines where these can say it, else the rules as they are."""
+    rules = list(items(found.get("rules")))
+    plain = all(fields(rule) and not set(fields(rule)) - set(_MARKS) for rule in rules)
+    form = "lines" if plain else "sing-box"
+    geo = draft.plain.get("geo", {})
     entries = []
-    for item in items(found.get("rules")):
-        rule = fields(item)
-        if not rule or set(rule) - set(marks):
-            draft.note(item.line, tag, "a rule in it asks what an inline set cannot")
-            draft.thin_sets.add(tag)
-            continue
-        entries += [marks[key].format(one) for key, part in rule.items() for one in texts(part)]
+    for rule in rules:
+        for entry in _as_lines(rule) if plain else [json.dumps(_data(rule), ensure_ascii=False)]:
+            if why := fault(entry, form, geo):
+                draft.note(rule.line, tag, f"a rule in it is not kept: {why}")
+                draft.thin_sets.add(tag)
+            else:
+                entries.append(entry)
     if entries:
-        draft.set(tag, node.line, {"items": entries})
+        draft.set(tag, node.line, {"items": entries} | ({} if plain else {"format": form}))
     else:
         draft.note(node.line, tag, "nothing in it could be kept")
+
+
+_MARKS = {
+    "domain": "={}",
+    "domain_suffix": "{}",
+    "domain_keyword": "keyword:{}",
+    "domain_regex": "regex:{}",
+    "ip_cidr": "{}",
+}
+
+
+def _as_lines(rule: Node) -> list[str]:
+    found = fields(rule).items()
+    return [_MARKS[key].format(one) for key, part in found for one in texts(part)]
+
+
+def _data(node: Node) -> object:
+    if isinstance(node.content, dict):
+        return {
+            key: flag(part) if key == "invert" else _data(part)
+            for key, part in fields(node).items()
+        }
+    if isinstance(node.content, list):
+        return [_data(part) for part in items(node)]
+    return text(node)

@@ -23,6 +23,8 @@ from byway.rules.gathering import (
     wildcard,
 )
 from byway.rules.geo import FromCountry, FromSystem, InCountry, InSystem, World
+from byway.rules.names import Labels
+from byway.rules.networks import named, prefixes
 from byway.rules.programs import ProcessName, ProcessPath, ProcessUser
 from byway.rules.sets import Takes
 
@@ -54,6 +56,8 @@ def _entry(entry: str, into: Gathering, line: int) -> None:
     if not comma:
         if is_prefix(entry):
             into.prefix(entry, line)
+        elif "*" in entry and not re.fullmatch(r"\*\.[^*]+", entry):
+            into.condition(_labels(entry), line, entry)
         else:
             labelled(entry, into, line)
         return
@@ -63,10 +67,21 @@ def _entry(entry: str, into: Gathering, line: int) -> None:
             into.name(value, Takes.ITSELF, line)
         case "DOMAIN-SUFFIX":
             into.name(value.removeprefix("."), Takes.SUFFIX, line)
-        case "IP-CIDR" | "IP-CIDR6":
+        case "IP-CIDR" | "IP-CIDR6" if "src" not in options:
             into.prefix(value, line, "no-resolve" not in options)
         case _:
             into.condition(_rule(entry, into.world, 0), line, entry)
+
+
+def _labels(entry: str) -> Labels:
+    """A name in which `*` stands for one whole label, wherever it is. Raises Bad."""
+    both, below = entry.startswith("+."), entry.startswith(".")
+    labels = entry.lower().removeprefix("+").removeprefix(".").split(".")
+    if any("*" in label and label != "*" for label in labels):
+        raise Bad("* stands for a whole label here")
+    names = host(".".join("x" if label == "*" else label for label in labels)).split(".")
+    found = ("*" if label == "*" else name for label, name in zip(labels, names, strict=True))
+    return Labels(tuple(found), not below, both or below)
 
 
 _LOGIC = ("AND", "OR", "NOT")
@@ -89,9 +104,9 @@ def _rule(text: str, world: World, depth: int) -> m.Matcher:  # a table of kinds
             return wildcard(value)
         case "DOMAIN-REGEX":
             return regex(rest)
-        case "IP-CIDR" | "IP-CIDR6":
+        case "IP-CIDR" | "IP-CIDR6" if "src" not in options:
             return m.Address(m.PrefixSet((prefix(value),)), "no-resolve" not in options)
-        case "SRC-IP-CIDR":
+        case "SRC-IP-CIDR" | "IP-CIDR" | "IP-CIDR6":
             return m.Source(m.PrefixSet((prefix(value),)))
         case "DST-PORT":
             return m.Port(ports(value))
@@ -104,11 +119,12 @@ def _rule(text: str, world: World, depth: int) -> m.Matcher:  # a table of kinds
         case "IN-USER":
             return m.OfUser(frozenset(value.split("/")))
         case "GEOIP" | "IP-ASN" | "SRC-GEOIP" | "SRC-IP-ASN":
-            return _placed(kind, value, "no-resolve" not in options, world)
+            source = "SRC-" if "src" in options and not kind.startswith("SRC-") else ""
+            return _placed(source + kind, value, "no-resolve" not in options, world)
         case "PROCESS-NAME":
-            return ProcessName(frozenset({program(value)}))
+            return ProcessName(frozenset({program(value).lower()}))
         case "PROCESS-PATH":
-            return ProcessPath((program_file(value),))
+            return ProcessPath((program_file(value).lower(),))
         case "UID":
             return ProcessUser(frozenset({user(value)}))
         case "MATCH":
@@ -117,10 +133,11 @@ def _rule(text: str, world: World, depth: int) -> m.Matcher:  # a table of kinds
 
 
 def _placed(kind: str, value: str, resolves: bool, world: World) -> m.Matcher:
-    """Where in the world an address is. The private networks are a country of their own here."""
+    """Where in the world an address is. Networks for special use are a country of their own."""
     if kind.endswith("GEOIP"):
-        if value.lower() in ("private", "lan"):
-            return m.Address(m.PRIVATE, resolves) if kind == "GEOIP" else m.Source(m.PRIVATE)
+        if (texts := named(value)) is not None:
+            found = prefixes(texts)
+            return m.Address(found, resolves) if kind == "GEOIP" else m.Source(found)
         if not re.fullmatch("[A-Za-z]{2}", value):
             raise Bad("not the code of a country")
         if world.countries is None:

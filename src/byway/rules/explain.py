@@ -13,9 +13,9 @@ from byway.flow import Flow, Target
 from byway.rules import geo
 from byway.rules import matchers as m
 from byway.rules.moments import During
-from byway.rules.names import Keyword, Regex, Wildcard
+from byway.rules.names import Keyword, Labels, Regex, Wildcard
 from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
-from byway.rules.sets import InSet, RuleSet
+from byway.rules.sets import FromSet, InSet, RuleSet
 from byway.rules.sniffed import SniffedName, SniffedProtocol, as_target
 from byway.rules.verdicts import Fact, Facts, Function, Lacks, RuleRef, Verdict
 
@@ -100,6 +100,8 @@ def check(matcher: m.Matcher, flow: Flow, facts: Facts) -> Check:
             return replace(check(of, flow, matcher.seen(facts)), answer=answer)
         case SniffedName(of):
             return _named(of, flow, facts, answer)
+        case FromSet(of):
+            return _came_from(of, flow, facts, answer)
     condition, asked, wanted = _told(matcher, flow, facts)
     found = _found(matcher, flow, facts) if answer is True else ""
     return Check(condition, asked, wanted, answer, found)
@@ -113,6 +115,14 @@ def _named(of: m.Matcher, flow: Flow, facts: Facts, answer: m.Answer) -> Check:
     return replace(
         inner, condition=f"sniffed {inner.condition}", answer=answer, asked=asked or inner.asked
     )
+
+
+def _came_from(of: InSet, flow: Flow, facts: Facts, answer: m.Answer) -> Check:
+    if flow.source is None:
+        sets = _listed([one.name for one in of.sets])
+        return Check("source_set", "a unix socket, which has no address,", sets, answer)
+    inner = check(of, flow.toward(flow.source), facts)
+    return replace(inner, condition="source_set", asked=flow.source.host)
 
 
 def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
@@ -129,6 +139,8 @@ def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
             return "domain_keyword", name, _listed(words)
         case Wildcard():
             return "domain_wildcard", name, _listed(matcher.patterns)
+        case Labels():
+            return "domain", name, str(matcher)
         case Regex():
             return "domain_regex", name, _listed(matcher.patterns)
         case m.Address(prefixes) if prefixes is m.PRIVATE:

@@ -138,5 +138,6 @@ _BY_LINE: dict[str, Callable[[str, Gathering, int], None]] = {
     "clash": clash.read_line,
     "hosts": _hosts_entry,
     "adblock": _adblock_line,
+    "sing-box": singbox.read_line,
 }
-FORMS = (*_BY_LINE, "sing-box")
+FORMS = tuple(_BY_LINE)

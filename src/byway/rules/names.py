@@ -59,6 +59,32 @@ class Wildcard:
         return f"Wildcard({', '.join(self.patterns)})"
 
 
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The target's name is made of these labels, of which `*` is any one; or it is below such a
+    name; or both."""
+
+    labels: tuple[str, ...]
+    itself: bool
+    below: bool
+
+    def match(self, flow: Flow, facts: Facts) -> Answer:
+        target = flow.target
+        if target.packed is not None:
+            return False
+        found, count = target.host.split("."), len(self.labels)
+        if not (self.itself if len(found) == count else self.below and len(found) > count):
+            return False
+        return all(
+            wanted in ("*", label)
+            for wanted, label in zip(self.labels, found[-count:], strict=True)
+        )
+
+    def __str__(self) -> str:
+        start = "+." if self.itself and self.below else "." if self.below else ""
+        return start + ".".join(self.labels)
+
+
 class Regex:
     """One of these regexes finds something in the target's name, in time linear in the name."""
 

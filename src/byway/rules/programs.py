@@ -11,18 +11,19 @@ from byway.rules.verdicts import Fact, Facts
 
 @dataclass(frozen=True, slots=True)
 class ProcessName:
-    """The file of its program has one of these names."""
+    """The file of its program has one of these names (in lower case), whatever its case."""
 
     names: frozenset[str]
 
     def match(self, flow: Flow, facts: Facts) -> Answer:
         process = facts.process
-        return Fact.PROCESS if process is None else process.name in self.names
+        return Fact.PROCESS if process is None else process.name.lower() in self.names
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessPath:
-    """Its program is one of these files, or below one of these folders (with a / at the end)."""
+    """Its program is one of these files, or below one of these folders (with a / at the end);
+    all in lower case, whatever its case."""
 
     paths: tuple[str, ...]
 
@@ -30,7 +31,8 @@ class ProcessPath:
         process = facts.process
         if process is None:
             return Fact.PROCESS
-        return any(_is_at(process.path, path) for path in self.paths)
+        program = process.path.lower()
+        return any(_is_at(program, path) for path in self.paths)
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,3 +227,16 @@ class InSet:
             if answer is not False and lacking is False:
                 lacking = answer
         return lacking
+
+
+@dataclass(frozen=True, slots=True)
+class FromSet:
+    """The address that the flow came from is in one of these sets, as a target would be; a flow
+    from a unix socket came from none."""
+
+    of: InSet
+
+    def match(self, flow: Flow, facts: Facts) -> Answer:
+        if flow.source is None or flow.source.packed is None:
+            return False
+        return self.of.match(flow.toward(flow.source), facts)

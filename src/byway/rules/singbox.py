@@ -38,30 +38,44 @@ def read(text: str, into: Gathering) -> None:
             into.refuse(0, f"rules[{at}]", error)
 
 
+def read_line(text: str, into: Gathering, line: int) -> None:
+    """One rule of a list. Raises Bad."""
+    try:
+        rule = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Bad(f"not JSON: {getattr(error, 'msg', error)}") from None
+    if isinstance(rule, dict) and set(rule) <= _PLAIN and rule:
+        for key, value in rule.items():
+            for item in _items(value):
+                _plain(key, item, text, into, line)
+    else:
+        into.condition(_matcher(rule, 0), line, text)
+
+
 def _rule(rule: object, path: str, into: Gathering, text: str) -> None:
     if isinstance(rule, dict) and set(rule) <= _PLAIN and rule:
         for key, value in rule.items():
             for item in _items(value):
                 try:
-                    _plain(key, item, path, into)
+                    _plain(key, item, path, into, 0)
                 except Bad as error:
                     into.refuse(_line(text, item), item, error)
     else:
         into.condition(_matcher(rule, 0), 0, path)
 
 
-def _plain(key: str, item: str, path: str, into: Gathering) -> None:
+def _plain(key: str, item: str, path: str, into: Gathering, line: int) -> None:
     match key:
         case "domain":
-            into.name(item, Takes.ITSELF, 0)
+            into.name(item, Takes.ITSELF, line)
         case "domain_suffix" if item.startswith("."):
-            into.name(item[1:], Takes.BELOW, 0)
+            into.name(item[1:], Takes.BELOW, line)
         case "domain_suffix":
-            into.name(item, Takes.SUFFIX, 0)
+            into.name(item, Takes.SUFFIX, line)
         case "ip_cidr":
-            into.prefix(item, 0)
+            into.prefix(item, line)
         case _:
-            into.condition(_question(key, item), 0, f"{path}.{key}: {item}")
+            into.condition(_question(key, item), line, f"{path}.{key}: {item}")
 
 
 def _matcher(rule: object, depth: int) -> m.Matcher:
@@ -120,9 +134,9 @@ def _question(key: str, item: str) -> m.Matcher:  # a table of keys, long by nat
         case "source_port_range":
             return m.SourcePort(ports(_range(item)))
         case "process_name":
-            return ProcessName(frozenset({program(item)}))
+            return ProcessName(frozenset({program(item).lower()}))
         case "process_path":
-            return ProcessPath((program_file(item),))
+            return ProcessPath((program_file(item).lower(),))
         case "network":
             return m.OnNetwork((network(item),))
     raise Bad(f"{key[:40]} is not supported")
