@@ -29,8 +29,9 @@ from byway.config import (
     pac_file,
 )
 from byway.config.limited import alike, terms_of
+from byway.config.listening import cannot_listen
 from byway.engine import Engine, ListenOptions, PacketOptions, TlsClient, TlsClientOptions
-from byway.errors import ConfigError, Problem
+from byway.errors import ConfigError, Problem, in_words
 from byway.facts import Finder
 from byway.flow import Target
 from byway.inbounds.both import Both
@@ -125,8 +126,11 @@ class App:
             self._adopt(ways.roster)
             self.names.turn(self.names.prepare(config, self.outbounds, sets.sets))
             self._inbounds = self._built(ways, config, config.inbounds)
-            for inbound in self._inbounds.values():
-                await inbound.open()
+            for name, inbound in self._inbounds.items():
+                try:
+                    await inbound.open()
+                except OSError as error:
+                    raise cannot_listen(config, name, error) from error
         except BaseException:
             await self._closed()
             raise
@@ -297,7 +301,7 @@ class App:
             try:
                 told = await self.reload(await asyncio.to_thread(reread))
             except (ConfigError, OSError) as error:
-                self.reload_error = "; ".join(map(str.strip, str(error).split("\n")))
+                self.reload_error = "; ".join(map(str.strip, in_words(error).split("\n")))
                 self.log.error("reload refused, the old config stays", error=self.reload_error)
                 raise
             self.reload_error = ""
@@ -401,7 +405,7 @@ class App:
             except OSError as error:
                 inbound.close()
                 if error.errno != errno.EADDRINUSE or time.monotonic() > until:
-                    raise
+                    raise cannot_listen(config, name, error) from error
                 await asyncio.sleep(0.01)
             else:
                 return inbound

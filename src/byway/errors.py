@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -79,6 +80,24 @@ class Unreachable(BywayError):  # noqa: N818
 
 class EngineError(BywayError):
     """The engine failed or was misused; a Rust panic arrives as this, for its flow alone."""
+
+
+def in_words(error: BaseException, file: bool = True) -> str:
+    """An error as a person is told of it: no number of the system's in it, and never empty.
+
+    `file`: the file that it is about is named, where there is one.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        words = str(error.strerror)
+        if error.errno and words == os.strerror(error.errno):  # the system's own, not ours
+            words = words[:1].lower() + words[1:]
+        name = error.filename
+        return f"{os.fsdecode(name)}: {words}" if file and isinstance(name, str | bytes) else words
+    if text := str(error):
+        return text
+    if isinstance(error, EOFError):
+        return "the connection ended"
+    return "timed out" if isinstance(error, TimeoutError) else type(error).__name__
 
 
 def reason_of(error: BaseException | None) -> Reason:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from byway.errors import in_words
 from byway.ledger import Passage
 from byway.rules import Drop, Reject, Verdict
 from byway.values.name import visible
@@ -83,12 +84,13 @@ class Log:
         """A fault of Byway's own, with its place in the code."""
         last = traceback.extract_tb(error.__traceback__)[-1:]
         place = f"{last[0].filename}:{last[0].lineno}" if last else "?"
-        self.error("internal fault", **fields, error=f"{type(error).__name__}: {error}", at=place)
+        told = f"{type(error).__name__}: {in_words(error)}"
+        self.error("internal fault", **fields, error=told, at=place)
 
     def _say(self, level: str, message: str, fields: Mapping[str, object]) -> None:
         if self._json:
             record = {"time": self._time(), "level": level, "message": message, **fields}
-            line = json.dumps(record, default=str, separators=(",", ":"))
+            line = json.dumps(record, default=_plain, separators=(",", ":"))
         else:
             line = f"{self._time()} {level} {escaped(message)}"
             for key, value in fields.items():
@@ -143,10 +145,19 @@ def escaped(text: str) -> str:
     return text if text.isprintable() else visible(text)
 
 
+def escaped_lines(text: str) -> str:
+    """The same of a text of several lines."""
+    return "\n".join(map(escaped, text.split("\n")))
+
+
+def _plain(value: object) -> str:
+    return in_words(value) if isinstance(value, BaseException) else str(value)
+
+
 def _worded(value: object) -> str:
     if type(value) is int:
         return str(value)
-    text = escaped(str(value))
+    text = escaped(_plain(value))
     if not text or " " in text or '"' in text or "=" in text:
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return text

@@ -20,7 +20,7 @@ from byway.config import Config, UrlSet, fetched
 from byway.config.compiled import user_cache
 from byway.config.fetched import Kept
 from byway.config.sets import told
-from byway.errors import BywayError, PeerError, Problem
+from byway.errors import BywayError, PeerError, Problem, in_words
 from byway.log import Log
 from byway.rules.gathering import Bad, BadEntry
 from byway.rules.geo import NOWHERE, World
@@ -211,7 +211,7 @@ class Refresher:
         if isinstance(error, Denied):
             wait = max(wait, min(error.after, one.section.every))
         one.due = self._now() + wait
-        one.why = str(error) or type(error).__name__
+        one.why = in_words(error)
         one.since = one.since or self._now()
         retry = f"{wait:.0f}s"
         self._log.warning("set not updated", set=one.name, error=one.why, again_in=retry)

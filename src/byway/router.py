@@ -10,7 +10,7 @@ from collections.abc import Coroutine, Mapping
 from contextlib import nullcontext
 
 from byway.deadline import Deadline
-from byway.errors import BywayError, Reason, Refused
+from byway.errors import BywayError, Reason, Refused, in_words
 from byway.facts import Finder
 from byway.interfaces import Arrival, FarT, Outbound
 from byway.ledger import Ledger, Passage
@@ -94,7 +94,7 @@ class Router:
 
     async def _failed(self, arrival: Arrival[FarT], passage: Passage, error: Exception) -> None:
         passage.failed = True
-        passage.reason = str(error) or type(error).__name__
+        passage.reason = in_words(error)
         if not isinstance(error, (BywayError, OSError, EOFError)):
             self._log.fault(error, flow=passage.flow.id)
         await arrival.refuse(error)

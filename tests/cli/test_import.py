@@ -77,7 +77,7 @@ def test_a_file_is_written_for_its_owner_and_never_replaced_unasked(tmp_path: Pa
     [
         (["-"], b"hello", "is of no kind that is known here"),
         (["-"], b"proxies: [", "(standard input):2:1: not YAML"),
-        (["gone"], b"", "No such file"),
+        (["gone"], b"", "gone: no such file"),
         (["http://"], b"", "expected http://host/path"),
         (["http://127.0.0.1:1/sub?token=secret"], b"", "byway: "),
     ],

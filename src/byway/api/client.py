@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import urlencode
 
 from byway.api.places import places
-from byway.errors import BywayError
+from byway.errors import BywayError, in_words
 
 PATIENCE = 15.0  # seconds for an answer
 
@@ -121,4 +121,4 @@ def _not_running(path: str, error: Exception) -> NotRunning:
         return NotRunning(f"{path} belongs to another user", "ask as that user, or as root")
     if isinstance(error, ConnectionError | FileNotFoundError):
         return NotRunning(f"no Byway answers at {path}", "is it still running?")
-    return NotRunning(f"the Byway at {path} does not answer: {error}")
+    return NotRunning(f"the Byway at {path} does not answer: {in_words(error)}")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from byway.api.places import default_place
 from byway.app import App, Reread
+from byway.errors import in_words
 
 if TYPE_CHECKING:
     from byway.api.conversation import Conversation
@@ -85,7 +86,7 @@ class Control:
             door.close()
             with contextlib.suppress(OSError):
                 os.unlink(beside)
-            why = error.strerror or str(error)
+            why = in_words(error)
             tell = log.info if self._app.config.control.socket == "auto" else log.warning
             tell("control is off", socket=path, error=why, hint="set control.socket")
             return
@@ -102,7 +103,7 @@ class Control:
             door.listen(BACKLOG)
         except OSError as error:
             door.close()
-            why = error.strerror or str(error)
+            why = in_words(error)
             self._app.log.warning("metrics are off", address=f"{host}:{port}", error=why)
             return
         self._app.log.info("metrics", address=f"{host}:{door.getsockname()[1]}")

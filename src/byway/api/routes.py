@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from byway.api import groups, views
 from byway.api.message import TEXT, Asked, Denied, Follow, Reply
 from byway.app import App, Reread
-from byway.errors import ConfigError
+from byway.errors import ConfigError, in_words
 from byway.flow import Target
 from byway.ledger import Passage
 
@@ -162,7 +162,7 @@ class Routes:
         try:
             return Reply({"changes": list(await self._app.reload_from(self._reread))})
         except (ConfigError, OSError) as error:
-            raise Denied(422, str(error), "the old config stays in force") from error
+            raise Denied(422, in_words(error), "the old config stays in force") from error
 
     async def _sets(self, _: Asked, __: object) -> Reply:
         from byway.api.sets import set_views

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -10,12 +12,23 @@ INTERRUPTED = 130  # the shells' status for Ctrl-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line; returns the exit status. No error of the system ends in a traceback."""
     _fill_standard_descriptors()
+    _prepare_output()
     try:
-        return _main(arguments)
+        try:
+            status = _main(arguments)
+        except SystemExit as end:  # of the command line's own, which printed a help or an error
+            status = end.code if isinstance(end.code, int) else 0
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        _give_up_output()  # whoever read it (`| head`) has seen enough
+        return 1
+    except OSError as error:
+        return _failed(error)
 
 
 def _main(arguments: Sequence[str] | None) -> int:
@@ -28,18 +41,40 @@ def _main(arguments: Sequence[str] | None) -> int:
     from byway.cli.verbs import parser
 
     options = parser().parse_args(given)
-    verb = options.verb
-    try:
-        status = verb(options)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output (`| head`) has seen enough. Python flushes once more at exit,
-        # and that must not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    status = options.verb(options)
     assert isinstance(status, int)
     return status
+
+
+def _failed(error: OSError) -> int:
+    """Say in a line what went wrong: most often, a disk that is full."""
+    from byway.errors import in_words
+    from byway.log import escaped
+
+    _give_up_output()
+    with contextlib.suppress(OSError):
+        print(f"byway: {escaped(in_words(error))}", file=sys.stderr, flush=True)
+    return 1
+
+
+def _give_up_output() -> None:
+    """Python flushes once more at exit; what cannot be written then must not fail again."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _prepare_output() -> None:
+    """What the terminal's encoding lacks is shown by its number, and a closed output is silent."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _fill_standard_descriptors() -> None:

@@ -42,7 +42,7 @@ def add_verb(verbs: Verbs) -> None:
 def _import(options: argparse.Namespace) -> int:
     import os
 
-    from byway.errors import BywayError
+    from byway.errors import BywayError, in_words
     from byway.importing import import_text
     from byway.log import escaped
 
@@ -61,7 +61,7 @@ def _import(options: argparse.Namespace) -> int:
         if options.output and not refused:
             _write(options.output, made.text, options.force)
     except (BywayError, OSError, EOFError, ValueError) as error:
-        for line in str(error).split("\n"):
+        for line in in_words(error).split("\n"):
             print(f"byway: {escaped(line)}", file=sys.stderr)
         return 1
     if not options.output and not refused:

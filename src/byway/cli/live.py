@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -50,6 +51,15 @@ def asking(verbs: Verbs, name: str, told: str) -> argparse.ArgumentParser:
     return verb
 
 
+def name(text: str) -> str:
+    """A name of the command line as the config has it, whatever the terminal's encoding is."""
+    if text.isascii():
+        return text
+    from byway.values.name import normal
+
+    return normal(os.fsencode(text).decode("utf-8", "surrogateescape"))
+
+
 def _json_option(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="for programs")
 
@@ -58,8 +68,6 @@ def asked(
     options: argparse.Namespace, ask: Callable[[Client], int], patience: float | None = None
 ) -> int:
     """Ask the running Byway that the options name; tell what goes wrong."""
-    import os
-
     from byway.api.client import PATIENCE, Client, found
     from byway.errors import BywayError
     from byway.log import escaped
@@ -83,8 +91,6 @@ def asked(
 
 def addresses(socket: str | None) -> dict[str, list[str]]:
     """Where the inbounds of the running Byway listen; empty where none runs."""
-    import os
-
     from byway.api.client import Client, NotRunning, found
 
     try:

@@ -21,13 +21,14 @@ BAR = 24  # columns
 
 def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add it to the command line."""
-    from byway.cli.live import asking
+    from byway.cli.live import asking, name
 
     told = "measure the delay and throughput of outbounds, side by side"
     probe = asking(verbs, "probe", told)
     probe.add_argument(
-        "names", nargs="*", metavar="NAME|LINK", help="outbounds, groups, links (all outbounds)"
-    )
+        "names", nargs="*", type=name, metavar="NAME|LINK",
+        help="outbounds, groups, links (all outbounds)",
+    )  # fmt: skip
     probe.add_argument("-c", "--config", metavar="FILE", help="without a running Byway, of this")
     probe.add_argument("--url", help="what is asked for to see the delay")
     probe.add_argument("--load", metavar="URL", help="what is read to see the throughput; or `off`")
@@ -49,8 +50,8 @@ def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def probe_verb(options: argparse.Namespace) -> int:
     """Measure; 0 when all that was asked for got through."""
     from byway.api.message import Denied
-    from byway.errors import BywayError, ConfigError
-    from byway.log import escaped
+    from byway.errors import BywayError, ConfigError, in_words
+    from byway.log import escaped, escaped_lines
 
     try:
         return _probe(options)
@@ -61,15 +62,8 @@ def probe_verb(options: argparse.Namespace) -> int:
         if error.hint:
             print(f"  hint: {escaped(error.hint)}", file=sys.stderr)
     except OSError as error:
-        print(f"byway: {escaped(error.strerror or str(error))}", file=sys.stderr)
+        print(f"byway: {escaped(in_words(error))}", file=sys.stderr)
     return 1
-
-
-def escaped_lines(text: str) -> str:
-    """A text of several lines for a terminal."""
-    from byway.log import escaped
-
-    return "\n".join(map(escaped, text.split("\n")))
 
 
 def table_lines(found: Sequence[View]) -> Iterator[str]:

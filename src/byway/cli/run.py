@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from byway.api.control import Control
 from byway.app import App, Reread
 from byway.config import Config
-from byway.errors import ConfigError
-from byway.log import escaped
+from byway.errors import ConfigError, in_words
+from byway.log import escaped_lines
 from byway.system.limits import raise_open_files
 from byway.system.state import state_folder
 
@@ -28,7 +28,7 @@ def run(config: Config, reread: Reread, system_proxy: bool = False) -> int:
     try:
         asyncio.run(_serve(config, reread, system_proxy))
     except OSError as error:
-        print(f"byway: {escaped(error.strerror or str(error))}", file=sys.stderr)
+        print(f"byway: {escaped_lines(in_words(error))}", file=sys.stderr)
         return 1
     return 0
 

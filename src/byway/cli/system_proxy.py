@@ -25,7 +25,7 @@ def add_verb(verbs: live.Verbs) -> None:
     verb = live.asking(verbs, "system-proxy", "send the desktop's programs through Byway, or not")
     verb.add_argument("what", choices=["on", "off", "status"])
     verb.add_argument("--pac", action="store_true", help="by the PAC file, which knows the rules")
-    verb.add_argument("--inbound", metavar="NAME", help="by which inbound (the first mixed one)")
+    verb.add_argument("--inbound", type=live.name, metavar="NAME", help="by which")
     verb.add_argument("--desktop", choices=["gnome", "kde"], help="of which (this session's)")
     verb.set_defaults(verb=_system_proxy)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from byway.cli import imports, live, probe, sets, system_proxy
+from byway.cli.live import name
 
 if TYPE_CHECKING:
     from byway.api.client import Client
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
 
     link = verbs.add_parser("link", help="print the link of an outbound or inbound, with a QR code")
     _config_option(link)
-    link.add_argument("name", metavar="NAME", help="an outbound or an inbound of the config")
+    link.add_argument("name", type=name, metavar="NAME", help="an outbound or an inbound")
     link.add_argument("--host", help="how others reach this host, for the link of an inbound")
     link.add_argument(
         "--qr",
@@ -75,8 +76,10 @@ def parser() -> argparse.ArgumentParser:
 
     probe.add_verb(verbs)
     select = live.asking(verbs, "select", "have a group take a member; or show the groups")
-    select.add_argument("group", nargs="?", metavar="GROUP", help="which group (all are shown)")
-    select.add_argument("member", nargs="?", metavar="MEMBER", help="the member to take")
+    select.add_argument(
+        "group", nargs="?", type=name, metavar="GROUP", help="which (all are shown)"
+    )
+    select.add_argument("member", nargs="?", type=name, metavar="MEMBER", help="the member to take")
     select.add_argument("--json", action="store_true", help="for programs")
     select.set_defaults(verb=_select)
 
@@ -85,7 +88,9 @@ def parser() -> argparse.ArgumentParser:
     why.add_argument("target", nargs="?", metavar="TARGET", help="a host, host:port or URL")
     why.add_argument("--port", type=int, help="the target's port (443)")
     why.add_argument("--network", choices=["tcp", "udp"], default="tcp")
-    why.add_argument("--inbound", metavar="NAME", help="by which it comes in (the first)")
+    why.add_argument(
+        "--inbound", type=name, metavar="NAME", help="by which it comes in (the first)"
+    )
     why.add_argument("--source", metavar="ADDRESS", default="127.0.0.1", help="or `unix`")
     why.add_argument("--user", metavar="NAME", help="whom it belongs to")
     why.add_argument("--process", metavar="NAME|PATH|PID", help="the program that it comes from")
@@ -104,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
     env = live.asking(verbs, "env", "print lines that send a shell's programs through Byway")
     _config_option(env)
     env.add_argument("--shell", choices=["bash", "fish", "powershell"], help="for which (yours)")
-    env.add_argument("--inbound", metavar="NAME", help="by which (the first mixed one)")
+    env.add_argument("--inbound", type=name, metavar="NAME", help="by which (the first mixed one)")
     env.add_argument("--user", metavar="NAME", help="as whom, where the inbound has users")
     env.add_argument("--unset", action="store_true", help="lines that take it back")
     env.set_defaults(verb=_env)
@@ -189,7 +194,7 @@ def _select(options: argparse.Namespace) -> int:
 def _resolve(options: argparse.Namespace) -> int:
     """By the running Byway, unless a config or nothing that runs says otherwise."""
     from byway.cli.resolve import ask_running, names_of, resolve, show
-    from byway.errors import BywayError, ConfigError
+    from byway.errors import BywayError, ConfigError, in_words
     from byway.log import escaped
 
     try:
@@ -205,7 +210,7 @@ def _resolve(options: argparse.Namespace) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
     except (BywayError, OSError) as error:
-        print(f"byway: {error}", file=sys.stderr)
+        print(f"byway: {escaped(in_words(error))}", file=sys.stderr)
     return 1
 
 

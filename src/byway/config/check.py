@@ -140,6 +140,7 @@ class _Checker:
         config._file = self._problems.file
         config._warnings = tuple(self._problems.warnings)
         config._lines = self._lines()
+        config._listens = self._listens(inbounds)
         config._item_lines = self._item_lines(sets)
         if geo is not None:
             from byway.config.world import open_world  # of use to few
@@ -154,6 +155,16 @@ class _Checker:
             for section in ("inbounds", "outbounds", "groups", "sets", "dns")
             if (node := self._root.get(section)) is not None and isinstance(node.content, dict)
             for name, entry in node.content.items()
+        }
+
+    def _listens(self, inbounds: Collection[str]) -> dict[str, tuple[int, int]]:
+        """Where each inbound says where it listens."""
+        section = self._root.get("inbounds")
+        entries = {name: section.get(name) if section is not None else None for name in inbounds}
+        return {
+            name: (listen.line, listen.column)
+            for name, entry in entries.items()
+            if entry is not None and (listen := entry.get("listen")) is not None
         }
 
     def _item_lines(self, sets: Mapping[str, SetConfig]) -> dict[str, tuple[int, ...]]:

@@ -111,6 +111,7 @@ class Config(Section):
     _file: str = PrivateAttr(default="")
     _warnings: tuple[Problem, ...] = PrivateAttr(default=())
     _lines: dict[tuple[str, str], int] = PrivateAttr(default_factory=dict)
+    _listens: dict[str, tuple[int, int]] = PrivateAttr(default_factory=dict)
     _item_lines: dict[str, tuple[int, ...]] = PrivateAttr(default_factory=dict)
     _world: World = PrivateAttr(default=NOWHERE)
     _stamps: dict[str, tuple[int, int]] = PrivateAttr(default_factory=dict)
@@ -134,6 +135,10 @@ class Config(Section):
     def line(self, section: str, name: str) -> int:
         """The line of an entry of `inbounds`, `outbounds`, `groups` or `sets`; 0: it has none."""
         return self._lines.get((section, name), 0)
+
+    def listen_place(self, inbound: str) -> tuple[int, int]:
+        """Line and column of the addresses of an inbound; 0, 0: nobody wrote them."""
+        return self._listens.get(inbound, (0, 0))
 
     def item_lines(self, name: str) -> tuple[int, ...]:
         """The lines of the items of an inline set; 0: it has none."""

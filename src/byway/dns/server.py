@@ -13,7 +13,7 @@ from typing import Protocol
 
 from byway.dns.message import Answer, Failed, Family, Truncated
 from byway.engine import Outcome
-from byway.errors import BywayError, PeerError, Reason, Refused, Unreachable
+from byway.errors import BywayError, PeerError, Reason, Refused, Unreachable, in_words
 from byway.interfaces import Resolver
 
 MOST_CONNECTIONS = 4
@@ -176,7 +176,7 @@ class Server:
             self._connections.close()  # maybe they lead nowhere any more
             raise self._fault(name, "no answer in time", Reason.TIMED_OUT) from None
         except (BywayError, OSError, EOFError) as error:
-            why = str(error) or type(error).__name__
+            why = in_words(error)
             raise self._fault(name, why, Reason.FAILURE) from error
         spent = clock() - begun
         self.delay = spent if self.delay == 0 else self.delay * 0.8 + spent * 0.2
@@ -283,7 +283,7 @@ async def first_answer(servers: Sequence[Asked], name: str, family: Family) -> H
         finally:
             for task in running:
                 task.cancel()
-    why = "; ".join(str(error) for error in errors)
+    why = "; ".join(in_words(error) for error in errors)
     raise Unreachable(why, name, errors[0].reason)
 
 

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Sequence
 
-from byway.errors import Reason, Unreachable
+from byway.errors import Reason, Unreachable, in_words
 
 THREADS = 16  # a dead DNS server holds a thread for some ten seconds
 WAITING = 1024  # names that may wait for a thread
@@ -104,7 +104,7 @@ def _look_up(jobs: queue.SimpleQueue[_Job | None], loop: asyncio.AbstractEventLo
             answer = _addresses(name)
         except OSError as failure:
             error = Unreachable(
-                f"cannot resolve {name}: {failure.strerror or failure}", name, Reason.NAME_UNKNOWN
+                f"cannot resolve {name}: {in_words(failure)}", name, Reason.NAME_UNKNOWN
             )
         except Exception as failure:  # a codec's; a thread must not die of a name
             error = Unreachable(f"cannot resolve {name!r}: {failure}", name, Reason.NAME_UNKNOWN)

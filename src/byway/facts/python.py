@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from byway import scripting
+from byway.errors import in_words
 from byway.facts.threads import Threads
 from byway.flow import Flow, Target
 from byway.rules.verdicts import Fact, Facts, Said
@@ -238,7 +239,7 @@ def _read(path: str) -> bytes:
                 raise ScriptError(f"is larger than {MOST_BYTES} bytes")
             return file.read(MOST_BYTES)
     except (OSError, ValueError) as error:
-        why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        why = in_words(error, file=False)
         raise ScriptError(f"cannot be read: {why.lower()}") from None
 
 

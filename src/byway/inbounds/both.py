@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from byway.errors import in_words
 from byway.flow import Target
 from byway.inbounds.listener import StreamInbound
 from byway.inbounds.packets import PacketDoor
@@ -57,7 +58,7 @@ class Both:
                 bound = door.open(address, self._codec)
             except OSError as error:
                 self.close()
-                why = error.strerror or str(error)
+                why = in_words(error)
                 raise OSError(error.errno, f"cannot take packets on {address}: {why}") from error
             self._doors.append(door)
             self._bound.append(f"{bound}/udp")

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 
 from byway.engine import Body, Engine, EngineStream, Meter
-from byway.errors import EngineError, PeerError, Reason, Refused, reason_of
+from byway.errors import EngineError, PeerError, Reason, Refused, in_words, reason_of
 from byway.flow import Flow, Network, Target
 from byway.inbounds.entry import Entry, Visit
 from byway.inbounds.farewell import farewell
@@ -177,7 +177,7 @@ class Exchange:
         except Refused as error:
             if not any(bucket.spent for bucket in self._buckets):
                 raise
-            reason = str(error)
+            reason = in_words(error)
             if not self._answered:
                 raise Refused(reason, Reason.LIMIT) from error
             self._near.abort()  # half a response must not look whole

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from byway.deadline import Deadline
 from byway.engine import EngineListener, EngineStream, ListenOptions
-from byway.errors import BywayError, EngineError
+from byway.errors import BywayError, EngineError, in_words
 from byway.flow import Target
 from byway.inbounds.entry import Entry, Greet, Visit
 from byway.interfaces import Carry
@@ -57,7 +57,7 @@ class StreamInbound:
                     listener = engine.listen(address, self._options)
             except OSError as error:
                 self.close()
-                why = error.strerror or str(error)
+                why = in_words(error)
                 raise OSError(error.errno, f"cannot listen on {address}: {why}") from error
             self._listeners.append(listener)
 

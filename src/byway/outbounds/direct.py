@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TypeVar
 
 from byway.engine import DialOptions, Engine, ListenOptions
-from byway.errors import Reason, Refused, Unreachable, reason_of
+from byway.errors import Reason, Refused, Unreachable, in_words, reason_of
 from byway.flow import Flow, Network, Target
 from byway.interfaces import Binding, Datagrams, Listener, Outbound, Resolver, Stream
 from byway.outbounds import guard
@@ -73,7 +73,7 @@ class Direct:
             address = Target.from_packed(self._local_address(packed), 0)
             listener = self._engine.listen(address, ListenOptions(backlog=4, first=0))
         except OSError as error:
-            raise Refused(f"cannot lend a port: {error}", reason_of(error)) from error
+            raise Refused(f"cannot lend a port: {in_words(error)}", reason_of(error)) from error
         closed = (lambda remote: guard.why_closed(remote, self._own)) if self._closed else None
         return Lent(listener, packed if any(packed) else None, closed)
 
@@ -198,5 +198,5 @@ def _is_somebody(target: Target) -> bool:
 
 def _unreachable(target: Target, error: OSError) -> Unreachable:
     reason = reason_of(error)
-    what = reason.value if reason is not Reason.FAILURE else (error.strerror or str(error))
+    what = reason.value if reason is not Reason.FAILURE else in_words(error)
     return Unreachable(f"cannot reach {target}: {what}", str(target), reason)

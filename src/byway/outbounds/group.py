@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from byway.errors import BywayError, Reason, Refused, Unreachable, reason_of
+from byway.errors import BywayError, Reason, Refused, Unreachable, in_words, reason_of
 from byway.flow import Flow, Network, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.chooser import Chooser, Turn
@@ -129,7 +129,7 @@ class Group:
         errors = [error for _, error in failed]
         if len(errors) == 1:
             return errors[0]
-        told = [f"{member}: {error}" for member, error in failed[:MOST_TOLD]]
+        told = [f"{member}: {in_words(error)}" for member, error in failed[:MOST_TOLD]]
         if len(failed) > MOST_TOLD:
             told.append(f"and {len(failed) - MOST_TOLD} more")
         message = f"{self.name}: no member got through: {'; '.join(told)}"

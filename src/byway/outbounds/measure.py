@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 
-from byway.errors import BywayError, Unreachable
+from byway.errors import BywayError, Unreachable, in_words
 from byway.interfaces import Outbound
 from byway.outbounds.member import Watched
 from byway.outbounds.probe import Asking, Mute, Secure, Timed, probed
@@ -79,7 +79,7 @@ async def measured(
                     news.put_nowait(found)
                     await _load(way, found, plan, plan.load)
         except FAULTS as error:
-            found.error = str(error) or type(error).__name__
+            found.error = in_words(error)
             found.hop = error.hop if isinstance(error, Unreachable) else ""
         found.done = True
         news.put_nowait(found)
@@ -115,7 +115,7 @@ async def measured(
             if length is not None:
                 raise Mute(f"{place.authority} hung up after {found.moved} bytes") from None
         except OSError as error:
-            raise Mute(f"{place.authority}: {error}") from error
+            raise Mute(f"{place.authority}: {in_words(error)}") from error
         finally:
             timed.stream.close()
         found.rate = found.moved / max(clock() - began, 1e-6)
@@ -142,7 +142,7 @@ async def _noted(way: Outbound, asking: Asking, secure: Secure) -> Timed:
     try:
         timed = await probed(way, asking, secure)
     except Mute as error:
-        health.unanswered(began, f"probe: {error}")
+        health.unanswered(began, f"probe: {in_words(error)}")
         raise
     health.answered(timed.answer)
     return timed

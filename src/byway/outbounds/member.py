@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
-from byway.errors import BywayError, Reason, Refused, Unreachable
+from byway.errors import BywayError, Reason, Refused, Unreachable, in_words
 from byway.flow import Flow, Network, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.health import Health
@@ -69,7 +69,7 @@ class Watched:
             raise
         except Exception as error:
             if is_to_blame(error, target):
-                health.failed(network, began, str(error) or type(error).__name__)
+                health.failed(network, began, in_words(error))
             raise
         health.succeeded(network, began)
         return done

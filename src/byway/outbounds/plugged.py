@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
 
-from byway.errors import Reason, Refused, Unreachable
+from byway.errors import Reason, Refused, Unreachable, in_words
 from byway.flow import Flow, Target
 from byway.interfaces import Binding, Datagrams, Dialer, Outbound, Stream
 from byway.trail import Trail
@@ -48,7 +48,7 @@ class Plugged:
         try:
             return await self._local.connect(await self._ready())
         except OSError as error:
-            why = error.strerror or str(error)
+            why = in_words(error)
             raise Unreachable(f"{self._proxy}: {why}", self._proxy, Reason.FAILURE) from error
         except (Refused, Unreachable) as error:
             why = f"its plugin does not answer: {error.reason.value}"

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from byway.errors import BywayError
+from byway.errors import BywayError, in_words
 from byway.flow import Network
 from byway.interfaces import Outbound
 from byway.outbounds.chooser import Chooser, Standing
@@ -131,7 +131,7 @@ async def probe_member(way: Outbound, health: Health, asking: Asking, secure: Se
     try:
         found = await probed(way, asking, secure, health.clock)
     except Mute as error:
-        health.unanswered(began, f"probe: {error}")
+        health.unanswered(began, f"probe: {in_words(error)}")
     except (BywayError, OSError, EOFError) as error:
         score = health.score(Network.TCP)
         if score.seen is None or score.seen < began:  # it blamed the target, and the target is well

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Protocol, TypeVar
 
-from byway.errors import PeerError, Reason, Refused, Unreachable
+from byway.errors import PeerError, Reason, Refused, Unreachable, in_words
 from byway.flow import Flow, Network, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Resolver, Stream
 from byway.outbounds import guard
@@ -181,7 +181,7 @@ class Proxy:
                 raise PeerError(f"{self.name}: {error}", error.hint) from error
             if isinstance(error, (OSError, EOFError)):
                 raise Unreachable(
-                    f"{self.name}: the connection to {self._server} broke: {error}",
+                    f"{self.name}: the connection to {self._server} broke: {in_words(error)}",
                     self.name,
                     Reason.TIMED_OUT if isinstance(error, TimeoutError) else Reason.FAILURE,
                 ) from error

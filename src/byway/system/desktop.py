@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from byway.errors import BywayError
+from byway.errors import BywayError, in_words
 from byway.flow import Target
 
 PATIENCE = 10.0  # seconds for a tool
@@ -183,7 +183,7 @@ def _run(words: Sequence[str], environ: Mapping[str, str]) -> str:
             errors="replace",
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise DesktopError(f"{words[0]} cannot be asked: {error}") from error
+        raise DesktopError(f"{words[0]} cannot be asked: {in_words(error)}") from error
     if done.returncode != 0:
         said = done.stderr.strip().split("\n")[0][:200]
         raise DesktopError(f"{words[0]} failed: {said or f'status {done.returncode}'}")

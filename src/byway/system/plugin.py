@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from byway.errors import in_words
 from byway.flow import Target
 
 READY = 5.0  # seconds that a plugin has to begin to listen
@@ -87,7 +88,7 @@ class Plugin:
                 preexec_fn=_end_with_parent,
             )
         except OSError as error:
-            why = (error.strerror or str(error)).lower()
+            why = in_words(error, file=False)
             raise OSError(error.errno, f"cannot start plugin {self._program}: {why}") from error
         try:
             async with asyncio.timeout(READY):
@@ -146,7 +147,7 @@ class Plugin:
         except OSError as error:
             if self._local is None:
                 self._wanted.clear()  # until the next flow wants it
-            return error.strerror or str(error)
+            return in_words(error, file=False)
         self._settle()
         return ""
 

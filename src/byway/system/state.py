@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
+from byway.errors import in_words
+
 Kept: TypeAlias = (
     "bool | int | float | str | list[Kept] | tuple[Kept, ...] | Mapping[str, Kept] | None"
 )
@@ -53,7 +55,7 @@ class StateFile:
             with contextlib.suppress(OSError):
                 os.replace(self.path, self.path.with_name(f"{self.path.name}.spoilt"))
         except OSError as error:
-            self.problem = f"{self.path} cannot be read: {error.strerror or error}"
+            self.problem = f"{self.path} cannot be read: {in_words(error, file=False)}"
         return {}
 
     def write(self, content: Mapping[str, Kept]) -> bool:
@@ -72,7 +74,7 @@ class StateFile:
         try:
             _put(self.path, data)
         except OSError as error:
-            self.problem = f"{self.path} cannot be written: {error.strerror or error}"
+            self.problem = f"{self.path} cannot be written: {in_words(error, file=False)}"
             return False
         self.problem = ""
         return True
