@@ -9,7 +9,7 @@ from types import MappingProxyType
 from byway.config.tree import TreeError, parse
 from byway.dialects.shadowsocks.links import read_document
 from byway.errors import ConfigError, Problem
-from byway.importing import links
+from byway.importing import kinds, links
 from byway.importing.draft import Draft, Imported
 from byway.importing.finished import finished
 from byway.values.written import Node
@@ -37,6 +37,8 @@ def import_text(
     """
     if len(data) > MOST_BYTES:
         raise _refusal(file, f"is larger than {MOST_BYTES} bytes")
+    if what := kinds.nature(data):
+        raise _refusal(file, f"is {what}", hint=kinds.READ)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -47,6 +49,8 @@ def import_text(
     if geo:
         draft.plain["geo"] = dict(geo)
     plain = links.unpacked(text)
+    if what := kinds.program_of(text):
+        raise _refusal(file, f"is {what}", hint=kinds.READ)
     if plain is not None:
         links.read(plain, draft)
     elif links.has_links(text) and not re.search(r"^\s*[\w-]+:(\s|$)|^\s*{", text, re.MULTILINE):
@@ -65,8 +69,13 @@ def _structured(text: str, file: str, draft: Draft) -> None:
     try:
         root, _ = parse(_json_as_yaml(text) if is_json else text, foreign=True)
     except TreeError as error:
+        if what := kinds.list_of(text):
+            raise _refusal(file, f"is {what}", hint=kinds.READ) from None
         raise _refusal(file, error.message, error.line, error.column, error.hint) from None
     keys = set(root.content) if isinstance(root, Node) and isinstance(root.content, dict) else set()
+    what = "" if root is None or keys & _CLASH - {"rules"} else kinds.document_of(root)
+    if what:
+        raise _refusal(file, f"is {what}", hint=kinds.READ)
     if root is not None and is_json and ("servers" in keys or "server_port" in keys):
         _sip008(text, file, draft)
     elif root is not None and keys & _CLASH:
@@ -78,8 +87,8 @@ def _structured(text: str, file: str, draft: Draft) -> None:
 
         singbox.read(root, draft)
     else:
-        hint = "Clash or mihomo YAML, sing-box JSON, links, or a base64 subscription"
-        raise _refusal(file, "is of no kind that is known here", hint=hint)
+        what = kinds.list_of(text) or "of no kind that is known here"
+        raise _refusal(file, f"is {what}", hint=kinds.READ)
 
 
 def _sip008(text: str, file: str, draft: Draft) -> None:
