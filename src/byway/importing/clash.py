@@ -7,7 +7,7 @@ from pathlib import Path
 
 from byway.config.setitems import fault
 from byway.importing import clash_proxies, clash_rules
-from byway.importing.draft import Draft, Section, Way
+from byway.importing.draft import OTHERWISE, Draft, Section, Way
 from byway.importing.source import (
     Fields,
     endpoint,
@@ -53,7 +53,7 @@ _REASONS = {
 }
 _DNS_DONE = {
     "enable", "nameserver", "nameserver-policy", "use-hosts", "default-nameserver", "ipv6",
-    "proxy-server-nameserver", "use-system-hosts",
+    "proxy-server-nameserver", "use-system-hosts", "respect-rules",
 }  # fmt: skip
 _LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error"}
 _SERVER = re.compile(r"([a-z0-9]+)://([^/#?]+)(/[^#]*)?(?:#(.*))?")
@@ -77,6 +77,8 @@ def read(root: Node, draft: Draft) -> None:
 
 
 def _first_way(draft: Draft) -> str:
+    if draft.known("GLOBAL"):
+        return Way("GLOBAL")
     for section in ("groups", "outbounds"):
         for item in draft.entries[section].values():
             return Way(item.what)
@@ -173,9 +175,8 @@ def _listener(node: Node, common: list[Section], draft: Draft) -> None:
     if way := text(found.get("proxy")):
         draft.rule(node.line, {"inbound": ours}, way, name)
     elif "rule" in found:
-        draft.note(
-            found["rule"].line, name, "rules of one listener are not kept: all share one list"
-        )
+        why = "rules of one listener are not kept: all share one list"
+        draft.lost_rule(found["rule"].line, name, text(found["rule"]), why)
 
 
 def _tunnel(node: Node, draft: Draft) -> None:
@@ -211,8 +212,7 @@ def _providers(node: Node | None, draft: Draft) -> None:
             every = number(found.get("interval"))
             if every:
                 content["every"] = f"{min(max(every, 60), 365 * 86400)}s"
-            if (way := text(found.get("proxy"))) and way != "DIRECT":
-                content["via"] = Way(way)
+            content["via"] = Way(text(found.get("proxy"))) if "proxy" in found else OTHERWISE
             draft.set(name, provider.line, content)
         elif kind == "file":
             path = text(found.get("path"))
@@ -288,6 +288,8 @@ def _servers(found: Fields, made: Section, draft: Draft) -> None:
         server: Section = {"address": address}
         if way and way != "DIRECT" and draft.known(way):
             server["via"] = Way(way)
+        elif not way and by_rules:
+            server["via"] = OTHERWISE
         elif way and way != "DIRECT":
             draft.note(node.line, name, f"is asked directly: {way!r} is no way that is known")
         if "via" in server or not re.match(r"[a-z]+://(?:[0-9.]+(?:[:/]|$)|\[)", address):
@@ -299,9 +301,12 @@ def _servers(found: Fields, made: Section, draft: Draft) -> None:
     def words(node: Node | None) -> list[str]:
         return [name for item in items(node) if (name := named(item))]
 
-    use = words(found.get("nameserver"))
+    by_rules = False
     rules: list[Section] = []
     of_proxies = words(found.get("proxy-server-nameserver"))
+    by_rules = flag(found.get("respect-rules"))  # but for the names of proxies
+    by_text.clear()
+    use = words(found.get("nameserver"))
     if of_proxies and (hosts := _proxy_hosts(draft)):
         rules.append({"domain": hosts, "use": of_proxies})
     for pattern, node in fields(found.get("nameserver-policy")).items():
@@ -376,5 +381,4 @@ _DNS_REASONS = {
     "fallback": "all servers of `use` are asked in their order, by no condition",
     "fallback-filter": "all servers of `use` are asked in their order, by no condition",
     "listen": "Byway does not answer the names of others yet",
-    "respect-rules": "name servers are reached by their own `via`",
 }

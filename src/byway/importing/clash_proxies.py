@@ -87,6 +87,9 @@ def _proxy(name: str, line: int, found: Fields, draft: Draft) -> None:
     content: Section | None
     match kind:
         case "direct":
+            if via := text(found.get("dialer-proxy")):
+                draft.lost(name, line, f"direct by way of {via!r} cannot be said: name that itself")
+                return
             content = {"type": "direct", **_leaving(found)}
         case "reject" | "reject-drop":
             draft.verdict(name, "drop" if kind == "reject-drop" else "reject")
@@ -129,10 +132,7 @@ def _reached(name: str, found: Fields, content: Section, draft: Draft) -> None:
     if via := text(found.get("dialer-proxy")):
         content["via"] = Way(via)
     elif leaving and "plugin" not in content:
-        way = "\0" + " ".join(["by", *map(str, leaving.values())])
-        if not draft.known(way):
-            draft.outbound(way, 0, {"type": "direct", **leaving})
-        content["via"] = Way(way)
+        content["via"] = draft.leaving_by(leaving)
     for key in (
         ("interface-name", "routing-mark") if leaving and (via or "plugin" in content) else ()
     ):

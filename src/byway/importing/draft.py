@@ -69,6 +69,10 @@ class Way(str):
     __slots__ = ()
 
 
+OTHERWISE = Way("\0everything else")
+"""The way that everything takes which no rule is about."""
+
+
 @dataclass(slots=True)
 class Item:
     """An entry of a section, or a rule, and the line it came from."""
@@ -155,6 +159,13 @@ class Draft:
             name = self.free_name("proxies")
             self.group(name, 0, {"type": "select", "members": found})
             self.otherwise = {"otherwise": Way(name)}
+
+    def leaving_by(self, how: Section) -> Way:
+        """A way that leaves from this host by an interface, from an address or under a mark."""
+        way = Way("\0" + " ".join(["by", *map(str, how.values())]))
+        if not self.known(way):
+            self.outbound(way, 0, {"type": "direct", **how})
+        return way
 
     def inbound(self, theirs: str, line: int, content: Section) -> str:
         """A way in; its name here."""

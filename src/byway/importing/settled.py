@@ -11,7 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from byway.importing.draft import NEXT, VERDICTS, Draft, Item, Note, Section, Way, listed, told
+from byway.importing.draft import (
+    NEXT,
+    OTHERWISE,
+    VERDICTS,
+    Draft,
+    Item,
+    Note,
+    Section,
+    Way,
+    listed,
+    told,
+)
 
 LOST = "\0lost"
 """A way that leads nowhere, for what stands in place of something that had one."""
@@ -98,6 +109,9 @@ class _Settling:
 
     def _here(self, way: object) -> str | None:
         """What a way of theirs is here: a name, `direct` or a verdict; None when it is lost."""
+        if way == OTHERWISE:
+            otherwise = self._draft.otherwise["otherwise"]
+            return self._here(otherwise) if isinstance(otherwise, Way) else str(otherwise)
         name = self._draft.names.get(str(way))
         if name is None or way in self._draft.gone:
             return None

@@ -6,7 +6,7 @@ import re
 
 from byway.dialects.shadowsocks.links import PLUGINS
 from byway.importing import singbox_rules
-from byway.importing.draft import Draft, Section, Way
+from byway.importing.draft import OTHERWISE, Draft, Section, Way
 from byway.importing.links import NOT_YET
 from byway.importing.source import (
     Fields,
@@ -191,6 +191,11 @@ def _outbound(tag: str, node: Node, draft: Draft) -> None:
             return
     if via := text(found.get("detour")):
         content["via"] = Way(via)
+    elif kind != "direct":
+        _leaving(tag, found, content, draft)
+    for key in ("domain_resolver", "domain_strategy"):
+        if key in found and said(found[key]):
+            draft.note(found[key].line, tag, f"{key} is not kept: names are asked for as dns says")
     for key, value in found.items():
         if key not in _OUTBOUND_DONE | _SILENT and said(value):
             draft.note(value.line, tag, f"{key} is not kept")
@@ -198,6 +203,15 @@ def _outbound(tag: str, node: Node, draft: Draft) -> None:
         draft.note(found["multiplex"].line, tag, "multiplexing is not there yet")
     _over_tcp(tag, found.get("udp_over_tcp"), content, draft)
     draft.outbound(tag, node.line, content)
+
+
+def _leaving(tag: str, found: Fields, content: Section, draft: Draft) -> None:
+    """How the proxy itself is reached: by an interface, from an address, under a mark."""
+    leaving = _direct(found)
+    if leaving and "plugin" in content:
+        draft.note(0, tag, f"{', '.join(leaving)} cannot be said beside a plugin: not kept")
+    elif leaving:
+        content["via"] = draft.leaving_by(leaving)
 
 
 def _over_tcp(tag: str, node: Node | None, content: Section, draft: Draft) -> None:
@@ -230,6 +244,13 @@ def _proxied(tag: str, kind: str, node: Node, found: Fields, draft: Draft) -> Se
         return None
     server = endpoint(text(found.get("server")), number(found.get("server_port")))
     content: Section = {"type": kind, "server": server}
+    networks = texts(found.get("network"))
+    if kind == "shadowsocks" and networks:
+        content["network"] = networks
+    elif "udp" not in (networks or ["udp"]) and kind != "http":
+        draft.note(found["network"].line, tag, "network: tcp is not kept: it carries UDP here")
+    elif "tcp" not in (networks or ["tcp"]):
+        draft.note(found["network"].line, tag, "network: udp is not kept: it carries TCP here")
     if kind == "socks" and "version" in found:
         content["version"] = text(found["version"])
     for key in ("method", "username", "password", "plugin", "plugin_opts"):
@@ -342,6 +363,8 @@ def _server(node: Node, servers: dict[str, object], words: dict[str, str], draft
     server: Section = {"address": address}
     if via := text(found.get("detour")):
         server["via"] = Way(via)
+    elif not kind:  # of the old form: by the outbound for everything else
+        server["via"] = OTHERWISE
     resolver = found.get("domain_resolver") or found.get("address_resolver")
     start = text(fields(resolver).get("server")) or text(resolver)
     if start in words:

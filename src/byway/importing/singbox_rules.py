@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 
 from byway.config.setitems import fault
-from byway.importing.draft import Draft, Section, Way, unresolved
+from byway.importing.draft import OTHERWISE, Draft, Section, Way, unresolved
 from byway.importing.source import Fields, fields, flag, items, seconds, text, texts
 from byway.rules.networks import LAN
 from byway.values.written import Node
@@ -81,8 +81,8 @@ def read(
                 _rule(node, rule, action, resolved, draft)
         except Unsaid as error:
             draft.missing.clear()
-            if action in ("route", "reject"):
-                to = text(rule.get("outbound")) if action == "route" else "reject"
+            if action not in ("sniff", "route-options", "hijack-dns", "resolve"):
+                to = text(rule.get("outbound")) or action
                 draft.lost_rule(node.line, "a rule", to, str(error))
             else:
                 draft.note(node.line, "a rule", str(error))
@@ -280,8 +280,8 @@ def _set(node: Node, draft: Draft) -> None:
         content: Section = {"url": where, "format": "sing-box"}
         if every := seconds(found.get("update_interval")):
             content["every"] = f"{int(min(max(every, 60), 365 * 86400))}s"
-        if way := text(found.get("download_detour")):
-            content["via"] = Way(way)
+        way = text(found.get("download_detour"))
+        content["via"] = Way(way) if way else OTHERWISE
         draft.set(tag, node.line, content)
     elif kind == "local":
         path = str(Path(draft.folder or ".") / where)
