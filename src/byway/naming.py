@@ -28,6 +28,7 @@ from byway.ways import Ways
 
 if TYPE_CHECKING:
     from byway.config.names import Dns, DnsServer
+    from byway.dns.manner import Manner
     from byway.dns.resolver import Choice, NameResolver, Plan
     from byway.dns.server import Asked, Connection, Packets, Server
 
@@ -222,15 +223,17 @@ class Naming:
     def _server(
         self, name: str, section: DnsServer, config: Config, patience: float, way: Outbound
     ) -> Server:
+        from byway.dns.manner import Manner
         from byway.dns.server import Connections, Server
 
         target, scheme = section.address.target, section.address.scheme
         assert target is not None
-        dial = self._dialling(name, section, target, way)
-        packets = self._packets(section, target, config, way) if scheme == "udp" else None
+        manner = Manner()
+        dial = self._dialling(name, section, target, way, manner)
+        packets = self._packets(section, target, config, way, manner) if scheme == "udp" else None
         via = section.via or "direct"
         place = str(section.address)
-        return Server(name, place, via, Connections(dial), packets, patience, self._changed)
+        return Server(name, place, via, Connections(dial), packets, patience, self._changed, manner)
 
     def _changed(self, server: Server) -> None:
         """A server began to fail, or answers again."""
@@ -240,7 +243,12 @@ class Naming:
             self._log.info("name server answers again", server=server.name)
 
     def _packets(
-        self, section: DnsServer, target: Target, config: Config, way: Outbound
+        self,
+        section: DnsServer,
+        target: Target,
+        config: Config,
+        way: Outbound,
+        manner: Manner,
     ) -> Packets | None:
         """None where the way carries no packets: the server is asked by TCP then."""
         from byway.dns.packets import FarPackets, LocalPackets
@@ -248,11 +256,13 @@ class Naming:
 
         own = config.outbounds.get(section.via or "direct")
         if own is not None and (options := own.dialling) is not None:
-            return LocalPackets(target, options, self.resolve)
-        return FarPackets(target, self._engine, way) if Network.UDP in way.networks else None
+            return LocalPackets(target, options, self.resolve, manner)
+        if Network.UDP not in way.networks:
+            return None
+        return FarPackets(target, self._engine, way, manner)
 
     def _dialling(
-        self, name: str, section: DnsServer, target: Target, way: Outbound
+        self, name: str, section: DnsServer, target: Target, way: Outbound, manner: Manner
     ) -> Callable[[], Coroutine[None, None, Connection]]:
         from byway.dns.pipe import Pipe
         from byway.dns.web import ALPN, Http1, Http2, Resource
@@ -262,7 +272,7 @@ class Naming:
         if address.scheme in ("udp", "tcp"):
 
             async def plain() -> Connection:
-                return Pipe(await way.connect(target), self.start, padded=False)
+                return Pipe(await way.connect(target), self.start, padded=False, manner=manner)
 
             return plain
         tls = section.tls or ClientTls()
@@ -277,11 +287,11 @@ class Naming:
             raw: Stream = await way.connect(target)
             stream = await layer(raw)
             if address.scheme == "tls":
-                return Pipe(stream, self.start, padded=True)
+                return Pipe(stream, self.start, padded=True, manner=manner)
             settled = stream.tls
             if settled is not None and settled.alpn == "h2":
-                return Http2(stream, resource, self.start)
-            return Http1(stream, resource)
+                return Http2(stream, resource, self.start, manner)
+            return Http1(stream, resource, manner)
 
         return secured
 

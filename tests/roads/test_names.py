@@ -15,6 +15,7 @@ import pytest
 from byway.api.views import degraded, status_view
 from byway.app import App
 from byway.config import load_text
+from byway.errors import Unreachable
 from byway.flow import Target
 from tests.dns.authority import Asked, serving
 from tests.roads import certificates
@@ -74,6 +75,48 @@ async def test_each_way_to_ask(way: str, tmp_path: Path) -> None:
                 assert tuple(await running.names.resolve(name)) == (b"\x7f\0\0\1",)
             assert {asked.way for asked in names.asked} == {way}
             assert names.connections == (0 if way == "udp" else 1)  # kept between the two
+
+
+@pytest.mark.parametrize("code", [dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS])
+@pytest.mark.parametrize("way", ["udp", "tcp", "tls", "https"])
+async def test_a_server_of_before_edns(way: str, code: dns.rcode.Rcode, tmp_path: Path) -> None:
+    """RFC 6891, section 7; and it is not asked with EDNS again."""
+    certificates.write(tmp_path)
+    pin = certificates.pin(tmp_path / "chain.pem")
+
+    def old(asked: Asked) -> Sequence[bytes]:
+        if asked.message.edns < 0:
+            return zone(asked)
+        if code is dns.rcode.FORMERR:  # a bare header: some do not even repeat the question
+            return [asked.wire[:2] + b"\x81\x81" + bytes(8)]
+        return [asked.reply(code=code)]
+
+    async with serving(old, tmp_path) as names:
+        port = {"tls": names.tls, "https": names.https}.get(way, names.port)
+        tls = f", tls: {{pin: {pin}}}" if way in ("tls", "https") else ""
+        async with app(f"""
+            dns:
+              servers: {{box: {{address: '{way}://127.0.0.1:{port}'{tls}}}}}
+              use: box
+              addresses: ipv4
+            """) as running:
+            for name in ("a.loop", "b.loop", "c.loop"):
+                assert tuple(await running.names.resolve(name)) == (b"\x7f\0\0\1",)
+        assert [asked.message.edns for asked in names.asked] == [0, -1, -1, -1]
+
+
+async def test_what_edns_is_not_to_blame_for_is_no_reason_to_forgo_it() -> None:
+    def broken(asked: Asked) -> Sequence[bytes]:
+        code = dns.rcode.FORMERR if asked.name == "bad.loop" else dns.rcode.NOERROR
+        return [asked.reply("127.0.0.1", code=code)]
+
+    async with serving(broken) as names:
+        text = dns_of(f"udp://127.0.0.1:{names.port}")
+        async with app(text) as running:
+            with pytest.raises(Unreachable, match="FORMERR"):
+                await running.names.resolve("bad.loop")
+            await running.names.resolve("good.loop")
+        assert [asked.message.edns for asked in names.asked] == [0, -1, 0]
 
 
 async def test_lies_and_garbage_are_passed_over() -> None:

@@ -30,6 +30,7 @@ LONGEST = 65535
 
 _KINDS = {4: dns.rdatatype.A, 6: dns.rdatatype.AAAA}
 _MAPPED = bytes(10) + b"\xff\xff"
+_STRANGE_TO_EDNS = (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 _TRUNCATED, _RESPONSE = 0x02, 0x80
 
 
@@ -43,6 +44,10 @@ class Truncated(PeerError):  # noqa: N818
 
 class Failed(PeerError):  # noqa: N818
     """The server says that it cannot tell (SERVFAIL, REFUSED), or makes no sense."""
+
+
+class NoEdns(Failed):
+    """The server does not understand EDNS: ask again without it (RFC 6891, section 7)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +78,27 @@ class Answer:
     alias: str | None = None
 
 
-def question(name: str, family: Family, number: int, padded: bool = False) -> Question:
-    """A query for a name's addresses. Raises ValueError for a name that DNS cannot hold."""
+def question(
+    name: str, family: Family, number: int, padded: bool = False, edns: bool = True
+) -> Question:
+    """A query for a name's addresses. Raises ValueError for a name that DNS cannot hold.
+
+    Without EDNS there is no padding either (RFC 7830), and packets hold 512 bytes.
+    """
     try:
         qname = dns.name.Name([*name.removesuffix(".").encode("ascii").split(b"."), b""])
     except (dns.exception.DNSException, ValueError) as error:
         raise ValueError(f"{name[:80]!r} is no name of the DNS: {error}") from None
-    message = dns.message.make_query(
-        qname, _KINDS[family], use_edns=0, payload=PAYLOAD, id=number, pad=BLOCK if padded else 0
-    )
+    message = dns.message.make_query(qname, _KINDS[family], id=number)
+    if edns:
+        message.use_edns(0, payload=PAYLOAD, pad=BLOCK if padded else 0)
     return Question(name, family, message.to_wire(), message)
 
 
 def answer(asked: Question, wire: bytes) -> Answer:
     """What a message says about a question.
 
-    Raises Stray for what is no answer to it, Truncated, and Failed.
+    Raises Stray for what is no answer to it, Truncated, and Failed (NoEdns).
     """
     if len(wire) < 12 or wire[:2] != asked.id or not wire[2] & _RESPONSE:
         raise Stray("the message is no answer to what was asked")
@@ -104,7 +114,8 @@ def answer(asked: Question, wire: bytes) -> Answer:
         raise Truncated("the answer is cut off")
     code = message.rcode()
     if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        raise Failed(f"the server says {dns.rcode.to_text(code)}")
+        strange = code in _STRANGE_TO_EDNS and asked.message.edns >= 0
+        raise (NoEdns if strange else Failed)(f"the server says {dns.rcode.to_text(code)}")
     try:
         return _told(asked, message)
     except dns.exception.DNSException as error:

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Awaitable, Callable, Container, Sequence
 
+from byway.dns.manner import Manner
 from byway.dns.message import PAYLOAD, Answer, Family, Question, Stray, Truncated, answer, question
 from byway.engine import DialOptions, Engine, EngineRelay, PacketListener, PacketOptions
 from byway.errors import PeerError, Reason, Unreachable
@@ -28,7 +29,14 @@ Resolve = Callable[[str], Awaitable[Sequence[bytes]]]
 class LocalPackets:
     """From this host, each question from a port of its own that the kernel chooses at random."""
 
-    def __init__(self, server: Target, options: DialOptions, resolve: Resolve) -> None:
+    def __init__(
+        self,
+        server: Target,
+        options: DialOptions,
+        resolve: Resolve,
+        manner: Manner | None = None,
+    ) -> None:
+        self._manner = manner or Manner()
         self._server = server
         self._options = options
         self._resolve = resolve
@@ -37,7 +45,7 @@ class LocalPackets:
     async def ask(self, name: str, family: Family) -> Answer:
         """What the server answers. Raises Truncated, Failed, OSError, Unreachable."""
         loop = asyncio.get_running_loop()
-        asked = question(name, family, number())
+        asked = question(name, family, number(), edns=self._manner.edns)
         server = await self._address()
         kind = socket.AF_INET6 if ":" in server.host else socket.AF_INET
         with socket.socket(kind, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as own:
@@ -72,7 +80,10 @@ class LocalPackets:
 class FarPackets:
     """By way of an outbound: one session of the engine, whose near end is a socket of our own."""
 
-    def __init__(self, server: Target, engine: Engine, via: Outbound) -> None:
+    def __init__(
+        self, server: Target, engine: Engine, via: Outbound, manner: Manner | None = None
+    ) -> None:
+        self._manner = manner or Manner()
         self._server = server
         self._engine = engine
         self._via = via
@@ -86,7 +97,7 @@ class FarPackets:
             if session is None or session.is_old:
                 self.renew()
                 session = self._session = await self._opened()
-        return await session.ask(name, family)
+        return await session.ask(name, family, self._manner.edns)
 
     def renew(self) -> None:
         """Begin anew with the next question: this session may be dead."""
@@ -130,9 +141,9 @@ class _Session:
         """Whether it rested so long that its ways may be forgotten on the way."""
         return self._loop.time() - self._used > FRESH
 
-    async def ask(self, name: str, family: Family) -> Answer:
+    async def ask(self, name: str, family: Family, edns: bool) -> Answer:
         self._used = self._loop.time()
-        asked = question(name, family, number(self._asked))
+        asked = question(name, family, number(self._asked), edns=edns)
         told: asyncio.Future[Answer] = self._loop.create_future()
         self._asked[asked.id] = asked, told
         try:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Protocol, TypeVar
 
+from byway.dns.manner import Manner
 from byway.dns.message import Answer, Failed, Family, Question, Stray, Truncated, answer, question
 from byway.dns.packets import number
 from byway.errors import BywayError, PeerError
@@ -27,7 +28,10 @@ class Start(Protocol):
 class Pipe:
     """One connection. It is open until the server, or a long silence, closes it."""
 
-    def __init__(self, stream: Stream, start: Start, padded: bool) -> None:
+    def __init__(
+        self, stream: Stream, start: Start, padded: bool, manner: Manner | None = None
+    ) -> None:
+        self._manner = manner or Manner()
         self._stream = stream
         self._padded = padded
         self._asked: dict[bytes, tuple[Question, asyncio.Future[Answer]]] = {}
@@ -47,7 +51,7 @@ class Pipe:
 
     async def ask(self, name: str, family: Family) -> Answer:
         """What the server answers. Raises Failed, OSError, EOFError. A cancel harms no other."""
-        asked = question(name, family, number(self._asked), self._padded)
+        asked = question(name, family, number(self._asked), self._padded, self._manner.edns)
         told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked[asked.id] = asked, told
         try:

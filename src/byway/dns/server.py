@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from byway.dns.message import Answer, Failed, Family, Truncated
+from byway.dns.manner import Manner
+from byway.dns.message import Answer, Failed, Family, NoEdns, Truncated
 from byway.engine import Outcome
 from byway.errors import BywayError, PeerError, Reason, Refused, Unreachable, in_words
 from byway.interfaces import Resolver
@@ -136,6 +137,7 @@ class Server:
         packets: Packets | None,
         patience: float,
         changed: Callable[[Server], None] = lambda _: None,
+        manner: Manner | None = None,
     ) -> None:
         self.name = name
         self.place = place  # its address for a person, without what may be secret
@@ -143,6 +145,7 @@ class Server:
         self._connections = connections
         self._packets = packets
         self._patience = patience
+        self._manner = manner or Manner()
         self._changed = changed  # called when it begins to fail, and when it answers again
         self.asked = self.failed = 0
         self.error = ""  # of the last question, if it failed
@@ -202,6 +205,18 @@ class Server:
         raise Failed("the aliases come to no end")
 
     async def _once(self, name: str, family: Family) -> Answer:
+        """Ask, and once more without EDNS where the server does not understand it."""
+        try:
+            return await self._told(name, family)
+        except NoEdns:
+            self._manner.forgo()
+        try:
+            return await self._told(name, family)
+        except Failed:
+            self._manner.resume()
+            raise
+
+    async def _told(self, name: str, family: Family) -> Answer:
         if self._packets is None:
             return await self._connections.ask(name, family)
         for part in TRIES:

@@ -9,6 +9,7 @@ import asyncio
 import base64
 from dataclasses import dataclass, field
 
+from byway.dns.manner import Manner
 from byway.dns.message import LONGEST, Answer, Failed, Family, Question, answer, question
 from byway.dns.pipe import IDLE, Start, forget
 from byway.errors import BywayError, PeerError
@@ -38,7 +39,8 @@ class Resource:
 class Http1:
     """One connection, one question at a time."""
 
-    def __init__(self, stream: Stream, resource: Resource) -> None:
+    def __init__(self, stream: Stream, resource: Resource, manner: Manner | None = None) -> None:
+        self._manner = manner or Manner()
         self._stream = stream
         self._resource = resource
         self._fields = (
@@ -60,7 +62,7 @@ class Http1:
 
     async def ask(self, name: str, family: Family) -> Answer:
         """What the server answers. Raises PeerError, OSError, EOFError. A cancel closes it."""
-        asked = question(name, family, 0, padded=True)
+        asked = question(name, family, 0, padded=True, edns=self._manner.edns)
         self._busy, kept = True, False
         try:
             head = RequestHead("GET", self._resource.of(asked), self._fields)
@@ -92,7 +94,10 @@ class _Exchange:
 class Http2:
     """One connection, many questions at once (RFC 9113), by the h2 library."""
 
-    def __init__(self, stream: Stream, resource: Resource, start: Start) -> None:
+    def __init__(
+        self, stream: Stream, resource: Resource, start: Start, manner: Manner | None = None
+    ) -> None:
+        self._manner = manner or Manner()
         import h2.config
         import h2.connection
 
@@ -126,7 +131,7 @@ class Http2:
 
         if not self.is_open:
             raise EOFError("the server closed the connection")
-        asked = question(name, family, 0, padded=True)
+        asked = question(name, family, 0, padded=True, edns=self._manner.edns)
         told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         number = None
         try:
