@@ -132,6 +132,13 @@ PROTOCOLS = ("tls", "http", "quic", "ssh", "dns", "stun", "dtls", "bittorrent")
 """The protocols that are known by their first bytes."""
 
 
+def source_key(source: Target | None) -> bytes | None:
+    """What counts as one source: an IPv4 address, or the /64 of an IPv6 one."""
+    if source is None or source.packed is None:
+        return None
+    return source.packed[:8]
+
+
 def packed_address(host: str) -> bytes | None:
     """The 4 or 16 bytes of an address literal, or None when `host` is not one."""
     if host and host[-1] in "0123456789abcdefABCDEF:.":

@@ -11,8 +11,9 @@ import time
 from collections import deque
 from collections.abc import Collection, Sequence
 
+from byway.dns.lookups import ASKER
 from byway.errors import Reason, Refused
-from byway.flow import Flow, Target
+from byway.flow import Flow, source_key
 from byway.interfaces import Bucket, Relay
 from byway.limits import QUOTA, Limit, Limits
 from byway.rules import NO_FACTS, Judge, Verdict
@@ -137,7 +138,7 @@ class Ledger:
         """Admit a flow. Raises Refused (LIMIT) when there are too many, in all or of its source."""
         if len(self._live) >= self.total:
             raise Refused(f"already {self.total} flows (limits.flows)", Reason.LIMIT)
-        if (key := _source_key(passage.flow.source)) is not None:
+        if (key := source_key(passage.flow.source)) is not None:
             count = self._sources.get(key, 0)
             if count >= self.per_source:
                 raise Refused(
@@ -145,6 +146,7 @@ class Ledger:
                 )
             self._sources[key] = count + 1
         passage.task = asyncio.current_task()
+        ASKER.set(passage.flow)  # look-ups of this task are its
         self._live[passage.flow.id] = passage
 
     def lead(self, passage: Passage, chain: tuple[str, ...]) -> None:
@@ -173,7 +175,7 @@ class Ledger:
         if self._live.pop(passage.flow.id, None) is None:
             return
         self.carried += 1
-        if (key := _source_key(passage.flow.source)) is not None:
+        if (key := source_key(passage.flow.source)) is not None:
             if (count := self._sources[key]) == 1:
                 del self._sources[key]
             else:
@@ -205,10 +207,3 @@ class Ledger:
             passage.reason = reason
             passage.task.cancel(reason)
         return True
-
-
-def _source_key(source: Target | None) -> bytes | None:
-    """What counts as one source: an IPv4 address, or the /64 of an IPv6 one."""
-    if source is None or source.packed is None:
-        return None
-    return source.packed[:8]

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -121,7 +122,7 @@ class Naming:
 
     def start(self, work: Coroutine[None, None, T]) -> asyncio.Task[T | None]:
         """Run something until it ends, or this is left. What fails in it ends nothing else."""
-        task = self._group.create_task(self._kept(work))
+        task = self._group.create_task(self._kept(work), context=Context())  # nobody's
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: work.close())  # a task cancelled at once never began it

@@ -15,12 +15,15 @@ import pytest
 from byway.api.views import degraded, status_view
 from byway.app import App
 from byway.config import load_text
+from byway.dns import SystemResolver
+from byway.dns.hostdns import HostDns
+from byway.dns.hostfiles import HostFiles
 from byway.errors import Unreachable
 from byway.flow import Target
 from tests.dns.authority import Asked, serving
 from tests.roads import certificates
 from tests.roads.clients import closed_port, left, linked, said, socks5
-from tests.roads.conftest import RunRoad
+from tests.roads.conftest import RunRoad, served
 
 pytestmark = pytest.mark.usefixtures("nowhere")
 
@@ -407,3 +410,41 @@ async def test_nothing_is_imported_for_who_has_no_servers() -> None:
     )
     said, _ = await process.communicate()
     assert said.decode().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_one_client_does_not_stop_names_for_everybody(own: bool, tmp_path: Path) -> None:
+    """Hundreds of names in a silent zone, by one source: first left, then waited for."""
+
+    def says(asked: Asked) -> Sequence[bytes]:
+        return [] if asked.name.endswith("silent.test") else [asked.reply("127.0.0.1")]
+
+    async def connected(source: str, name: str) -> int:
+        _, writer = link = await asyncio.open_connection(
+            door.host, door.port, local_addr=(source, 0)
+        )
+        try:
+            return await socks5(link, Target.of(name, echo.port))
+        finally:
+            writer.close()
+
+    async with served(lambda data: data, "127.0.0.1") as echo, serving(says) as names:
+        (tmp_path / "resolv.conf").write_text(
+            "nameserver 127.0.0.1\noptions timeout:1 attempts:5\n"  # a burst may find no room
+        )
+        system = SystemResolver(files=HostFiles(tmp_path), dns=HostDns(names.port))
+        text = HOME + (dns_of(f"udp://127.0.0.1:{names.port}") if own else "")
+        async with App(load_text(text), system) as running, asyncio.TaskGroup() as group:
+            door = Target.parse(running.addresses["home"][0])
+            for burst in range(2):
+                asking = [
+                    group.create_task(connected("127.0.0.66", f"n{burst}-{at}.silent.test"))
+                    for at in range(300)
+                ]
+                while len(names.asked) < 250 * (burst + 1):
+                    await asyncio.sleep(0.01)
+                assert await connected("127.0.0.1", f"a{burst}.known.test") == 0
+                for task in asking:
+                    task.cancel()
+            assert await connected("127.0.0.66", "b.known.test") == 0
+        system.close()

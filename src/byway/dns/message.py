@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
@@ -79,11 +80,17 @@ class Answer:
 
 
 def question(
-    name: str, family: Family, number: int, padded: bool = False, edns: bool = True
+    name: str,
+    family: Family,
+    number: int,
+    padded: bool = False,
+    edns: bool = True,
+    trusting: bool = False,
 ) -> Question:
     """A query for a name's addresses. Raises ValueError for a name that DNS cannot hold.
 
-    Without EDNS there is no padding either (RFC 7830), and packets hold 512 bytes.
+    Without EDNS there is no padding either (RFC 7830), and packets hold 512 bytes. `trusting` asks
+    whether the answer is authentic (the AD bit, RFC 6840, section 5.7).
     """
     try:
         qname = dns.name.Name([*name.removesuffix(".").encode("ascii").split(b"."), b""])
@@ -92,6 +99,8 @@ def question(
     message = dns.message.make_query(qname, _KINDS[family], id=number)
     if edns:
         message.use_edns(0, payload=PAYLOAD, pad=BLOCK if padded else 0)
+    if trusting:
+        message.flags |= dns.flags.AD
     return Question(name, family, message.to_wire(), message)
 
 

@@ -37,6 +37,7 @@ class Pipe:
         self._asked: dict[bytes, tuple[Question, asyncio.Future[Answer]]] = {}
         self._writing = asyncio.Lock()
         self._closed = False
+        self.heard = 0.0
         start(self._listen())
 
     @property
@@ -79,6 +80,7 @@ class Pipe:
                 async with asyncio.timeout(IDLE):
                     size = int.from_bytes(await self._stream.read_exactly(2))
                     wire = await self._stream.read_exactly(size)
+                self.heard = asyncio.get_running_loop().time()
                 self._take(wire)
         except (EOFError, OSError, BywayError) as error:
             why = error

@@ -1,7 +1,7 @@
 """The resolver of a config's `dns`: hosts, then the cache, then the servers that its rules choose.
 
 A look-up is made once however many ask for it, belongs to a TaskGroup, and goes on when those who
-asked have left. What is remembered is in the engine (`EngineAnswers`).
+asked have left, until others need its place. What is remembered is in the engine (`EngineAnswers`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from byway.dns.families import Order, Reach, arranged
 from byway.dns.hosts import Hosts
+from byway.dns.lookups import Lookup, Lookups, given_up
 from byway.dns.message import Family
 from byway.dns.pipe import Start
 from byway.dns.server import Asked, Heard, SystemServer, first_answer
@@ -23,7 +25,8 @@ from byway.flow import UNHEARD, Flow, Network, Process, Target
 from byway.interfaces import Resolver
 from byway.rules import Facts, Judge, RuleRef, Via
 
-WAITING = 1024  # look-ups at once
+WAITING = 4096  # look-ups at once, of one family each
+EACH = 256  # that one client waits for
 KEPT_LEAST = 1.0  # seconds: so that the dial which follows a verdict sees what was judged
 KEPT_FAILED = 2.0  # seconds that nobody could tell a name (RFC 9520, section 3.2)
 RECHECK = 30.0  # seconds that a stale answer stands when no server could renew it (RFC 8767)
@@ -35,7 +38,7 @@ _BEFORE_ADDRESSES = Facts(addresses=(), process=Process(), sniffed=UNHEARD)
 """A name is judged before it has addresses: conditions about them do not hold."""
 
 _Known = tuple[int, float, float, tuple[bytes, ...]]
-_Key = tuple[int, Family, str]
+_Lookup = Lookup["Heard | Unreachable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +111,11 @@ class NameResolver:
         plan: Plan,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._start = start
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._answers = answers
         self._reach = Reach()
-        self._asked: dict[_Key, asyncio.Task[Heard | Unreachable | None]] = {}
+        self._lookups: Lookups[Heard | Unreachable] = Lookups(start, WAITING, EACH)
         self._tellers: dict[tuple[int, str], tuple[str, ...]] = {}
         self._moment: float | None = None
         self.turn(plan)
@@ -126,7 +128,7 @@ class NameResolver:
         """The addresses of a name, best first. Raises Unreachable (NAME_UNKNOWN when it has none).
 
         `use` names the choice that is asked in place of what the rules say. A cancelled wait leaves
-        the look-up running.
+        the look-up running, as long as nobody else needs its place.
         """
         name, listed = self._listed(name)
         if listed is not None:
@@ -228,18 +230,33 @@ class NameResolver:
 
     async def _looked_up(self, choice: Choice, families: Families, name: str) -> Sequence[bytes]:
         """Both families at once; addresses of one wait only a moment for the other's."""
+        joined: dict[asyncio.Task[Heard | Unreachable | None], tuple[Family, _Lookup]] = {}
+        try:
+            return await self._waited(choice, families, name, joined)
+        finally:
+            for _, lookup in joined.values():
+                self._lookups.leave(lookup)
+
+    async def _waited(
+        self,
+        choice: Choice,
+        families: Families,
+        name: str,
+        joined: dict[asyncio.Task[Heard | Unreachable | None], tuple[Family, _Lookup]],
+    ) -> Sequence[bytes]:
         heard: dict[Family, tuple[Outcome, tuple[bytes, ...]]] = {}
-        running: dict[asyncio.Task[Heard | Unreachable | None], Family] = {}
         error: Unreachable | None = None
         for family in _each(families):
             known = self._answers.find(choice.realm, family, name, self._now())
             if known is None:
-                running[self._look_up(choice, family, name)] = family
+                lookup = self._joined(choice, family, name)
+                joined[lookup.task] = family, lookup
             else:
                 heard[family] = Outcome(known[0]), known[3]
+        running = set(joined)
         while running:
             some = any(addresses for _, addresses in heard.values())
-            done, _ = await asyncio.wait(
+            done, running = await asyncio.wait(
                 running,
                 timeout=SECOND_FAMILY if some else None,
                 return_when=asyncio.FIRST_COMPLETED,
@@ -247,7 +264,8 @@ class NameResolver:
             if not done:
                 break
             for task in done:
-                family, said = running.pop(task), task.result()
+                family, _ = joined[task]
+                said = given_up(name) if task.cancelled() else task.result()
                 if isinstance(said, Heard):
                     heard[family] = said.answer.outcome, said.answer.addresses
                 else:
@@ -262,28 +280,21 @@ class NameResolver:
             raise Unreachable(str(error), error.hop, error.reason)
         raise _nothing(name, max(outcomes, default=Outcome.FAILED), choice)
 
-    def _look_up(
-        self, choice: Choice, family: Family, name: str, stale: _Known | None = None
-    ) -> asyncio.Task[Heard | Unreachable | None]:
-        key = (choice.realm, family, name)
-        task = self._asked.get(key)
-        if task is None:
-            if any(len(label) > LONGEST_LABEL for label in name.removesuffix(".").split(".")):
-                why = f"{name[:80]} is no name of the DNS: a part of it is too long"
-                raise Unreachable(why, name, Reason.NAME_UNKNOWN)
-            if len(self._asked) >= WAITING:
-                raise Unreachable(f"too many names wait to be resolved ({WAITING})", name)
-            task = self._start(self._heard(choice, family, name, stale))
-            self._asked[key] = task
-            task.add_done_callback(lambda _: self._asked.pop(key))
-        return task
+    def _joined(self, choice: Choice, family: Family, name: str) -> _Lookup:
+        if any(len(label) > LONGEST_LABEL for label in name.removesuffix(".").split(".")):
+            why = f"{name[:80]} is no name of the DNS: a part of it is too long"
+            raise Unreachable(why, name, Reason.NAME_UNKNOWN)
+        return self._lookups.join(
+            (choice.realm, family, name), name, lambda: self._heard(choice, family, name, None)
+        )
 
     def _renew(self, choice: Choice, families: Families, name: str) -> None:
         """Ask anew in the background for what is stale."""
         for family in _each(families):
             known = self._answers.find(choice.realm, family, name, self._now())
-            if known is not None and known[1] <= 0 and len(self._asked) < WAITING:
-                self._look_up(choice, family, name, known)
+            if known is not None and known[1] <= 0:
+                work = partial(self._heard, choice, family, name, known)
+                self._lookups.renew((choice.realm, family, name), work)
 
     async def _heard(
         self, choice: Choice, family: Family, name: str, stale: _Known | None

@@ -21,6 +21,7 @@ MOST_CONNECTIONS = 4
 MOST_ALIASES = 8  # asked for one after another, where a server does not follow them itself
 HEAD_START = 0.3  # seconds that a server has before the next one is asked as well
 FAILS = 2  # questions in a row without an answer, after which a server counts as failing
+SLOWER = "another server was faster"
 REST = 10.0  # seconds that a failing one is asked last
 TRIES = (0.2, 0.2, 0.6)  # parts of the time for a question, each with a packet of its own
 SYSTEM_KEPT = 5.0  # seconds: the host's resolver tells no lifetime
@@ -33,6 +34,10 @@ class Connection(Protocol):
     def room(self) -> int: ...
     @property
     def is_open(self) -> bool: ...
+    @property
+    def heard(self) -> float:
+        """When something last came on it, by the loop's clock; 0 before that."""
+
     async def ask(self, name: str, family: Family) -> Answer: ...
     def close(self) -> None: ...
 
@@ -95,6 +100,12 @@ class Connections:
         for connection in self._open:
             connection.close()
         self._open.clear()
+
+    def close_silent(self, since: float) -> None:
+        """Close those on which nothing has come since then: others wait for answers on the rest."""
+        for connection in self._open:
+            if connection.heard <= since:
+                connection.close()
 
     async def _asked(self, connection: Connection, name: str, family: Family) -> Answer:
         try:
@@ -171,12 +182,12 @@ class Server:
         try:
             async with asyncio.timeout(self._patience):
                 answer = await self._followed(name, family)
-        except asyncio.CancelledError:
-            if clock() - begun >= HEAD_START:  # another was faster, though it began later
+        except asyncio.CancelledError as error:
+            if SLOWER in error.args and clock() - begun >= HEAD_START:  # though it began earlier
                 self._fault(name, f"slower than another by {HEAD_START:g} s", Reason.TIMED_OUT)
             raise
         except TimeoutError:
-            self._connections.close()  # maybe they lead nowhere any more
+            self._connections.close_silent(begun)  # maybe they lead nowhere any more
             raise self._fault(name, "no answer in time", Reason.TIMED_OUT) from None
         except (BywayError, OSError, EOFError) as error:
             why = in_words(error)
@@ -293,6 +304,8 @@ async def first_answer(servers: Sequence[Asked], name: str, family: Family) -> H
                 for task in done:
                     heard = task.result()
                     if isinstance(heard, Heard):
+                        for slower in running:
+                            slower.cancel(SLOWER)
                         return heard
                     errors.append(heard)
         finally:

@@ -49,6 +49,7 @@ class Http1:
         )
         self._busy = False
         self._closed = False
+        self.heard = 0.0
 
     @property
     def room(self) -> int:
@@ -69,6 +70,7 @@ class Http1:
             said = await http_client.ask(self._stream, head, limit=HEAD_LIMIT)
             wire = await http_client.whole(self._stream, said, LONGEST)
             kept = said.keeps
+            self.heard = asyncio.get_running_loop().time()
         finally:
             self._busy = False
             if not kept:
@@ -110,6 +112,7 @@ class Http2:
         self._exchanges: dict[int, _Exchange] = {}
         self._writing = asyncio.Lock()
         self._closed = self._leaving = False
+        self.heard = 0.0
         start(self._listen())
 
     @property
@@ -178,6 +181,7 @@ class Http2:
             while not self._closed:
                 async with asyncio.timeout(IDLE):
                     data = await self._stream.read()
+                self.heard = asyncio.get_running_loop().time()
                 for event in self._h2.receive_data(data):
                     self._take(event)
                 await self._flush()
