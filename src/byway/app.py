@@ -141,6 +141,7 @@ class App:
             tell=self._tell_fault,
             listed=self.names.listed,
         )
+        self._finder.follow(config.functions.values())
         self.router = Router(
             judge_of(config, sets.sets),
             self._finder,
@@ -344,6 +345,7 @@ class App:
         self.router.hits = carried_over(self.router.hits, self.switches.rules)
         assert self._finder is not None
         self._finder.patience = config.limits.sniff
+        self._finder.follow(config.functions.values())
         self.ledger.total = _most_flows(config)
         self.ledger.per_source = config.limits.flows_per_source
         self.log.turn(writer.write, config.log.level, config.log.format, config.log.flows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
 
@@ -38,22 +39,26 @@ class NoNames:
         raise Unreachable(f"no {name}", name)
 
 
-async def decided(config: Config, flow: Flow, facts: Facts) -> Verdict:
-    judge, finder = judge_of(config), Finder(NoNames())
-    try:
-        while isinstance(answer := judge.decide(flow, facts), Lacks):
-            facts = await finder.find(answer, flow, facts)
-    finally:
-        finder.close()
+async def decided(finder: Finder, config: Config, flow: Flow, facts: Facts) -> Verdict:
+    judge = judge_of(config)
+    while isinstance(answer := judge.decide(flow, facts), Lacks):
+        facts = await finder.find(answer, flow, facts)
     assert judge.explain(flow, facts).answer == answer
     return answer
+
+
+@pytest.fixture
+async def finder() -> AsyncIterator[Finder]:
+    finder = Finder(NoNames())
+    yield finder
+    finder.close()
 
 
 def flow(target: str, network: Network = Network.TCP) -> Flow:
     return Flow(1, network, "mixed", None, Target.parse(target))
 
 
-async def test_the_first_example(folder: Path) -> None:
+async def test_the_first_example(folder: Path, finder: Finder) -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     found = config(folder, text)
 
@@ -63,21 +68,23 @@ async def test_the_first_example(folder: Path) -> None:
         ("x.ads.example:443", "reject"),
         ("example.com:443", "direct"),
     ):
-        assert way_of(await decided(found, flow(target), Facts())) == way
+        assert way_of(await decided(finder, found, flow(target), Facts())) == way
 
 
 @pytest.mark.parametrize(("name", "hour", "way"), [
     ("backup", 12, "reject"), ("backup", 3, "direct"), ("curl", 12, "direct"),
 ])  # fmt: skip
-async def test_the_example_with_a_key(folder: Path, name: str, hour: int, way: str) -> None:
+async def test_the_example_with_a_key(
+    folder: Path, finder: Finder, name: str, hour: int, way: str
+) -> None:
     found = config(folder, "rules: [{python: budget.py:decide}, {otherwise: direct}]")
     facts = Facts(moment=datetime(2026, 11, 23, hour), process=Process(name))
 
-    assert way_of(await decided(found, flow("h:1"), facts)) == way
+    assert way_of(await decided(finder, found, flow("h:1"), facts)) == way
 
 
 async def test_the_example_that_asks_another_program(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, finder: Finder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     asked: list[bytes] = []
@@ -90,7 +97,7 @@ async def test_the_example_that_asks_another_program(
     server = await asyncio.start_unix_server(oracle, "oracle.sock")
     found = config(folder, "rules: [{python: ask.py:decide}, {otherwise: direct}]")
     for _ in range(2):
-        assert way_of(await decided(found, flow("a.example:1"), Facts())) == "reject"
+        assert way_of(await decided(finder, found, flow("a.example:1"), Facts())) == "reject"
     server.close()
     await server.wait_closed()
     assert asked == [b"a.example\n"]

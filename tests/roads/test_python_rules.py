@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import cast
@@ -78,3 +79,36 @@ async def test_a_function_has_its_own_time_and_not_the_dials(
         await clients.left(link)
         await run.settled(1)
     assert "took longer than 0.3 s" in run.log.read_text()
+
+
+async def test_a_rule_that_backtracks_holds_nobody_up(
+    road: RunRoad, echo: Target, tmp_path: Path
+) -> None:
+    (tmp_path / "r.py").write_text(
+        "import byway, re\n"
+        "@byway.rule(timeout=10)\n"
+        "def decide(flow): return 'reject' if flow.target.port == 9 else None\n"
+        "@byway.rule(timeout=2)\n"
+        "def slow(flow): re.match(r'(a+)+$', flow.target.host)\n"
+    )
+    rules = (
+        f"rules: [{{port: 9, python: '{tmp_path}/r.py:slow'}},"
+        f" {{python: '{tmp_path}/r.py:decide'}}, {{otherwise: direct}}]\n"
+    )
+    async with road("inbounds: {in: {type: socks, listen: '127.0.0.1:0'}}\n" + rules) as run:
+
+        async def evil() -> None:
+            link = await clients.linked(run.place("in"))
+            assert await clients.socks5(link, Target.of("a" * 40 + ".example", 9)) == 2
+            await clients.left(link)
+
+        async with asyncio.TaskGroup() as tasks:
+            held = [tasks.create_task(evil()) for _ in range(2)]
+            for _ in range(10):
+                link = await clients.linked(run.place("in"))
+                assert await clients.socks5(link, echo) == 0
+                assert await clients.said(link, b"hello") == b"hello"
+                await clients.left(link)
+            assert not any(one.done() for one in held)
+        await run.settled(12)
+    assert "took longer than 2 s" in run.log.read_text()

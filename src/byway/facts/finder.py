@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
@@ -15,12 +15,13 @@ from byway.rules import NO_FACTS, Fact, Facts, Lacks, Said
 from byway.system.processes import NOBODY, owner_of
 
 if TYPE_CHECKING:
-    from byway.facts.python import Function
-    from byway.facts.threads import Threads
+    from byway.facts.python import Function, Script
+    from byway.facts.workers import Pool
 
 PROCESS_KEPT = 3.0  # seconds
 MOST_PROCESSES = 4096
 MOST_FAULTS = 256  # that are told of functions
+LEFT = 30.0  # seconds that flows of a former config have for their questions
 SNIFFING = 0.3  # seconds; a server that talks first costs its client so much
 
 Hear = Callable[[Enough, float], Awaitable[None]]
@@ -48,7 +49,7 @@ class Finder:
         self.patience = patience
         self._tell = tell
         self._told: set[str] = set()
-        self._threads: Threads | None = None
+        self._pools: dict[tuple[Script, bool], Pool] = {}
         self._framings = framings
         self._resolver = resolver
         self._now = now
@@ -107,21 +108,39 @@ class Finder:
 
     async def _said(self, function: Function, flow: Flow, known: Facts) -> Said:
         """What a function of a rule says; each of its faults is told once."""
-        if self._threads is None:
-            from byway.facts.threads import Threads
-
-            self._threads = Threads()
-        said = await function.answer(flow, known, self._threads)
+        said = await function.answer(flow, known, self._pool(function))
         if said.note and said.place not in self._told and len(self._told) < MOST_FAULTS:
             self._told.add(said.place)
             self._tell(function.name, said.note)
         return said
 
+    def follow(self, functions: Iterable[Function]) -> None:
+        """Have processes ready for these functions, and end those of others once their last
+        questions are answered."""
+        wanted = {self._pool(function) for function in functions}
+        for pool in wanted:
+            pool.warm()
+        going = [key for key, pool in self._pools.items() if pool not in wanted]
+        if going:
+            asyncio.get_running_loop().call_later(LEFT, self._end, going)
+
+    def _pool(self, function: Function) -> Pool:
+        from byway.facts.workers import Pool  # of use where rules are in Python
+
+        key = (function.script, function.side_by_side)
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = Pool(function.script.source, function.side_by_side)
+        return pool
+
+    def _end(self, pools: Iterable[tuple[Script, bool]]) -> None:
+        for key in pools:
+            if (pool := self._pools.pop(key, None)) is not None:
+                pool.close()
+
     def close(self) -> None:
         """Let go of what it has begun."""
-        if self._threads is not None:
-            self._threads.close()
-            self._threads = None
+        self._end(tuple(self._pools))
 
     async def _process(self, flow: Flow) -> Process:
         """The process behind a source, remembered for a few seconds: ports are used again later."""

@@ -1,30 +1,20 @@
-"""Rules in Python: their functions are loaded on config time, and asked on flow time.
+"""Rules in Python: their files are looked at on config time, their functions asked on flow time.
 
-A function is asked in a thread of `Threads`, for as long as it has declared; an answer that comes
-later is still remembered for the next flow with its key. Whatever goes wrong is no match.
+Both happen in other processes (`workers.py`), for as long as is allowed, so nothing in a file can
+hold Byway up. Whatever goes wrong is no match.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import difflib
 import hashlib
-import inspect
 import os
 import stat
-import sys
-import threading
-import traceback
-import types
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
 
-from byway import scripting
 from byway.errors import in_words
-from byway.facts.threads import Threads
+from byway.facts.workers import Outcome, Pool, Source, listing
 from byway.flow import Flow, Target
 from byway.rules.verdicts import Fact, Facts, Said
 
@@ -45,183 +35,93 @@ class ScriptError(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Script:
-    """A file of Python that was run; `digest` tells whether it is another one now."""
+    """A file of Python; `digest` tells whether it is another one now, `names` what is in it: each
+    with its kind, needs and time."""
 
-    path: str
+    source: Source
     digest: bytes
-    names: dict[str, object]
+    names: Mapping[str, tuple[str, tuple[str, ...], float]]
 
 
 def load(path: str) -> Script:
-    """Read a file and run it as a module. Raises ScriptError.
+    """Read a file and run it, in a process of its own. Raises ScriptError.
 
     It must belong to root or to the user that Byway runs as, and nobody else may write it: whoever
     can write it decides what this user does.
     """
-    source = _read(path)
-    digest = hashlib.sha256(source).digest()
-    module = types.ModuleType(f"byway_rules_{hashlib.sha256(path.encode()).hexdigest()[:16]}")
-    module.__file__ = path
-    before = sys.modules.get(module.__name__)
-    sys.modules[module.__name__] = module  # dataclasses and pickle look their module up there
+    source = Source(path, _read(path))
     try:
-        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        if before is not None:
-            sys.modules[module.__name__] = before
-        else:
-            del sys.modules[module.__name__]
-        where = _line_in(error, path)
-        raise ScriptError(f"does not run: {_told(error)}{where}") from None
-    return Script(path, digest, vars(module))
+        names = listing(source)
+    except OSError as error:
+        raise ScriptError(f"cannot be run: {in_words(error)}") from None
+    except ValueError as error:
+        raise ScriptError(f"does not run: {error}") from None
+    return Script(source, hashlib.sha256(source.content).digest(), names)
 
 
 class Function:
-    """A function of a script, as a rule asks it. Safe to ask from many flows at once."""
+    """A function of a script, as a rule asks it. Can be asked from many flows at once."""
 
     def __init__(self, script: Script, name: str, ways: frozenset[str]) -> None:
         """`ways` are the words that it may answer with. Raises ScriptError."""
-        self.name = f"{os.path.basename(script.path)}:{name}"
+        kind, needs, timeout = _callable(script, name)
+        self.script = script
+        self.name = f"{os.path.basename(script.source.path)}:{name}"
         self.digest = script.digest
-        self._path = script.path
-        self._function = _callable(script, name)
-        self._is_async = inspect.iscoroutinefunction(self._function)
-        self._terms = scripting.terms_of(self._function)
+        self.side_by_side = kind == "coroutine"
+        self.needs = tuple(NEEDS[one] for one in needs)
+        self._word = name
+        self._timeout = timeout
         self._ways = ways
-        self._lock = threading.Lock()
-        self._known: OrderedDict[Hashable, Said] = OrderedDict()
 
-    @property
-    def needs(self) -> tuple[Fact, ...]:
-        """The facts that it asks for."""
-        return tuple(NEEDS[one] for one in self._terms.needs)
-
-    async def answer(self, flow: Flow, facts: Facts, threads: Threads) -> Said:
-        """What it says of a flow, within its time. Raises nothing but CancelledError."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Said] = loop.create_future()
-        seen = shown(flow, facts)
-
-        def settle(said: Said) -> None:
-            if not future.done():
-                future.set_result(said)
-
-        def deliver(said: Said) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits
-                loop.call_soon_threadsafe(settle, said)
-
-        def ask() -> None:
-            if not future.done():  # else it waited for its thread too long
-                deliver(self._asked(seen))
-
-        async def ask_async() -> None:
-            deliver(await self._asked_async(seen))
-
-        started = threads.begin(ask_async) if self._is_async else threads.run(ask)
-        if not started:
-            return self._fault("too many questions wait for an answer", "waiting")
-        try:
-            async with asyncio.timeout(self._terms.timeout):
-                return await future
-        except TimeoutError:
-            return self._fault(f"took longer than {self._terms.timeout:g} s", "time")
-
-    def _asked(self, seen: scripting.Flow) -> Said:
-        """In a thread."""
-        try:
-            key = self._key(seen)
-            known = self._remembered(key)
-            if known is not None:
-                return known
-            function = cast("Callable[[scripting.Flow], object]", self._function)
-            return self._taken(key, function(seen))
-        except BaseException as error:  # sys.exit() in a rule is a fault of the rule
-            return self._failed(error)
-
-    async def _asked_async(self, seen: scripting.Flow) -> Said:
-        """In the loop of the thread for coroutines."""
-        try:
-            key = self._key(seen)
-            known = self._remembered(key)
-            if known is not None:
-                return known
-            function = cast("Callable[[scripting.Flow], Awaitable[object]]", self._function)
-            async with asyncio.timeout(self._terms.timeout):
-                return self._taken(key, await function(seen))
-        except TimeoutError:
-            return self._fault(f"took longer than {self._terms.timeout:g} s", "time")
-        except BaseException as error:
-            if isinstance(error, asyncio.CancelledError):
-                raise
-            return self._failed(error)
-
-    def _key(self, seen: scripting.Flow) -> Hashable:
-        """Its key for a flow; a new thing, which equals nothing, for a function without keys."""
-        key = object() if self._terms.key is None else self._terms.key(seen)
-        hash(key)
-        return key
-
-    def _remembered(self, key: Hashable) -> Said | None:
-        with self._lock:
-            known = self._known.get(key)
-            if known is not None:
-                self._known.move_to_end(key)
-        return known
-
-    def _taken(self, key: Hashable, verdict: object) -> Said:
-        """The verdict as a word, remembered under its key."""
-        match verdict:
-            case None:
-                said = Said(None)
-            case scripting.Reject():
-                said = Said("reject")
-            case scripting.Drop():
-                said = Said("drop")
-            case scripting.Via(outbound=str(word)) | str(word):
-                if word not in self._ways:
-                    return self._fault(f"there is no outbound {word[:64]!r}", f"way {word[:64]}")
-                said = Said(word)
-            case _:
-                kind = type(verdict).__name__
-                return self._fault(f"a verdict is a name or None, not {kind}", f"kind {kind}")
-        if self._terms.key is not None:
-            with self._lock:
-                self._known[key] = said
-                while len(self._known) > self._terms.cached:
-                    self._known.popitem(last=False)
-        return said
-
-    def _failed(self, error: BaseException) -> Said:
-        place = _line_in(error, self._path)
-        return self._fault(f"{_told(error)}{place}", f"{type(error).__name__}{place}")
+    async def answer(self, flow: Flow, facts: Facts, pool: Pool) -> Said:
+        """What it says of a flow, within its time, by a pool of its script. Raises nothing but
+        CancelledError."""
+        outcome = await pool.ask(self._word, told(flow, facts), self._timeout)
+        match outcome:
+            case Outcome("said", None):
+                return Said(None)
+            case Outcome("said", str(word)) if word in self._ways:
+                return Said(word)
+            case Outcome("said", word):
+                return self._fault(f"there is no outbound {str(word)[:64]!r}", f"way {word}")
+            case Outcome("late"):
+                return self._fault(f"took longer than {self._timeout:g} s", "time")
+        return self._fault(str(outcome.text), outcome.place)
 
     def _fault(self, note: str, place: str) -> Said:
-        return Said(None, note, f"{self._path}:{self.name}: {place}")
+        return Said(None, note, f"{self.script.source.path}:{self.name}: {place}")
 
 
-def shown(flow: Flow, facts: Facts) -> scripting.Flow:
-    """A flow, and what is known of it, as rules see it."""
+def told(flow: Flow, facts: Facts) -> list[object]:
+    """A flow, and what is known of it, as it goes to a worker."""
     packed = facts.addresses if flow.target.packed is None else (flow.target.packed,)
-    addresses = None if packed is None else tuple(map(_address, packed))
-    return scripting.Flow(
+    process, sniffed, moment = facts.process, facts.sniffed, facts.moment
+    offset = None if moment is None else moment.utcoffset()
+    return [
         "tcp" if flow.network.value == "tcp" else "udp",
         flow.inbound,
-        flow.target,
-        flow.source,
+        _place(flow.target),
+        None if flow.source is None else _place(flow.source),
         flow.user,
-        addresses,
-        facts.process,
-        facts.sniffed,
-        facts.moment,
-    )
+        None if packed is None else [Target.from_packed(one, 0).host for one in packed],
+        None if process is None else [process.name, process.path, process.uid, process.cgroup],
+        None if sniffed is None else [sniffed.protocol, sniffed.name],
+        None
+        if moment is None
+        else [
+            moment.isoformat(),
+            moment.tzname(),
+            None if offset is None else offset.total_seconds(),
+        ],
+    ]
 
 
-def _address(packed: bytes) -> str:
-    return Target.from_packed(packed, 0).host
+def _place(target: Target) -> list[object]:
+    packed = None if target.packed is None else target.packed.hex()
+    return [target.host, target.port, packed, target.absolute]
 
 
 def _read(path: str) -> bytes:
@@ -243,35 +143,20 @@ def _read(path: str) -> bytes:
         raise ScriptError(f"cannot be read: {why.lower()}") from None
 
 
-def _callable(script: Script, name: str) -> Callable[..., object]:
+def _callable(script: Script, name: str) -> tuple[str, tuple[str, ...], float]:
     known = [
-        one for one, value in script.names.items() if inspect.isfunction(value) and one[0] != "_"
+        one
+        for one, (kind, _, _) in script.names.items()
+        if kind in ("function", "coroutine", "other function", "other coroutine") and one[0] != "_"
     ]
     found = script.names.get(name)
     if found is None:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"its functions: {', '.join(known)}"
         raise ScriptError(f"has no function {name!r}", hint if known else "it has no functions")
-    if not callable(found):
+    if found[0] == "value":
         raise ScriptError(f"{name!r} in it is not a function")
-    try:
-        inspect.signature(found).bind(None)
-    except (TypeError, ValueError):
+    if found[0].startswith("other"):
         hint = f"def {name}(flow): ..."
-        raise ScriptError(f"{name!r} in it cannot be called with one flow", hint) from None
+        raise ScriptError(f"{name!r} in it cannot be called with one flow", hint)
     return found
-
-
-def _told(error: BaseException) -> str:
-    text = str(error.msg if isinstance(error, SyntaxError) else error).partition("\n")[0]
-    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text[:200])
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def _line_in(error: BaseException, path: str) -> str:
-    """Where in a file it happened: the innermost place."""
-    if isinstance(error, SyntaxError) and error.filename == path:
-        return f" (line {error.lineno})"
-    lines = [line for frame, line in traceback.walk_tb(error.__traceback__)
-             if frame.f_code.co_filename == path]  # fmt: skip
-    return f" (line {lines[-1]})" if lines else ""

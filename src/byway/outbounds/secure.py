@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 
 from byway.engine import Engine, EngineStream, TlsClient, TlsClientOptions
-from byway.errors import Reason, Unreachable
+from byway.errors import Reason, Unreachable, in_words
 from byway.flow import Target
 from byway.interfaces import Stream
 from byway.values.tls import ClientTls
@@ -30,10 +30,8 @@ class SetTls:
         """Read the files now: why they are of no use, or ""."""
         try:
             self._client = TlsClient(_options(self._tls, self._server))
-        except OSError as error:
-            return f"{error.filename}: {(error.strerror or str(error)).lower()}"
-        except ValueError as error:
-            return str(error)
+        except (OSError, ValueError) as error:
+            return in_words(error)
         return ""
 
     async def __call__(self, stream: Stream) -> EngineStream:
