@@ -178,3 +178,22 @@ async def test_the_server_of_a_subscription_is_told_who_asks(tmp_path: Path) -> 
     assert (plain.returncode, named.returncode, bad.returncode) == (0, 0, 1)
     assert agents == ["Byway", "clash.meta/1.19"]
     assert "visible ASCII" in bad.stderr
+
+
+def test_regexes_that_are_none_are_told_by_nobody_but_us(tmp_path: Path) -> None:
+    proxy = "{name: a, type: http, server: x, port: 1}"
+    text = (
+        f"proxies: [{proxy}]\n"
+        "proxy-groups:\n"
+        "- {name: G, type: select, include-all: true, filter: '^(?!.*cn).*$'}\n"
+        "- {name: H, type: select, include-all: true, filter: '(+'}\n"
+        "- {name: I, type: select, include-all: true, filter: '(?<=a{1001})['}\n"
+        "rules: ['DOMAIN-REGEX,(?=x)a,G', 'DOMAIN-REGEX,a{1001},G', 'DOMAIN-REGEX,(,G',"
+        " 'MATCH,G']\n"
+    )
+
+    done = imported("-", given=text.encode(), folder=tmp_path)
+
+    assert done.returncode == 3
+    own = ("(standard input):", "missing most:", "  ", "1 inbound,", "LEFT OUT: 3 rules: 3 to G")
+    assert all(line.startswith(own) for line in done.stderr.splitlines()), done.stderr

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from byway.config import judge_of
 from byway.flow import Flow, Network, Target
@@ -435,7 +438,7 @@ def test_a_name_of_a_provider_that_is_taken_is_its_own_proxy() -> None:
     [
         ("include-all: true, filter: '^(?!.*p).*$'", ["q"]),
         ("include-all: true, exclude-filter: '(?i)P'", ["q"]),
-        ("include-all-proxies: true, filter: 'q`p'", ["q", "p"]),
+        ("include-all-proxies: true, filter: 'q`p'", ["p", "q"]),
         ("include-all: true, exclude-type: 'vmess|Vless|http'", ["p", "q"]),
         ("proxies: [p, DIRECT, q], exclude-filter: 'DIR|q'", ["p"]),
         ("proxies: [p, DIRECT], exclude-type: Direct", ["p"]),
@@ -462,3 +465,94 @@ def test_a_filter_has_a_limit_of_time() -> None:
 
     assert (ends_of(found), ends_of(found, "h.example")) == ({"reject"}, {"direct"})
     assert sum("its filter is not kept" in note.why for note in found.notes) == 2
+
+
+@pytest.mark.parametrize("kind", ["url-test", "fallback", "load-balance"])
+def test_a_proxy_that_is_lost_deep_inside_is_not_made_up_for_by_direct(kind: str) -> None:
+    found = clash(
+        f"- {{name: far, type: socks5, server: x, port: 1, dialer-proxy: inner}}\n"
+        f"proxy-groups: [{{name: G, type: {kind}, proxies: [far, DIRECT]}},"
+        " {name: inner, type: fallback, proxies: [p, v]}]\nrules: ['MATCH,G']\n"
+    )
+
+    assert ends_of(found) == {"far"}
+
+
+BAD = "- {name: bad, type: ss, server: b.example, port: 1, cipher: rc4-md5, password: x}\n"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_proxy_that_the_check_refuses_is_lost_too(kind: str) -> None:
+    found = clash(
+        f"{BAD}proxy-groups: [{{name: G, type: {kind}, proxies: [H, DIRECT]}},"
+        f" {{name: H, type: {kind}, proxies: [bad]}}]\nrules: ['MATCH,G']\n"
+    )
+
+    assert ends_of(found) == {"reject"}
+
+
+def test_groups_in_a_circle_reject() -> None:
+    found = clash(
+        "proxy-groups: [{name: A, type: select, proxies: [B, DIRECT]},"
+        " {name: B, type: fallback, proxies: [A, DIRECT]}]\nrules: ['MATCH,A']\n"
+    )
+
+    assert "direct" not in ends_of(found)
+
+
+LEAVES = ("v", "w", "p", "q", "DIRECT", "REJECT", "PASS", "COMPATIBLE", "nobody", "bad")
+PLACES = st.lists(st.sampled_from(LEAVES) | st.integers(0, 4), min_size=1, max_size=4)
+
+
+def may_go_direct(groups: list[tuple[str, list[str | int]]], way: str | int) -> bool:
+    """Whether the source itself may send a flow direct, where proxies that are carried may be down
+    and those that are lost would have worked, and where no person has chosen."""
+    if isinstance(way, str):
+        return way in ("DIRECT", "COMPATIBLE")
+    kind, members = groups[way]
+    if kind == "select":
+        return may_go_direct(groups, members[0])
+    if kind != "fallback":
+        return any(may_go_direct(groups, member) for member in members)
+    for member in members:
+        if may_go_direct(groups, member):
+            return True
+        if surely_works(groups, member):
+            return False
+    return False
+
+
+def surely_works(groups: list[tuple[str, list[str | int]]], way: str | int) -> bool:
+    """Whether a way has a lost proxy that it would have come to."""
+    if isinstance(way, str):
+        return way in ("v", "w", "nobody", "bad")
+    kind, members = groups[way]
+    if kind == "select":
+        return surely_works(groups, members[0])
+    return any(surely_works(groups, member) for member in members)
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.sampled_from(KINDS), PLACES), min_size=1, max_size=5), st.randoms())
+def test_no_flow_goes_direct_that_the_source_sends_by_a_proxy(
+    drawn: list[tuple[str, list[str | int]]], order: Random
+) -> None:
+    groups = [  # each leads to later ones alone, so there is no circle
+        (kind, [one if isinstance(one, str) or at < one < len(drawn) else "p" for one in members])
+        for at, (kind, members) in enumerate(drawn)
+    ]
+    lines = [
+        f"- {{name: g{at}, type: {kind}, proxies: ["
+        + ", ".join(one if isinstance(one, str) else f"g{one}" for one in members)
+        + "]}\n"
+        for at, (kind, members) in enumerate(groups)
+    ]
+    order.shuffle(lines)
+
+    found = clash(f"{BAD}proxy-groups:\n{''.join(lines)}rules: ['MATCH,g0']\n")
+
+    rule = found.config.rules[-1]
+    here = ends(found, rule.way) if rule.way in found.config.groups else {rule.way}
+    passes = any(note.what == "g0" and "next rules" in note.why for note in found.notes)
+    if "direct" in here and not passes:
+        assert may_go_direct(groups, 0)

@@ -72,7 +72,7 @@ class _Members:
         refused = text(self.found.get("exclude-filter"))
         kinds = {kind.lower() for kind in text(self.found.get("exclude-type")).split("|") if kind}
         try:
-            named = dict.fromkeys(self._named(taken))
+            named = self._in_turn(taken, list(dict.fromkeys(self._named(taken))))
             members = [
                 Way(way)
                 for way in named
@@ -90,28 +90,46 @@ class _Members:
         return members
 
     def _named(self, taken: str) -> Iterator[str]:
-        """Named ones whatever the filter says, then all that fit it, by its patterns in turn."""
+        """Named ones whatever the filter says, then all that fit it."""
         every = flag(self.found.get("include-all"))
         yield from self._counted(texts(self.found.get("proxies")))
         if every or flag(self.found.get("include-all-proxies")):
-            yield from self._filtered(taken, sorted(self.roster.proxies))
-        use = texts(self.found.get("use"))
-        if every or flag(self.found.get("include-all-providers")):
-            use = sorted(self.roster.providers)
-        for name in use:
+            for way in self._counted(sorted(self.roster.proxies)):
+                if not taken or self._fits(taken, way) is not None:
+                    yield way
+        for name in self._use():
             provider = self.roster.providers.get(name)
             if provider is None or provider.lost:
                 yield self._lost(f"provider {name}", "a provider that is not kept")
             if provider is not None:
                 yield from self._filtered(taken, provider.ways)
 
+    def _use(self) -> list[str]:
+        every = flag(self.found.get("include-all"))
+        if every or flag(self.found.get("include-all-providers")):
+            return sorted(self.roster.providers)
+        return texts(self.found.get("use"))
+
     def _filtered(self, taken: str, ways: Iterable[str]) -> Iterator[str]:
+        """Those of a provider that fit, by the patterns in turn."""
         found = self._counted(ways)
         if not taken:
             yield from found
             return
         fitting = [(at, way) for way in found if (at := self._fits(taken, way)) is not None]
         yield from (way for _, way in sorted(fitting, key=lambda pair: pair[0]))
+
+    def _in_turn(self, taken: str, ways: list[str]) -> list[str]:
+        """Of several patterns and sources, all by the patterns in turn; the rest at the end."""
+        sources = len(self._use()) + self._has_own()
+        if "`" not in taken or sources < 2:
+            return ways
+        last = len(taken)
+        order = {way: self._fits(taken, way) for way in ways}
+        return sorted(ways, key=lambda way: last if order[way] is None else order[way] or 0)
+
+    def _has_own(self) -> bool:
+        return any(key in self.found for key in ("proxies", "include-all", "include-all-proxies"))
 
     def _fits(self, written: str, way: str) -> int | None:
         return self.filters.searched(written, self.roster.shown.get(way, way))

@@ -54,6 +54,7 @@ class _Settling:
         self._ours: dict[str, str | None] = {}  # of entries that are done: what they are here
         self._first: dict[str, str] = {}  # what the source takes first: proxy, direct, a verdict
         self._direct: dict[str, bool] = {}  # whether it may go direct with nobody's choice
+        self._weak: set[str] = set()  # what may fail where the source had a proxy that is lost
 
     def settled(self) -> Settled:
         made, draft = self._made, self._draft
@@ -133,6 +134,11 @@ class _Settling:
         here = self._here(way)
         return here == "direct" or self._direct.get(here or "", False)
 
+    def _is_weaker(self, way: object) -> bool:
+        """Whether a way is lost, or leads to one that is, so that it may fail more than there."""
+        here = self._here(way)
+        return here is None or here in self._weak
+
     def _note(self, line: int, what: str, why: str) -> None:
         self._made.notes.append(Note(line, what, why))
 
@@ -146,6 +152,8 @@ class _Settling:
             why = f"it is reached by way of {told(via)!r}, which is not carried"
             self._note(item.line, item.what, why)
             return None
+        if isinstance(via, Way) and self._is_weaker(via):
+            self._weak.add(name)
         self._made.sections["outbounds"][name] = content
         return name
 
@@ -169,6 +177,8 @@ class _Settling:
         self._direct[name] = any(
             map(self._may_go_direct, [content.get("default", kept[0])] if by_hand else kept)
         )
+        if any(map(self._is_weaker, [start] if by_hand else members)):
+            self._weak.add(name)
         self._made.sections["groups"][name] = content
         return name
 
@@ -201,7 +211,7 @@ class _Settling:
     def _alone(self, item: Item, members: list[object]) -> Section | None:
         """A group that chooses by itself."""
         kept = self._kept(members)
-        lost = next((at for at, way in enumerate(members) if self._here(way) is None), None)
+        lost = next((at for at, way in enumerate(members) if self._is_weaker(way)), None)
         if lost is not None:
             behind = members[lost:] if item.content["type"] == "fallback" else members
             kept = [way for way in kept if way not in behind or not self._may_go_direct(way)]
