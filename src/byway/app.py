@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -47,6 +46,7 @@ from byway.router import Router
 from byway.rules import Judge
 from byway.rules.sets import RuleSet
 from byway.switches import Switches, carried_over
+from byway.system.files import open_to_append
 from byway.system.limits import flows_for, open_files
 from byway.system.lines import LineWriter
 from byway.system.plugin import Plugin
@@ -479,5 +479,4 @@ def _most_flows(config: Config) -> int:
 def _writer(config: Config) -> LineWriter:
     if config.log.file is None:
         return LineWriter(STDERR)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    return LineWriter(os.open(config.log.file, flags, 0o640), owned=True)
+    return LineWriter(open_to_append(config.log.file), owned=True)

@@ -33,6 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str] | None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None and any("://" in word for word in given):
+        from byway.cli.words import hide_links
+
+        if not hide_links():
+            hint = "links show in the list of processes here; - reads them from standard input"
+            print(f"byway: {hint}", file=sys.stderr)
     if given in (["--version"], ["-V"]):
         from byway.cli.version import version
 

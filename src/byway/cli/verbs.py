@@ -28,7 +28,11 @@ def parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="run what the config says, in the foreground")
     _config_option(run)
     run.add_argument(
-        "links", nargs="*", metavar="LINK", help="ways out in place of a config, in travel order"
+        "links",
+        nargs="*",
+        metavar="LINK",
+        help="ways out in place of a config, in travel order; - reads them from standard input,"
+        " @FILE from a file, which keeps passwords out of the list of processes",
     )
     run.add_argument(
         "--system-proxy", action="store_true", help="lead the desktop's programs here meanwhile"
@@ -144,17 +148,23 @@ def _run(options: argparse.Namespace) -> int:
 
     lean()
     from byway.cli.run import run
-    from byway.errors import ConfigError
+    from byway.cli.words import with_links_read
+    from byway.errors import ConfigError, in_words
+    from byway.log import escaped
 
     if options.links and options.config:
         print("byway: a config or links, not both", file=sys.stderr)
         return 2
     try:
-        config = _loaded(options.config, options.links)
+        links = with_links_read(options.links)
+        config = _loaded(options.config, links)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
-    return run(config, lambda: _loaded(options.config, options.links), options.system_proxy)
+    except (OSError, ValueError) as error:
+        print(f"byway: {escaped(in_words(error))}", file=sys.stderr)
+        return 1
+    return run(config, lambda: _loaded(options.config, links), options.system_proxy)
 
 
 def _why(options: argparse.Namespace) -> int:
