@@ -149,6 +149,16 @@ def test_a_subscription_of_which_nothing_is_spoken_is_refused() -> None:
     assert "nothing in it that Byway could keep" in str(caught.value)
 
 
+def test_a_refusal_counts_what_it_is_about() -> None:
+    text = "".join(f"vless://id@x:1#n{at}\n" for at in range(4700))
+    with pytest.raises(ConfigError) as caught:
+        import_text(text.encode(), "sub")
+    assert str(caught.value).splitlines() == [
+        "sub:1:1: 4700 times: VLESS is not spoken yet: n0, n1, n2, n3, n4 and 4695 more",
+        "sub: has nothing in it that Byway could keep",
+    ]
+
+
 @given(st.binary(max_size=300))
 @example(b"proxies:\n- \x85")
 def test_any_bytes_are_a_config_or_refused(data: bytes) -> None:

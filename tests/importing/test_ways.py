@@ -556,3 +556,12 @@ def test_no_flow_goes_direct_that_the_source_sends_by_a_proxy(
     passes = any(note.what == "g0" and "next rules" in note.why for note in found.notes)
     if "direct" in here and not passes:
         assert may_go_direct(groups, 0)
+
+
+def test_the_interface_of_everything_is_that_of_direct_by_which_proxies_are_reached() -> None:
+    found = box(route={"final": "p", "default_interface": "wg0", "default_mark": "0x2a"})
+    direct = found.config.outbounds["direct"]
+
+    assert (direct.interface, direct.mark) == ("wg0", 42)  # type: ignore[attr-defined]
+    assert found.config.outbounds["p"].hop[1] == "direct"  # type: ignore[index]
+    assert ends_of(clash("interface-name: wg0\nrules: ['MATCH,DIRECT']\n")) == {"direct"}

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 RULES_LEFT_OUT = 3
 """The exit status when rules are left out, so that flows may go another way than in the source."""
-_MOST_ALIKE = 3  # notes of one reason that each get a line
-_MOST_NAMED = 5  # things that stand in the line of many
-_MOST_REASONS = 12  # in the table
+_MOST_WAYS = 12  # that lost rules are counted by
 
 
 def add_verb(verbs: Verbs) -> None:
@@ -75,32 +73,12 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _notes(made: Imported, name: str) -> list[str]:
-    """A line for each note, or one for all of a reason that many have; then what is most missed."""
-    alike = Counter(note.reason for note in made.notes)
-    lines = []
-    for note in made.notes:
-        many = alike[note.reason]
-        if not many:
-            continue  # told with the first of them
-        place = f"{name}:{note.line}" if note.line else name
-        if many <= _MOST_ALIKE:
-            lines.append(f"{place}: {note.what}: {note.why}")
-            continue
-        alike[note.reason] = 0
-        whats = list(dict.fromkeys(one.what for one in made.notes if one.reason == note.reason))
-        more = f" and {len(whats) - _MOST_NAMED} more" if len(whats) > _MOST_NAMED else ""
-        named = ", ".join(whats[:_MOST_NAMED])
-        lines.append(f"{place}: {many} times: {note.reason}: {named}{more}")
-    counted = Counter(note.reason for note in made.notes)
-    if len(made.notes) > _MOST_ALIKE and counted.most_common(1)[0][1] > 1:
-        lines.append("missing most:")
-        width = len(str(counted.most_common(1)[0][1]))
-        rows = counted.most_common(_MOST_REASONS)
-        lines += [f"  {count:>{width}}  {reason}" for reason, count in rows]
-        if len(counted) > _MOST_REASONS:
-            rest = sum(counted.values()) - sum(count for _, count in rows)
-            lines.append(f"  {rest:>{width}}  for {len(counted) - _MOST_REASONS} other reasons")
-    return lines
+    """The notes with their places; then what is missing most."""
+    from byway.importing import grouped, missing_most
+
+    places = ((f"{name}:{note.line}" if note.line else name, note) for note in grouped(made.notes))
+    lines = [f"{place}: {note.what}: {note.why}" for place, note in places]
+    return [*lines, *missing_most(made.notes)]
 
 
 def _summary(made: Imported) -> list[str]:
@@ -121,8 +99,8 @@ def _summary(made: Imported) -> list[str]:
     lines.append(f"{parts}; {_counted(len(made.notes), 'thing')} not as in the source")
     if left_out := made.left_out:
         ways = Counter(rule.to for rule in left_out)
-        to = ", ".join(f"{count} to {way}" for way, count in ways.most_common(_MOST_REASONS))
-        more = len(ways) - _MOST_REASONS
+        to = ", ".join(f"{count} to {way}" for way, count in ways.most_common(_MOST_WAYS))
+        more = len(ways) - _MOST_WAYS
         to += f" and {more} other ways" if more > 0 else ""
         partly = sum(rule.part for rule in left_out)
         of = f" ({partly} in part)" if partly else ""

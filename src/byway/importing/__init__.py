@@ -7,5 +7,6 @@ time, for `byway import` alone.
 
 from byway.importing.draft import Imported, LeftOut, Note
 from byway.importing.reading import MOST_BYTES, import_text
+from byway.importing.telling import grouped, missing_most
 
-__all__ = ["MOST_BYTES", "Imported", "LeftOut", "Note", "import_text"]
+__all__ = ["MOST_BYTES", "Imported", "LeftOut", "Note", "grouped", "import_text", "missing_most"]

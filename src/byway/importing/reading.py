@@ -12,6 +12,7 @@ from byway.errors import ConfigError, Problem
 from byway.importing import kinds, links
 from byway.importing.draft import Draft, Imported
 from byway.importing.finished import finished
+from byway.importing.telling import grouped
 from byway.values.written import Node
 from byway.values.wrong import Wrong
 
@@ -58,7 +59,7 @@ def import_text(
     else:
         _structured(text, file, draft)
     if not any(draft.entries.values()) and not draft.rules and not draft.plain:
-        notes = [Problem(file, note.line, 1, note.what, note.why) for note in draft.notes]
+        notes = [Problem(file, note.line, 1, note.what, note.why) for note in grouped(draft.notes)]
         message = "has nothing in it that Byway could keep"
         raise ConfigError([*notes, Problem(file, 0, 0, "", message)])
     return finished(draft)

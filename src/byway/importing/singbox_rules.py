@@ -11,7 +11,7 @@ from pathlib import Path
 
 from byway.config.setitems import fault
 from byway.importing.draft import OTHERWISE, Draft, Section, Way, unresolved
-from byway.importing.source import Fields, fields, flag, items, seconds, text, texts
+from byway.importing.source import Fields, fields, flag, items, mark_of, seconds, text, texts
 from byway.rules.networks import LAN
 from byway.values.written import Node
 
@@ -89,8 +89,13 @@ def read(
     final = text(route.get("final")) or next(iter(tags), "")
     if final:
         draft.otherwise = {"otherwise": Way(final)}
-    if text(route.get("default_interface")) or text(route.get("default_mark")):
-        draft.note(0, "route", "default_interface and default_mark: set them in outbounds.direct")
+    direct: Section = {}
+    if interface := text(route.get("default_interface")):
+        direct["interface"] = interface
+    if mark := mark_of(route.get("default_mark")):
+        direct["mark"] = mark
+    if direct:  # by which proxies are reached, too
+        draft.direct(0, direct)
 
 
 def _rule(node: Node, rule: Fields, action: str, resolved: Resolved, draft: Draft) -> None:
