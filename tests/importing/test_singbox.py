@@ -308,3 +308,73 @@ def test_an_inline_set_understands_what_a_file_does() -> None:
     assert [(note.what, "wifi_ssid" in note.why) for note in found.notes if note.what == "n"] == [
         ("n", True)
     ]
+
+
+def named(dns: dict[str, object], **more: object) -> Imported:
+    outbounds: list[dict[str, object]] = [
+        {"type": "http", "tag": "p", "server": "p.example", "server_port": 1},
+        {"type": "direct", "tag": "d"},
+    ]
+    file = {"outbounds": outbounds, "route": {"final": "p"}, "dns": dns, **more}
+    return import_text(json.dumps(file, indent=0).encode(), "x")
+
+
+def test_a_name_server_is_resolved_by_whom_it_names_wherever_that_stands() -> None:
+    found = named({
+        "servers": [
+            {"tag": "far", "address": "tls://dns.example", "address_resolver": "near",
+             "detour": "d"},
+            {"tag": "new", "type": "https", "server": "doh.example",
+             "domain_resolver": {"server": "near"}},
+            {"tag": "near", "address": "192.0.2.53"},
+            {"tag": "fake", "address": "fakeip"},
+            {"tag": "none", "address": "rcode://success"},
+            {"tag": "lost", "address": "tls://x.example", "address_resolver": "fake"},
+        ],
+        "final": "far",
+    })  # fmt: skip
+    dns = found.config.dns
+
+    assert dns is not None
+    assert [dns.servers[name].bootstrap for name in ("far", "new", "lost")] == [
+        "near", "near", "system"
+    ]  # fmt: skip
+    assert str(dns.servers["near"].address) == "udp://192.0.2.53"
+    assert dns.use == ("far",)
+    assert sorted((note.what, note.why[:40]) for note in found.notes) == [
+        ("fake", "a name server of type fakeip is not ther"),
+        ("lost", "'fake' is not kept: system is asked for "),
+        ("none", "a name server of type rcode is not there"),
+    ]
+
+
+def test_who_resolves_the_names_of_ways_out_is_kept() -> None:
+    servers = [
+        {"tag": "near", "type": "udp", "server": "192.0.2.53"},
+        {"tag": "far", "type": "tls", "server": "192.0.2.1", "detour": "p"},
+    ]
+    rules = [{"domain": "x.example", "domain_suffix": [".y.example"], "server": "near"}]
+    dns: dict[str, object] = {"servers": servers, "rules": rules, "final": "far"}
+    route = {"default_domain_resolver": "near", "final": "p"}
+    older = [{"outbound": "any", "server": "near"}, *rules]
+    for found in (named(dns, route=route), named({**dns, "rules": older})):
+        made = found.config.dns
+        assert made is not None
+        assert [(rule.domain, rule.domain_wildcard, rule.use) for rule in made.rules] == [
+            (("p.example",), None, ("near",)),
+            (("x.example",), None, ("near",)),
+            (None, ("*.y.example",), ("near",)),
+        ]
+        assert made.servers["far"].bootstrap == "near"
+        assert found.config.outbounds["direct"].dns == ("near",)  # type: ignore[attr-defined]
+        assert not [note for note in found.notes if "dns" in note.what]
+
+
+def test_orders_of_addresses_that_are_not_kept_are_told() -> None:
+    servers = [{"tag": "near", "address": "192.0.2.53", "strategy": "ipv4_only"}]
+    direct = {"type": "direct", "tag": "d", "domain_strategy": "ipv6_only"}
+    found = named({"servers": servers, "strategy": "prefer_ipv6"}, outbounds=[direct], route={})
+
+    assert found.config.dns is not None
+    assert found.config.dns.addresses == "ipv6-first"
+    assert [note.what for note in found.notes] == ["d", "near"]

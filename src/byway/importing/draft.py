@@ -133,6 +133,14 @@ class Draft:
             self.gone[theirs] = why
         self.note(line, theirs, why)
 
+    def resolve_by(self, theirs: str, line: int, server: str) -> None:
+        """Names of what leaves by a way that goes direct are asked of this server."""
+        name = self.names.get(theirs, "")
+        if name in self.entries["outbounds"]:
+            self.entries["outbounds"][name].content["dns"] = server
+        elif name == "direct":
+            self.direct(line, {"dns": server})
+
     def direct(self, line: int, content: Section) -> None:
         """How `direct` leaves, where the source says more of it."""
         self.entries["outbounds"]["direct"] = Item({"type": "direct", **content}, line, "direct")

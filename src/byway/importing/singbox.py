@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from byway.dialects.shadowsocks.links import PLUGINS
-from byway.importing import singbox_rules
-from byway.importing.draft import OTHERWISE, Draft, Section, Way
+from byway.importing import singbox_dns, singbox_rules
+from byway.importing.draft import Draft, Section, Way
 from byway.importing.links import NOT_YET
 from byway.importing.source import (
     Fields,
@@ -80,8 +78,9 @@ def read(root: Node, draft: Draft) -> None:
             answering.add(tag)
         _outbound(tag, node, draft)
     resolved = _resolved(inbounds, draft)
-    singbox_rules.read(fields(top.get("route")), tags, answering, resolved, draft)
-    _dns(fields(top.get("dns")), draft)
+    route = fields(top.get("route"))
+    singbox_rules.read(route, tags, answering, resolved, draft)
+    singbox_dns.read(fields(top.get("dns")), list(items(top.get("outbounds"))), route, draft)
 
 
 # Ways in.
@@ -298,99 +297,3 @@ def _group(tag: str, kind: str, node: Node, found: Fields, draft: Draft) -> None
     if kind == "urltest":
         content |= probe(found)
     draft.group(tag, node.line, content)
-
-
-# Names.
-
-
-def _dns(found: Fields, draft: Draft) -> None:
-    if not found:
-        return
-    servers: dict[str, object] = {}
-    words: dict[str, str] = {}
-    for node in items(found.get("servers")):
-        _server(node, servers, words, draft)
-    made: Section = {"servers": servers} if servers else {}
-    rules = []
-    for node in items(found.get("rules")):
-        rule = fields(node)
-        tag = text(rule.get("server"))
-        asked = _names_of(rule, draft)
-        if asked is None or tag not in words:
-            draft.note(node.line, "a rule of dns", "cannot be said here")
-        elif asked:
-            rules.append({**asked, "use": words[tag]})
-    if rules:
-        made["rules"] = rules
-    final = text(found.get("final")) or next(iter(words), "")
-    if final in words and words[final] != "system":
-        made["use"] = words[final]
-    strategy = text(found.get("strategy"))
-    kept = {
-        "ipv4_only": "ipv4",
-        "ipv6_only": "ipv6",
-        "prefer_ipv4": "ipv4-first",
-        "prefer_ipv6": "ipv6-first",
-    }
-    if strategy in kept:
-        made["addresses"] = kept[strategy]
-    for key in ("fakeip", "client_subnet", "reverse_mapping"):
-        if key in found and text(found[key]) != "false":
-            draft.note(found[key].line, f"dns.{key}", "is not there yet")
-    if made:
-        draft.plain["dns"] = made
-
-
-def _server(node: Node, servers: dict[str, object], words: dict[str, str], draft: Draft) -> None:
-    found = fields(node)
-    tag, kind = text(found.get("tag")) or "dns", text(found.get("type"))
-    address = text(found.get("address"))
-    if kind == "local" or address == "local":
-        words[tag] = "system"
-        return
-    if kind in ("udp", "tcp", "tls", "https"):
-        port = number(found.get("server_port"))
-        host = text(found.get("server"))
-        place = endpoint(host, port) if port else f"[{host}]" if ":" in host else host
-        path = text(found.get("path")) or "/dns-query"
-        address = f"{kind}://{place}{path if kind == 'https' else ''}"
-    elif not kind and address and "://" not in address:
-        address = f"udp://[{address}]" if address.count(":") > 1 else f"udp://{address}"
-    if not re.match(r"(udp|tcp|tls|https)://", address):
-        what = kind or address.partition(":")[0] or "?"
-        draft.note(node.line, tag, f"a name server of type {what} is not there yet")
-        return
-    server: Section = {"address": address}
-    if via := text(found.get("detour")):
-        server["via"] = Way(via)
-    elif not kind:  # of the old form: by the outbound for everything else
-        server["via"] = OTHERWISE
-    resolver = found.get("domain_resolver") or found.get("address_resolver")
-    start = text(fields(resolver).get("server")) or text(resolver)
-    if start in words:
-        server["bootstrap"] = words[start]
-    elif "via" in server or not re.match(r"[a-z]+://(?:[0-9.]+(?:[:/]|$)|\[)", address):
-        server["bootstrap"] = "system"
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", tag).strip("-") or f"dns-{len(servers) + 1}"
-    while name in servers or name == "system":
-        name += "-2"
-    servers[name] = server if len(server) > 1 else address
-    words[tag] = name
-
-
-def _names_of(rule: Fields, draft: Draft) -> Section | None:
-    """What a rule of names asks; None where it cannot be said."""
-    keys = ("domain", "domain_suffix", "domain_keyword", "domain_regex", "rule_set")
-    known = {*keys, "server", "action", "outbound", "clash_mode"}
-    if set(rule) - known or "clash_mode" in rule or text(rule.get("action")) not in ("", "route"):
-        return None
-    if "outbound" in rule:  # how the names of servers are resolved: see bootstrap
-        return {}
-    asked = [key for key in keys if key in rule]
-    if len(asked) != 1:
-        return None
-    (key,) = asked
-    if key == "rule_set":
-        sets = [draft.sets[tag] for tag in texts(rule[key]) if tag in draft.sets]
-        return {"set": sets} if sets else None
-    return {key: [one.removeprefix(".") for one in texts(rule[key])]}
