@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from byway.config import check_report, judge_of, load, load_text
+from byway.config import check_report, judge_of, load, load_text, open_sets
+from byway.config.compile import names_judge_of
+from byway.config.ownnames import hosts_of
 from byway.errors import ConfigError
 from byway.flow import Flow, Network, Process, Target
 from byway.importing import Imported, import_text
@@ -463,3 +465,43 @@ def test_an_inline_provider_understands_what_a_file_does() -> None:
     assert isinstance(verdict, Via)
     assert verdict.outbound == "P"
     assert [note.what for note in found.notes] == ["RULE-SET,x"]
+
+
+def test_names_of_hosts_and_policies_are_those_of_clash() -> None:
+    found = made("""
+dns:
+  enable: true
+  nameserver: [192.0.2.53]
+  nameserver-policy:
+    "*.one.example,exact.example,+.all.example": 192.0.2.54
+    "+.a.example,+.b.example": 192.0.2.55
+hosts: {"+.whole.example": 192.0.2.1, x.whole.example: 192.0.2.2, "*.part.example": 192.0.2.3,
+  ".below.example": 192.0.2.4, "a.*.example": 192.0.2.5}
+""")
+    dns = found.config.dns
+    assert dns is not None
+    hosts = hosts_of(dns)
+
+    def told(name: str) -> str:
+        _, addresses = hosts.follow(name)
+        return "" if addresses is None else Target.from_packed(addresses[0], 0).host
+
+    assert [told(name) for name in ("whole.example", "y.whole.example", "x.whole.example")] == [
+        "192.0.2.1", "192.0.2.1", "192.0.2.2"
+    ]  # fmt: skip
+    assert [told(name) for name in ("z.below.example", "below.example", "q.part.example")] == [
+        "192.0.2.4", "", "192.0.2.3"
+    ]  # fmt: skip
+    assert [note.what for note in found.notes] == ["*.part.example", "a.*.example"]
+
+    judge, _ = names_judge_of(found.config, dns, open_sets(found.config).sets)
+
+    def asked(name: str) -> str:
+        said = judge.decide(Flow(0, Network.TCP, "", None, Target(name, 0)), Facts(addresses=()))
+        return said.outbound if isinstance(said, Via) else ""
+
+    several, suffix, rest = asked("exact.example"), asked("a.example"), asked("other.example")
+    assert len({several, suffix, rest}) == 3
+    assert asked("x.one.example") == asked("y.x.all.example") == asked("all.example") == several
+    assert asked("y.x.one.example") == asked("one.example") == asked("x.exact.example") == rest
+    assert asked("c.b.example") == suffix

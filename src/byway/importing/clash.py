@@ -246,12 +246,17 @@ def _inline(name: str, provider: Node, found: Fields, draft: Draft) -> None:
 
 def _dns(top: Fields, draft: Draft) -> None:
     made: Section = {}
-    hosts = {}
+    hosts: dict[str, object] = {}
     for name, node in fields(top.get("hosts")).items():
-        if name.startswith("*.") or re.fullmatch(r"[^*+]+", name):
-            hosts[name] = texts(node)
-        else:
+        bare = name.removeprefix("+").removeprefix("*").removeprefix(".")
+        if "*" in bare or "+" in bare:
             draft.note(node.line, name, "a host name with this wildcard is not known")
+            continue
+        if name.startswith("*."):
+            draft.note(node.line, name, "is all below it here, and not only one label")
+        below = {f"*.{bare}": texts(node)} if name != bare else {}
+        itself = {bare: texts(node)} if name == bare or name.startswith("+.") else {}
+        hosts = below | itself | hosts if name.startswith("+.") else hosts | below | itself
     if hosts:
         made["hosts"] = hosts
     found = fields(top.get("dns"))
@@ -338,24 +343,30 @@ def _names_of(pattern: str, line: int, draft: Draft) -> Section:
     kind, colon, rest = pattern.partition(":")
     if colon and kind == "rule-set":
         known = [draft.sets[name] for name in rest.split(",") if name in draft.sets]
+        for name in rest.split(","):
+            if known and name not in draft.sets:
+                draft.note(line, pattern, f"the set {name!r} is not kept")
         if known:
             return {"set": known}
     if colon:
         draft.note(line, pattern, "there are no sets of this kind")
         return {}
-    asked: dict[str, list[str]] = {}
-    for word in pattern.split(","):
-        name = word.strip()
-        if name.startswith("+."):
-            asked.setdefault("domain_suffix", []).append(name[2:])
-        elif "*" in name or name.startswith("."):
-            wild = f"*{name}" if name.startswith(".") else name
-            asked.setdefault("domain_wildcard", []).append(wild)
-        elif name:
-            asked.setdefault("domain", []).append(name)
-    if len(asked) > 1:
-        draft.note(line, pattern, "names of several kinds: only the first kind is kept")
-    return dict(list(asked.items())[:1])
+    names = [name for word in pattern.split(",") if (name := word.strip())]
+    suffixes = [name[2:] for name in names if name.startswith("+.") and "*" not in name]
+    if len(suffixes) == len(names):
+        return {"domain_suffix": suffixes}
+    if not any("*" in name or name.startswith((".", "+")) for name in names):
+        return {"domain": names}
+    entries = []
+    for name in names:
+        if why := fault(name, "clash", ()):
+            draft.note(line, pattern, f"{name[:80]!r} is not kept: {why}")
+        else:
+            entries.append(name)
+    if not entries:
+        return {}
+    draft.set(pattern, line, {"format": "clash", "items": entries})
+    return {"set": draft.sets[pattern]}
 
 
 def _address(written: str) -> tuple[str, str]:
