@@ -237,8 +237,11 @@ class Ground:
 
 
 @asynccontextmanager
-async def noted(ways: Sequence[str]) -> AsyncIterator[tuple[dict[str, int], asyncio.Queue[str]]]:
-    """A SOCKS server for each way that refuses everything, and says that it was asked."""
+async def noted(
+    ways: Sequence[str], reply: int = 2
+) -> AsyncIterator[tuple[dict[str, int], asyncio.Queue[str]]]:
+    """A SOCKS server for each way that only says that it was asked, and leaves with a reply: that a
+    rule forbids it, or 0 (granted) for those that would ask again and again."""
     asked: asyncio.Queue[str] = asyncio.Queue()
     servers = []
     ports = {}
@@ -251,7 +254,7 @@ async def noted(ways: Sequence[str]) -> AsyncIterator[tuple[dict[str, int], asyn
                 writer.write(b"\5\0")
                 await reader.readexactly(4)
                 asked.put_nowait(way)
-                writer.write(b"\5\2\0\1" + bytes(6))
+                writer.write(bytes((5, reply, 0, 1)) + bytes(6))
                 await writer.drain()
 
         return refuse

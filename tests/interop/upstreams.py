@@ -155,7 +155,7 @@ def mihomo_part(name: str) -> Path:
 def mihomo(folder: Path, config: Config, *ports: int) -> Iterator[None]:
     """mihomo with this config, once the ports that the config listens on take connections."""
     home = folder / "mihomo"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     plain: Config = {"mode": "rule", "log-level": "warning", "geo-auto-update": False}
     (home / "config.yaml").write_text(json.dumps(plain | config))
     command = [str(mihomo_part("mihomo")), "-d", str(home), "-f", str(home / "config.yaml")]
