@@ -229,6 +229,48 @@ async def test_bad_requests_are_told(road: RunRoad, request_: bytes, status: int
         await clients.left(link)
 
 
+GUARDED = PLAIN.replace("}}", ", users: [{name: ann, password: sesame}]}}")
+NOBODY = b"HEAD http://{nobody}/ HTTP/1.1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "request_", "status"),
+    [
+        (GUARDED, b"HEAD http://a/ HTTP/1.1\r\n\r\n", 407),
+        (PLAIN, b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (PLAIN, b"HEAD http://a@b/ HTTP/1.1\r\n\r\n", 400),
+        (PLAIN, b"HEAD http://a/ HTTP/1.1\r\nbad line\r\n\r\n", 400),
+        (PLAIN, b"HEAD http://a/ HTTP/1.1\nHost: a\r\n\r\n", 400),
+        (PLAIN, b"HEAD http://a/ HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        (PLAIN, b"HEAD ftp://a/ HTTP/1.1\r\n\r\n", 501),
+        (PLAIN, b"HEAD http://a/ HTTP/2.0\r\n\r\n", 505),
+        (PLAIN, b"HEAD http://a/ HTTP/1.1\r\nX: " + b"y" * 70000 + b"\r\n\r\n", 431),
+        (PLAIN + "rules: [{otherwise: reject}]", b"HEAD http://a/ HTTP/1.1\r\n\r\n", 403),
+        (PLAIN, NOBODY + b"\r\n", 502),
+    ],
+)
+async def test_its_own_answer_to_head_has_no_content(
+    road: RunRoad, config: str, request_: bytes, status: int
+) -> None:
+    nobody = str(clients.closed_port()).encode()
+    async with road(config) as run:
+        link = await clients.linked(run.place("in"))
+        link[1].write(request_.replace(b"{nobody}", nobody))
+        head = await link[0].readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        assert await link[0].read() == b""
+        await clients.left(link)
+
+
+async def test_a_bad_answer_to_head_is_told_without_content(road: RunRoad) -> None:
+    async with serving(Origin([b"nonsense\r\n\r\n"], close=True)) as target, road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        link[1].write(b"HEAD http://%b/ HTTP/1.1\r\n\r\n" % str(target).encode())
+        assert (await link[0].readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 502 ")
+        assert await link[0].read() == b""
+        await clients.left(link)
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -70,7 +70,8 @@ class Conversation(Visit):
         try:
             return http_forward.outgoing(request)
         except http.HeadError as error:
-            await self.stream.write(http.answer(error.status, str(error)))
+            bodiless = request.head.method == "HEAD"
+            await self.stream.write(http.answer(error.status, str(error), bodiless=bodiless))
             await farewell(self.stream)
             raise
 
@@ -88,9 +89,9 @@ class Exchange:
     """One request and its response: an arrival, and then the relay of itself."""
 
     __slots__ = (
-        "_answered", "_buckets", "_cut", "_engine", "_entry", "_far", "_far_key", "_heads_down",
-        "_heads_up", "_near", "_outgoing", "_received", "_request", "_reused", "_sent", "_talk",
-        "_tunnel", "flow", "keep",
+        "_answered", "_begun", "_buckets", "_cut", "_engine", "_entry", "_far", "_far_key",
+        "_heads_down", "_heads_up", "_near", "_outgoing", "_received", "_request", "_reused",
+        "_sent", "_talk", "_tunnel", "_whole", "flow", "keep",
     )  # fmt: skip
 
     def __init__(
@@ -115,7 +116,8 @@ class Exchange:
         self._far: Stream | None = None
         self._far_key: tuple[Outbound, Target] | None = None
         self._reused = False
-        self._answered = False
+        self._answered = False  # the client has something, if only a 1xx
+        self._begun = self._whole = False  # the response proper, with the client
         self._tunnel: Relay | None = None
         self._cut = ""
 
@@ -143,10 +145,11 @@ class Exchange:
 
     async def refuse(self, why: BaseException | None) -> None:
         self.keep = False
-        if why is not None and not self._answered:
+        if why is not None and not self._begun:
             with contextlib.suppress(OSError, EOFError, EngineError):
                 if isinstance(why, http.HeadError):
-                    await self._near.write(http.answer(why.status, str(why)))
+                    bodiless = self._request.head.method == "HEAD"
+                    await self._near.write(http.answer(why.status, str(why), bodiless=bodiless))
                 else:
                     await http.deny(self._near, self._request, reason_of(why))
             await farewell(self._near)
@@ -167,6 +170,8 @@ class Exchange:
         return self._heads_down + self._received.count + tunnelled
 
     async def wait(self) -> Ending:
+        """The exchange. Whatever ends a response before its end, a cancel too, resets the client's
+        connection: only so is it seen that what came is not the whole (RFC 9112 section 8)."""
         kept = False
         try:
             reason, kept = await self._tried()
@@ -178,13 +183,13 @@ class Exchange:
             if not any(bucket.spent for bucket in self._buckets):
                 raise
             reason = in_words(error)
-            if not self._answered:
+            if not self._begun:
                 raise Refused(reason, Reason.LIMIT) from error
-            self._near.abort()  # half a response must not look whole
-            self._near.close()
         finally:
             if not kept and self._far is not None:
                 self._far.close()
+            if self._begun and not self._whole:
+                self._near.abort()
         return Ending(self._cut or reason, self.up, self.down)
 
     def cut(self, reason: str) -> None:
@@ -194,7 +199,7 @@ class Exchange:
             self._tunnel.cut(reason)
         elif self._far is not None:
             self._far.close()
-            self._near.close()
+            self._near.abort()
 
     def _count_head(self, head: bytes, rising: bool) -> None:
         if rising:
@@ -264,6 +269,7 @@ class Exchange:
             head = await self._head(sending)
             incoming = http_forward.incoming(head, self._request, keep_near=self._outgoing.keep)
             self._answered = self._answered or bool(incoming.head)
+            self._begun = not incoming.is_interim
             if incoming.head:
                 await self._near.write(incoming.head)
                 self._count_head(incoming.head, rising=False)
@@ -308,6 +314,7 @@ class Exchange:
                 self._received,
                 self._buckets,
             )
+        self._whole = True
         if sending is not None:
             await asyncio.wait((sending,), timeout=GRACE)
             if not sending.done() or sending.exception() is not None:
@@ -327,6 +334,7 @@ class Exchange:
         idle = self._entry.means.idle
         tunnel = self._engine.relay(self._near, self._far, idle, self._buckets)
         self._tunnel = tunnel
+        self._whole = True  # whatever ends it from here on, the relay passes it on
         ending = await tunnel.wait()
         return ending.reason
 

@@ -38,11 +38,15 @@ class Answered(Exception):  # noqa: N818
 
 
 class HeadError(PeerError):
-    """A message that cannot be taken; `status` is what to answer, or to tell the near side."""
+    """A message that cannot be taken; `status` is what to answer, or to tell the near side.
 
-    def __init__(self, status: int, message: str) -> None:
+    `bodiless`: it is a HEAD that is refused, so the answer has no content (RFC 9110 section 9.3.2).
+    """
+
+    def __init__(self, status: int, message: str, *, bodiless: bool = False) -> None:
         super().__init__(message)
         self.status = status
+        self.bodiless = bodiless
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +157,24 @@ async def accept(
     all that is left to do; Answered in the same way after a page; EOFError when the client said
     nothing at all.
     """
+    bodiless = False
     try:
         head = await read_request(stream, limit, begun)
+        bodiless = head.method == "HEAD"
         if own is not None and head.uri[:1] == "/" and (page := own(head)) is not None:
             await stream.write(page)
             raise Answered
         authority, path = _destination(head)
         target = _target(authority, None if head.method == "CONNECT" else 80)
     except HeadError as bad:
-        await stream.write(answer(bad.status, str(bad)))
+        await stream.write(answer(bad.status, str(bad), bodiless=bodiless or bad.bodiless))
         raise
     if verify is None:
         return Request(head, target, authority, path)
     user = _verified(head, verify)
     if user is None:
-        await stream.write(answer(407, "this proxy wants a user and a password"))
+        text = "this proxy wants a user and a password"
+        await stream.write(answer(407, text, bodiless=bodiless))
         raise Refused("wrong or missing user and password from the client", Reason.CREDENTIALS)
     return Request(head, target, authority, path, user)
 
@@ -249,9 +256,9 @@ async def read_request(stream: Stream, limit: int = HEAD_LIMIT, begun: bytes = b
     try:
         return parse_request(await _read_head(stream, limit, begun))
     except _TooLarge as error:
-        raise HeadError(431, f"the client sent {error}") from None
+        raise HeadError(431, f"the client sent {error}", bodiless=error.is_head) from None
     except _Broken as error:
-        raise HeadError(400, f"the client sent {error}") from None
+        raise HeadError(400, f"the client sent {error}", bodiless=error.is_head) from None
 
 
 async def read_response(stream: Stream, limit: int = HEAD_LIMIT) -> ResponseHead:
@@ -268,6 +275,7 @@ async def read_response(stream: Stream, limit: int = HEAD_LIMIT) -> ResponseHead
 def parse_request(data: bytes) -> RequestHead:
     """Parse a request head without its empty line. Raises HeadError, with the status to answer."""
     line, _, rest = data.partition(b"\r\n")
+    bodiless = data.startswith(_HEAD)
     match = _REQUEST_LINE.fullmatch(line)
     try:
         _check(data)
@@ -275,10 +283,11 @@ def parse_request(data: bytes) -> RequestHead:
             raise _Broken("a bad request line")
         fields = _fields(rest)
     except _Broken as error:
-        raise HeadError(400, f"the client sent {error}") from None
+        raise HeadError(400, f"the client sent {error}", bodiless=bodiless) from None
     method, uri, major, minor = match.groups()
     if major != b"1":
-        raise HeadError(505, f"the client speaks HTTP/{major.decode()}, not HTTP/1.1")
+        text = f"the client speaks HTTP/{major.decode()}, not HTTP/1.1"
+        raise HeadError(505, text, bodiless=bodiless)
     return RequestHead(method.decode(), uri.decode("latin-1"), fields, 0 if minor == b"0" else 1)
 
 
@@ -362,7 +371,7 @@ async def _read_head(stream: Stream, limit: int, begun: bytes) -> bytes:
     if end < 0:
         data, end = await _read_on(stream, limit, data)
     if end + 4 > limit:
-        raise _TooLarge(f"a head of more than {limit} bytes")
+        raise _TooLarge(f"a head of more than {limit} bytes", data)
     if len(data) > end + 4:
         stream.unread(data[end + 4 :])
     return data[:end]
@@ -374,30 +383,36 @@ async def _read_on(stream: Stream, limit: int, begun: bytes) -> tuple[bytes, int
     seen = 0  # what was checked; a CR at the end waits for its LF
     while (end := data.find(b"\r\n\r\n", max(0, seen - 3))) < 0:
         if len(data) >= limit:
-            raise _TooLarge(f"a head of more than {limit} bytes")
+            raise _TooLarge(f"a head of more than {limit} bytes", data)
         there = len(data) - (data[-1] == _CR)
-        _check(data[seen:there])
+        _check(data[seen:there], data)
         if not _TOKEN.match(data):
             raise _Broken(f"no HTTP, but {bytes(data[:4])!r}")
         seen = there
         try:
             data += await stream.read(_CHUNK)
         except EOFError:
-            raise _Broken("half a head, and then hung up") from None
+            raise _Broken("half a head, and then hung up", data) from None
     return bytes(data), end
 
 
-def _check(part: bytes | bytearray) -> None:
-    """Refuse what could end a line for one reader and not for another (RFC 9112 section 2.2)."""
+def _check(part: bytes | bytearray, head: bytes | bytearray = b"") -> None:
+    """Refuse what could end a line for one reader and not for another (RFC 9112 section 2.2).
+
+    `head` is what the part is of."""
     lines = part.count(b"\r\n")
     if part.count(b"\n") != lines or part.count(b"\r") != lines:
-        raise _Broken("a bare CR or LF in a head")
+        raise _Broken("a bare CR or LF in a head", head)
     if b"\0" in part:
-        raise _Broken("a NUL in a head")
+        raise _Broken("a NUL in a head", head)
 
 
 class _Broken(Exception):  # noqa: N818  (never leaves this file)
     """Bytes that are no head; the message goes on after "the client sent"."""
+
+    def __init__(self, message: str, begun: bytes | bytearray = b"") -> None:
+        super().__init__(message)
+        self.is_head = begun.startswith(_HEAD)
 
 
 class _TooLarge(_Broken):
@@ -462,6 +477,7 @@ def _verified(head: RequestHead, verify: Verify) -> str | None:
     return user if colon and verify(user, password) else None
 
 
+_HEAD = b"HEAD "
 _CHUNK = 4096
 _CR = 13
 _MOST_INTERIM = 8  # 1xx responses borne before the answer to a CONNECT; one is already rare
