@@ -15,11 +15,18 @@ CONFIG = "log: {level: error}\ninbounds: {home: {type: mixed, listen: '127.0.0.1
 @pytest.mark.parametrize(
     ("head", "status"),
     [
-        ("GET /proxy.pac HTTP/1.1\r\nHost: x", 200),
-        ("GET /proxy.pac HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: none", 200),
-        ("GET /proxy.pac HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: cross-site", 400),
-        ("POST /proxy.pac HTTP/1.1\r\nHost: x", 400),
-        ("GET /other HTTP/1.1\r\nHost: x", 400),
+        ("GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1:1080", 200),
+        ("GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1:1080\r\nSec-Fetch-Site: none", 200),
+        ("GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1:1080\r\nSec-Fetch-Site: cross-site", 400),
+        ("GET /proxy.pac HTTP/1.1\r\nHost: localhost:1080", 200),
+        ("GET /proxy.pac HTTP/1.1\r\nHost: [::1]:1080", 200),
+        ("GET /proxy.pac HTTP/1.1\r\nHost: rebind.evil.example", 400),
+        ("GET /proxy.pac HTTP/1.1\r\nHost: rebind.evil.example:1080", 400),
+        ("GET /proxy.pac HTTP/1.1\r\nHost: localhost.evil.example", 400),
+        ("GET /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: rebind.evil.example", 400),
+        ("GET /proxy.pac HTTP/1.1", 400),
+        ("POST /proxy.pac HTTP/1.1\r\nHost: 127.0.0.1:1080", 400),
+        ("GET /other HTTP/1.1\r\nHost: 127.0.0.1:1080", 400),
     ],
 )
 async def test_who_gets_it(head: str, status: int) -> None:

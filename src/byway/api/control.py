@@ -20,7 +20,7 @@ from byway.errors import in_words
 if TYPE_CHECKING:
     from byway.api.conversation import Conversation
 
-MOST = 32  # connections at once; more wait in the kernel's queue
+MOST = 32  # connections of one door at once; more wait in the kernel's queue
 BACKLOG = 16
 
 
@@ -34,7 +34,6 @@ class Control:
     def __init__(self, app: App, reread: Reread) -> None:
         self._app = app
         self._reread = reread
-        self._room = asyncio.Semaphore(MOST)
         self._tasks: set[asyncio.Task[None]] = set()
         self._doors: list[socket.socket] = []
         self._conversation: Conversation | None = None
@@ -112,29 +111,30 @@ class Control:
     def _serve(self, door: socket.socket, metrics: bool) -> None:
         door.setblocking(False)
         self._doors.append(door)
-        self._start(self._accept(door, metrics))
+        # A room of its own: those who hold the one door full do not stand in the other.
+        self._start(self._accept(door, metrics, asyncio.Semaphore(MOST)))
 
     def _start(self, work: Work) -> None:
         task = self._group.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _accept(self, door: socket.socket, metrics: bool) -> None:
+    async def _accept(self, door: socket.socket, metrics: bool, room: asyncio.Semaphore) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._room.acquire()
+            await room.acquire()
             try:
                 link, _ = await loop.sock_accept(door)
             except OSError:  # no descriptor is left; the flows have them
-                self._room.release()
+                room.release()
                 await asyncio.sleep(1)
                 continue
             except BaseException:
-                self._room.release()
+                room.release()
                 raise
-            self._start(self._meet(link, metrics))
+            self._start(self._meet(link, metrics, room))
 
-    async def _meet(self, link: socket.socket, metrics: bool) -> None:
+    async def _meet(self, link: socket.socket, metrics: bool, room: asyncio.Semaphore) -> None:
         try:
             with link:
                 link.setblocking(False)
@@ -149,7 +149,7 @@ class Control:
         except Exception as error:
             self._app.log.fault(error, interface="control")
         finally:
-            self._room.release()
+            room.release()
 
     def _unlink(self) -> None:
         """Take our socket away, unless another has taken its place."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-import json
 import socket
 
 from byway.api import message
 from byway.api.message import Asked, Denied, Follow, Reply
 from byway.api.routes import Routes
 from byway.app import App, Reread
+from byway.protocols.web_address import is_own_place
 
 IDLE = 60.0  # seconds between two requests
 PATIENCE = 10.0  # seconds for a request, and for an answer to be taken
@@ -29,10 +28,12 @@ class Conversation:
         heard = _Heard(link)
         keep = True
         while keep:
+            bodiless = False
             try:
                 data = await heard.head()
                 if data is None:
                     return
+                bodiless = data.startswith(b"HEAD ")
                 asked = message.asked(data)
                 body = await heard.body(asked.length)
                 keep = asked.keep
@@ -43,20 +44,15 @@ class Conversation:
             if isinstance(reply, Follow):
                 await _stream(link, reply)
                 return
-            await _send(link, reply.encode(keep))
+            await _send(link, reply.encode(keep, bodiless=bodiless))
 
     async def _answer(self, asked: Asked, body: bytes, metrics: bool) -> Reply | Follow:
         if metrics:
             if (asked.method, asked.path) != ("GET", "/metrics"):
                 raise Denied(404, "only /metrics is here")
-            if not _is_address(asked.host):
+            if not is_own_place(asked.host):
                 raise Denied(403, "ask by address, not by name")  # a web page's name may lead here
-        question: object = None
-        if body:
-            try:
-                question = json.loads(body)
-            except ValueError:
-                raise Denied(400, "the body is not JSON") from None
+        question = message.question(body)
         try:
             return await self._routes.answer(asked, question)
         except Denied:
@@ -122,15 +118,3 @@ async def _stream(link: socket.socket, reply: Follow) -> None:
 async def _send(link: socket.socket, data: bytes) -> None:
     async with asyncio.timeout(PATIENCE):
         await asyncio.get_running_loop().sock_sendall(link, data)
-
-
-def _is_address(host: str) -> bool:
-    """Whether a Host field names an address: a page's own name that leads here does not."""
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    if name.lower() == "localhost":
-        return True
-    try:
-        ipaddress.ip_address(name.strip("[]"))
-    except ValueError:
-        return False
-    return True

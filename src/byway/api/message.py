@@ -66,11 +66,12 @@ class Reply:
     status: int = 200
     kind: str = JSON
 
-    def encode(self, keep: bool) -> bytes:
-        """The whole response."""
+    def encode(self, keep: bool, *, bodiless: bool = False) -> bytes:
+        """The whole response; `bodiless`: to a HEAD, which gets no content."""
         text = self.body if isinstance(self.body, str) else json.dumps(self.body, default=str)
         data = text.encode() + (b"\n" if self.kind == JSON else b"")
-        return head(self.status, self.kind, f"Content-Length: {len(data)}", keep) + data
+        begun = head(self.status, self.kind, f"Content-Length: {len(data)}", keep)
+        return begun if bodiless else begun + data
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +95,20 @@ def asked(data: bytes) -> Asked:
         raise Denied(400, "a bad Content-Length")
     if int(length) > BODY_LIMIT:
         raise Denied(413, f"the body is larger than {BODY_LIMIT} bytes")
-    parts = urlsplit(read.uri)
+    path, query = _parts(read.uri)
     keep = read.minor > 0 and fields.get(b"connection", b"").lower() != b"close"
     host = fields.get(b"host", b"").decode("latin-1")
-    query = dict(parse_qsl(parts.query, keep_blank_values=True, max_num_fields=16))
-    return Asked(read.method, unquote(parts.path), query, int(length), keep, host)
+    return Asked(read.method, path, query, int(length), keep, host)
+
+
+def question(body: bytes) -> object:
+    """What a request asks in its body; None where it has none. Raises Denied."""
+    if not body:
+        return None
+    try:
+        return json.loads(body.decode(), parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise Denied(400, "the body is not JSON that is taken here") from None
 
 
 def denial(why: Denied) -> Reply:
@@ -117,6 +127,24 @@ def head(status: int, kind: str, framing: str, keep: bool) -> bytes:
         f"{framing}\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-store\r\n"
         f"Connection: {connection}\r\n\r\n"
     ).encode()
+
+
+def _parts(uri: str) -> tuple[str, dict[str, str]]:
+    """The path and the query of a request target. Raises Denied."""
+    try:
+        parts = urlsplit(uri)
+        query = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        text = f"a bad request target, or more than {_MOST_FIELDS} fields in its query"
+        raise Denied(400, text) from None
+    return unquote(parts.path), dict(query)
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON (RFC 8259 section 6)")
+
+
+_MOST_FIELDS = 16
 
 
 def chunk(data: bytes) -> bytes:

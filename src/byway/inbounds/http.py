@@ -17,6 +17,7 @@ from byway.inbounds.framed import OverTcp
 from byway.inbounds.hearing import overhear
 from byway.interfaces import Arrival, Bucket, Carry, Enough, Outbound, Relay, Stream
 from byway.protocols import http, uot
+from byway.protocols.web_address import is_own_place
 
 PAC = "/proxy.pac"
 
@@ -52,12 +53,15 @@ class Http:
 
     def _page(self, stream: EngineStream, head: http.RequestHead) -> bytes | None:
         """The PAC file, for a browser itself and not for a page in it, which might read the rules
-        as a script of its own (Fetch Metadata: a browser's own requests come from nowhere)."""
+        as a script of its own (Fetch Metadata: a browser's own requests come from nowhere), or as
+        its own page, whose name leads here."""
         pac, local = self._entry.means.pac, stream.info.local
         if pac is None or local is None or (head.method, head.uri) != ("GET", PAC):
             return None
-        sites = [value for name, value in head.fields if name.lower() == b"sec-fetch-site"]
-        if any(site != b"none" for site in sites):
+        hosts = http.values(head.fields, b"host")
+        if len(hosts) != 1 or not is_own_place(hosts[0].decode("latin-1")):
+            return None
+        if any(site != b"none" for site in http.values(head.fields, b"sec-fetch-site")):
             return None
         body = pac(self._entry.name, local).encode()
         return (

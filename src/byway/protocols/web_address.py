@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote, urlsplit
 
-from byway.flow import Target
+from byway.flow import Target, packed_address
 
 _PORTS = {"http": 80, "https": 443}
 _PATH_SAFE = "%/:=&?~+!$,;'@()*[]"
@@ -62,3 +62,22 @@ class WebAddress:
     def __str__(self) -> str:
         path, question, _ = self.path.partition("?")
         return f"{self.scheme}://{self.authority}{path}{'?...' if question else ''}"
+
+
+def is_own_place(host: str) -> bool:
+    """Whether a Host field names an address, or localhost, and so was typed in or configured.
+
+    A web page's own name can be made to lead anywhere (DNS rebinding), and the browser then lets
+    the page read the answer; an address cannot.
+    """
+    text = host.strip(" \t")
+    name, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        name, port = text, ""
+    if port and not (port.isascii() and port.isdigit()):
+        return False
+    if name.startswith("[") and name.endswith("]"):
+        return ":" in name and packed_address(name[1:-1]) is not None
+    if name.lower() in ("localhost", "localhost."):
+        return True
+    return ":" not in name and packed_address(name) is not None
