@@ -5,6 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -92,8 +98,8 @@ def test_a_slow_reader_loses_lines_and_is_told() -> None:
     while b"were lost" not in got:
         got += os.read(reader, 65536)
     os.close(reader)
-    assert lines.dropped > 0
-    assert b"(%d log lines were lost" % lines.dropped in got
+    assert lines.lost > 0
+    assert b"(%d log lines were lost" % lines.lost in got
     assert got.startswith(b"00000")
 
 
@@ -114,3 +120,59 @@ def test_a_reader_that_left_stops_nothing() -> None:
     lines = LineWriter(writer, owned=True)
     lines.write("to nobody")
     lines.close()
+
+
+def test_a_full_disk_silences_it_only_as_long_as_it_is_full() -> None:
+    """/dev/full fails each write as a full disk does; then there is room again."""
+    with tempfile.TemporaryFile() as file, open("/dev/full", "wb", buffering=0) as full:
+        place = os.dup(file.fileno())
+        lines = LineWriter(place, owned=True)
+        lines.write("before")
+        _until(lambda: os.fstat(place).st_size == len("before\n"))
+        os.dup2(full.fileno(), place)
+        lines.write("lost one")
+        _until(lambda: lines.lost == 1)
+        assert lines.problem == "No space left on device"
+        lines.write("lost two")
+        _until(lambda: lines.lost == 2)
+        os.dup2(file.fileno(), place)
+        lines.write("after")
+        lines.close(10)
+        assert (lines.lost, lines.problem) == (2, "")
+        assert lines.why == "No space left on device"
+        file.seek(0)
+        told = b"(2 log lines were lost: No space left on device)"
+        assert file.read().split(b"\n") == [b"before", told, b"after", b""]
+
+
+def test_a_line_that_was_written_in_part_does_not_run_into_the_next(tmp_path: Path) -> None:
+    """A limit on the size of files cuts a batch in its midst, as a disk that fills up does."""
+    script = """
+import os, resource, signal, sys
+from byway.system.lines import LineWriter
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+place = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+lines = LineWriter(place)
+lines.write("12345")
+lines.write("67890")
+lines.write("abcde")
+while lines.lost < 2:
+    pass
+assert lines.problem == "File too large", lines.problem
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+lines.write("after")
+lines.close(10)
+assert (lines.lost, lines.problem) == (2, "")
+"""
+    place = tmp_path / "log"
+    subprocess.run([sys.executable, "-c", script, str(place)], check=True, timeout=30)
+    told = "12345\n6789\n(2 log lines were lost: File too large)\nafter\n"
+    assert place.read_text() == told
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    while not condition():
+        pause.wait(0.005)

@@ -105,9 +105,15 @@ class App:
         return {name: inbound.addresses for name, inbound in self._inbounds.items()}
 
     @property
-    def lines_lost(self) -> int:
-        """Log lines that found no room, since their reader was too slow."""
-        return self._writer.dropped
+    def log_problem(self) -> str:
+        """What is wrong with the log: lines were lost, or it cannot be written now; "": nothing."""
+        lost, now = self._writer.lost, self._writer.problem
+        if not lost:
+            return ""
+        counted = f"{lost} lines were lost"
+        return (
+            f"it cannot be written: {now}; {counted}" if now else f"{counted}: {self._writer.why}"
+        )
 
     async def __aenter__(self) -> Self:
         config, limits = self.config, self.config.limits
@@ -271,6 +277,8 @@ class App:
         finally:
             self.log.info("stopped", flows=self.ledger.carried)
             self.limits.save()
+            if self.choices_problem:  # the disk may have room again
+                self._choices.write({"choices": dict(self.roster.choices)})
             await self._closed()
 
     async def drain(self) -> None:
@@ -422,6 +430,11 @@ class App:
             if not await asyncio.to_thread(self._choices.write, kept):
                 self.log.warning("a choice is not remembered", error=self._choices.problem)
         return self._choices.problem
+
+    @property
+    def choices_problem(self) -> str:
+        """Why what was chosen would be forgotten at the end; "" when it is not."""
+        return self._choices.problem if self.roster.choices else ""
 
     def _chosen_before(self) -> dict[str, str]:
         """What was chosen in an earlier life."""

@@ -166,14 +166,16 @@ def memory_view(app: App) -> View:
 def degraded(app: App) -> Sequence[View]:
     """What is not as the config wants it, and why."""
     found: list[View] = []
-    if app.lines_lost:
-        found.append({"what": "log", "why": f"{app.lines_lost} lines were lost: slow reader"})
+    if app.log_problem:
+        found.append({"what": "log", "why": app.log_problem})
     if app.reload_error:
         found.append({"what": "reload", "why": app.reload_error})
     for group, member, default in app.roster.strayed():
         why = f"{member} was chosen and is no member any more; {default} is taken"
         found.append({"what": f"group {group}", "why": why})
     found += failing(app)
+    if app.choices_problem:
+        found.append({"what": "choices", "why": app.choices_problem})
     if app.limits.problem:
         found.append({"what": "limits", "why": f"used quotas: {app.limits.problem}"})
     for problem in app.problems:
