@@ -198,7 +198,7 @@ def test_changes_show_no_secret() -> None:
         "outbounds: {b: 'socks5://u:hush@h.example:1'}\ncontrol: {socket: off}"
     )
     assert changes(old, new) == (
-        "~ limits.idle: 60.0 -> 300.0",
+        "~ limits.idle: 60.0 -> off",
         "~ control.socket: auto -> off (after a restart)",
         "~ inbound a: users",
         "+ outbound b",

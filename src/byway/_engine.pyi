@@ -20,6 +20,7 @@ __all__ = [
     "Stream",
     "TlsClient",
     "TlsServer",
+    "Turnstile",
     "__version__",
     "aes_block",
     "blake3",
@@ -36,7 +37,7 @@ _Packed = tuple[bytes, int]
 _Dial = tuple[float, float, str | None, str | None, int | None]
 _Packets = tuple[float, int, int, int, str | None]
 _Codec = tuple[str, int] | tuple[str, bytes, list[tuple[bytes, tuple[str, int] | None]]]
-_Listen = tuple[int, float, int, int]
+_Listen = tuple[int, float, int, int, Turnstile | None]
 _Facts = tuple[str, str | None, str | None, str, bool]
 _Chunked = tuple[
     str, tuple[bytes, bytes, bytes], tuple[bytes, int] | tuple[bytes, bytes | None], int
@@ -87,11 +88,14 @@ class Engine:
         length: int | None,
         chunked: bool,
         dechunk: bool,
+        without: Sequence[bytes],
         idle: float,
         meter: Meter,
         buckets: Sequence[Bucket],
         rising: bool,
     ) -> tuple[int, Future[int]]: ...
+    @staticmethod
+    def set_pipes(most: int) -> None: ...
     def rehearse_panic(self) -> tuple[int, Future[Stream]]: ...
     def stats(self) -> tuple[int, int, int]: ...
     @staticmethod
@@ -112,6 +116,8 @@ class Stream:
     def end(self) -> Future[None] | None: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...
+    @property
+    def broken(self) -> bool: ...
     @property
     def closed(self) -> bool: ...
     @property
@@ -147,6 +153,12 @@ class Listener:
     def address(self) -> _Packed | None: ...
     def counts(self) -> tuple[int, int]: ...
     def close(self) -> None: ...
+
+@final
+class Turnstile:
+    def __new__(cls, total: int, per_source: int) -> Turnstile: ...
+    def set(self, total: int, per_source: int) -> None: ...
+    def counts(self) -> tuple[int, int]: ...
 
 @final
 class Relay:

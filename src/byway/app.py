@@ -29,13 +29,21 @@ from byway.config import (
 )
 from byway.config.limited import alike, terms_of
 from byway.config.listening import cannot_listen
-from byway.engine import Engine, ListenOptions, PacketOptions, TlsClient, TlsClientOptions
+from byway.engine import (
+    Engine,
+    ListenOptions,
+    PacketOptions,
+    TlsClient,
+    TlsClientOptions,
+    Turnstile,
+)
 from byway.errors import ConfigError, Problem, in_words
 from byway.facts import Finder
 from byway.flow import Target
 from byway.inbounds.both import Both
 from byway.inbounds.entry import Means
 from byway.inbounds.listener import StreamInbound
+from byway.inbounds.silence import Silence
 from byway.interfaces import Inbound, Outbound, Resolver, Stream
 from byway.ledger import Ledger
 from byway.limits import Limits
@@ -47,7 +55,7 @@ from byway.rules import Judge
 from byway.rules.sets import RuleSet
 from byway.switches import Switches, carried_over
 from byway.system.files import open_to_append
-from byway.system.limits import flows_for, open_files
+from byway.system.limits import flows_for, open_files, pipes_for
 from byway.system.lines import LineWriter
 from byway.system.plugin import Plugin
 from byway.system.state import StateFile
@@ -122,7 +130,12 @@ class App:
         self.engine = Engine()
         self.names = await Naming(self.engine, self.log, self._resolver).__aenter__()
         self.limits.follow(terms_of(config))
-        self.ledger = Ledger(_most_flows(config), limits.flows_per_source, limits=self.limits)
+        total = _most_flows(config)
+        self.ledger = Ledger(total, _per_source(config), limits=self.limits)
+        self.turnstile = Turnstile(total, _per_source(config))
+        self._silence = Silence()
+        self._silence.set(limits.drop, _most_held(config))
+        self.engine.bound_pipes(pipes_for(open_files()))
         before = Roster(choices=self._chosen_before())
         ways = Ways(config, self.engine, self.names, self.log, former=before)
         sets = open_sets(config)
@@ -166,7 +179,7 @@ class App:
         self._probe()
         for inbound in self._inbounds.values():
             self._serve(inbound)
-        self.log.info("ready", config=config.file, flows=self.ledger.total)
+        self.log.info("ready", config=config.file, flows=self.ledger.room.total)
         return self
 
     def _built(self, ways: Ways, config: Config, names: Iterable[str]) -> dict[str, Inbound]:
@@ -182,10 +195,11 @@ class App:
             limits.head,
             packets,
             self._pac,
+            self.ledger.room,
+            self._silence,
         )
-        listening = ListenOptions(
-            first=limits.handshake, per_source=limits.flows_per_source, total=_most_flows(config)
-        )
+        # One turnstile for all of them: the limit on open files is one, too.
+        listening = ListenOptions(first=limits.handshake, turnstile=self.turnstile)
         return {name: ways.inbound(name, means, listening) for name in names}
 
     def _tell_fault(self, function: str, note: str) -> None:
@@ -285,6 +299,7 @@ class App:
         """Accept no more, and wait for the flows, up to `limits.drain` or until `hurry`."""
         for inbound in self._inbounds.values():
             inbound.close()
+        self._silence.end()
         self.log.info(
             "draining", flows=len(self.ledger.live), within=f"{self.config.limits.drain}s"
         )
@@ -354,8 +369,10 @@ class App:
         assert self._finder is not None
         self._finder.patience = config.limits.sniff
         self._finder.follow(config.functions.values())
-        self.ledger.total = _most_flows(config)
-        self.ledger.per_source = config.limits.flows_per_source
+        self.ledger.room.total = _most_flows(config)
+        self.ledger.per_source = _per_source(config)
+        self.turnstile.set(self.ledger.room.total, self.ledger.per_source)
+        self._silence.set(config.limits.drop, _most_held(config))
         self.log.turn(writer.write, config.log.level, config.log.format, config.log.flows)
         if writer is not self._writer:
             self._writer.close()
@@ -487,6 +504,16 @@ def _turn(inbound: Inbound, new: Inbound) -> None:
 
 def _most_flows(config: Config) -> int:
     return config.limits.flows or flows_for(open_files())
+
+
+def _per_source(config: Config) -> int:
+    """One source alone never takes all the places."""
+    return min(config.limits.flows_per_source, max(1, _most_flows(config) * 3 // 4))
+
+
+def _most_held(config: Config) -> int:
+    """How many dropped connections are held open; the other places are for those that are not."""
+    return max(16, _most_flows(config) // 8)
 
 
 def _writer(config: Config) -> LineWriter:

@@ -16,6 +16,7 @@ from byway.errors import Reason, Refused
 from byway.flow import Flow, source_key
 from byway.interfaces import Bucket, Relay
 from byway.limits import QUOTA, Limit, Limits
+from byway.room import Room
 from byway.rules import NO_FACTS, Judge, Verdict
 from byway.system.state import StateFile
 from byway.trail import Step, Witness
@@ -105,7 +106,7 @@ class Ledger:
         limits: Limits | None = None,
     ) -> None:
         self.limits = limits or Limits(StateFile(None))
-        self.total = total
+        self.room = Room(total)
         self.per_source = per_source
         self.past: deque[Passage] = deque(maxlen=past)
         self.carried = 0
@@ -136,15 +137,16 @@ class Ledger:
 
     def enter(self, passage: Passage) -> None:
         """Admit a flow. Raises Refused (LIMIT) when there are too many, in all or of its source."""
-        if len(self._live) >= self.total:
-            raise Refused(f"already {self.total} flows (limits.flows)", Reason.LIMIT)
         if (key := source_key(passage.flow.source)) is not None:
             count = self._sources.get(key, 0)
             if count >= self.per_source:
                 raise Refused(
                     f"already {count} flows of this source (limits.flows_per_source)", Reason.LIMIT
                 )
+            self.room.enter()
             self._sources[key] = count + 1
+        else:
+            self.room.enter()
         passage.task = asyncio.current_task()
         ASKER.set(passage.flow)  # look-ups of this task are its
         self._live[passage.flow.id] = passage
@@ -175,6 +177,7 @@ class Ledger:
         if self._live.pop(passage.flow.id, None) is None:
             return
         self.carried += 1
+        self.room.leave()
         if (key := source_key(passage.flow.source)) is not None:
             if (count := self._sources[key]) == 1:
                 del self._sources[key]

@@ -92,7 +92,7 @@ def config_of(rules: list[dict[str, object]], folder: str, dead: int) -> Config:
     """A config with these rules; two of its ways out lead nowhere."""
     whole = {
         "log": {"file": f"{folder}/log"},
-        "limits": {"drain": "0s"},
+        "limits": {"drain": "0s", "drop": "off"},
         "inbounds": {
             "door": {"type": "socks", "listen": "127.0.0.1:0", "limit": {"flows": 99}},
             "other": {"type": "socks", "listen": "127.0.0.1:0"},

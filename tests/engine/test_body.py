@@ -44,6 +44,15 @@ class TestBody:
         plain = await self.move(engine, sent, Body(chunked=True, dechunk=True))
         assert plain == (15, b"hello0123456789", b"GET")
 
+    async def test_trailers_of_this_hop_and_credentials_stay_here(self, engine: Engine) -> None:
+        sent = (
+            b"0\r\nX-Sum: 1\r\nProxy-Authorization: Basic x\r\nCOOKIE: a\r\nte: x\r\n"
+            b"Transfer-Encoding: gzip\r\nContent-Length: 9\r\nX-Mine: 1\r\nX-Last: 2\r\n\r\n"
+        )
+        out = b"0\r\nX-Sum: 1\r\nX-Last: 2\r\n\r\n"
+        body = Body(chunked=True, without=(b"x-mine",))
+        assert await self.move(engine, sent, body) == (0, out, b"")
+
     @pytest.mark.parametrize(
         "sent",
         [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -25,7 +26,7 @@ class Origin:
         self.answers = answers
         self.seen: list[bytes] = []
         self.connections = 0
-        self._body = body
+        self.body = body
         self._close = close
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -33,7 +34,7 @@ class Origin:
         try:
             while self.answers:
                 head = await reader.readuntil(b"\r\n\r\n")
-                self.seen.append(head + await reader.readexactly(self._body))
+                self.seen.append(head + await reader.readexactly(self.body))
                 writer.write(self.answers.pop(0))
                 await writer.drain()
                 if self._close:
@@ -321,3 +322,34 @@ async def test_forwards_through_a_proxy(road: RunRoad) -> None:
             await clients.left(link)
             await run.settled(2)
         await far.settled(1)
+
+
+async def test_trailers_named_by_connection_stay_here(road: RunRoad) -> None:
+    chunks = b"1\r\na\r\n0\r\nX-Hop: 1\r\nSet-Cookie: a=b\r\nX-Sum: 1\r\n\r\n"
+    fields = b"Transfer-Encoding: chunked\r\nConnection: X-Hop\r\n\r\n"
+    origin = Origin([b"HTTP/1.1 200 OK\r\n" + fields + chunks], body=len(chunks))
+    async with serving(origin) as target, road(PLAIN) as run:
+        link = await clients.linked(run.place("in"))
+        passed = b"1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n"
+        origin.body = len(passed)
+        link[1].write(b"POST http://%b/ HTTP/1.1\r\n" % str(target).encode() + fields + chunks)
+        await link[0].readuntil(b"\r\n\r\n")
+        assert await link[0].readexactly(len(passed)) == passed
+        await clients.left(link)
+    assert origin.seen[0].endswith(b"\r\n\r\n" + passed)
+
+
+async def test_kept_connections_give_their_places_to_flows(road: RunRoad) -> None:
+    origins = [Origin([OK, OK]) for _ in range(3)]
+    async with contextlib.AsyncExitStack() as stack:
+        targets = [await stack.enter_async_context(serving(origin)) for origin in origins]
+        run = await stack.enter_async_context(road(PLAIN + "limits: {flows: 2}"))
+        link = await clients.linked(run.place("in"))
+        for target in [*targets, targets[2], targets[0]]:
+            link[1].write(b"GET http://%b/ HTTP/1.1\r\n\r\n" % str(target).encode())
+            assert (await response(link))[0] == 200
+            assert run.app.ledger.room.kept <= 2
+        await clients.left(link)
+        await run.settled(5)
+    assert [origin.connections for origin in origins] == [2, 1, 1]
+    assert run.app.ledger.room.taken == run.app.ledger.room.kept == 0

@@ -44,7 +44,7 @@ def heard(road: Road) -> list[Sniffed | None]:
 async def test_the_client_is_told_yes_first_and_judged_by_what_it_says(
     ask: clients.Ask, road: RunRoad, echo: Target
 ) -> None:
-    async with road(MIXED + RULES) as run:
+    async with road(MIXED + "limits: {drop: off}\n" + RULES) as run:
         for data, expected in STREAMS:
             link = await clients.linked(run.place("in"))
             assert await ask(link, echo) == 0

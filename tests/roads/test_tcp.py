@@ -253,12 +253,54 @@ async def test_reject_says_no(road: RunRoad, echo: Target, ask: str, code: int) 
 
 @pytest.mark.parametrize("ask", ASKS)
 async def test_drop_says_nothing(road: RunRoad, echo: Target, ask: str) -> None:
-    text = PLAIN % "mixed" + "rules: [{otherwise: drop}]"
+    text = PLAIN % "mixed" + "rules: [{otherwise: drop}]\nlimits: {drop: off}"
     async with road(text) as run:
         link = await clients.linked(run.place("in"))
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await ASKS[ask](link, echo)
         await clients.left(link)
+
+
+@pytest.mark.parametrize("ask", ASKS)
+async def test_drop_holds_the_connection_open(road: RunRoad, echo: Target, ask: str) -> None:
+    text = PLAIN % "mixed" + "rules: [{otherwise: drop}]\nlimits: {drop: 1s}"
+    async with road(text) as run:
+        link = await clients.linked(run.place("in"))
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await ASKS[ask](link, echo)
+        await run.settled(1)
+        (passage,) = run.app.ledger.past
+        assert passage.duration >= 1
+        assert passage.reason == "dropped by a rule"
+        await clients.left(link)
+
+
+async def test_one_who_leaves_a_drop_is_let_go_and_so_is_all_at_the_end(
+    road: RunRoad, echo: Target
+) -> None:
+    text = PLAIN % "mixed" + "rules: [{otherwise: drop}]\nlimits: {drop: 10m}"
+    async with road(text) as run:
+        leaving, staying = [await clients.linked(run.place("in")) for _ in range(2)]
+        for link in (leaving, staying):
+            link[1].write(b"GET http://%b/ HTTP/1.1\r\n\r\n" % str(echo).encode())
+        await clients.left(leaving)
+        await run.settled(1)
+        await run.app.drain()
+        assert await staying[0].read() == b""
+        await clients.left(staying)
+
+
+async def test_no_more_than_so_many_are_held(road: RunRoad, echo: Target) -> None:
+    text = PLAIN % "mixed" + "rules: [{otherwise: drop}]\nlimits: {drop: 10m, flows: 40}"
+    async with road(text) as run:
+        links = [await clients.linked(run.place("in")) for _ in range(18)]
+        for link in links:
+            link[1].write(b"GET http://%b/ HTTP/1.1\r\n\r\n" % str(echo).encode())
+        await run.settled(2)  # of 18: sixteen wait
+        assert len(run.app.ledger.live) == 16
+        for link in links:
+            await clients.left(link)
+        await run.settled(18)
 
 
 async def test_a_rule_about_addresses_resolves_names(road: RunRoad, echo: Target) -> None:

@@ -183,3 +183,38 @@ async def test_a_tunnel_whose_far_side_broke_off(
             link[1].write_eof()
         assert await torn(link, b"abcdeab", server)
         await clients.left(link)
+
+
+async def test_a_tunnel_that_idles_too_long_ends_plainly(road: RunRoad) -> None:
+    limit = "limits: {idle: 1s}"
+    async with saying(b"abcdeab", then=None) as server, road(MIXED + limit) as run:
+        link = await clients.linked(run.place("in"))
+        assert await clients.socks5(link, server.target) == 0
+        link[1].write(b"\r\n\r\n")
+        assert not await torn(link, b"abcdeab")
+        await clients.left(link)
+        assert run.ended() == ["idle for too long"]
+
+
+def timers(port: int) -> set[str]:
+    """Which timers run for the sockets of a local port that are connected (proc(5), tcp)."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        rows = [line.split() for line in file.readlines()[1:]]
+    ends = f":{port:04X}"
+    return {row[5][:2] for row in rows if row[3] == "01" and (row[1] + row[2]).find(ends) >= 0}
+
+
+async def test_quiet_tunnels_are_asked_whether_they_live(road: RunRoad) -> None:
+    """No idle limit by default; a keep-alive timer (02) runs on both sides instead."""
+    async with saying(b"abcdeab", then=None) as server, road(MIXED) as run:
+        link = await clients.linked(run.place("in"))
+        assert await clients.socks5(link, server.target) == 0
+        link[1].write(b"\r\n\r\n")
+        await link[0].readuntil(b"abcdeab")
+        for port in (run.place("in").port, server.target.port):
+            async with asyncio.timeout(10):  # until what was sent is acknowledged
+                while "02" not in timers(port):
+                    await asyncio.sleep(0.01)
+        (passage,) = run.app.ledger.live
+        assert run.app.ledger.cut(passage.flow.id)
+        await clients.left(link)

@@ -17,6 +17,53 @@ use crate::stream::{SCRATCH, Stream, Want};
 const LINE: usize = 4096;
 const TRAILERS: usize = 16 * 1024;
 
+/// What no trailer may hold (RFC 9110, section 6.5.1), in lower case: fields of one hop, of framing and
+/// routing, of conditions, of credentials, and of how the content is to be read.
+const NO_TRAILERS: [&[u8]; 42] = [
+    b"accept-encoding",
+    b"authentication-info",
+    b"authorization",
+    b"cache-control",
+    b"connection",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"cookie2",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"http2-settings",
+    b"if-match",
+    b"if-modified-since",
+    b"if-none-match",
+    b"if-range",
+    b"if-unmodified-since",
+    b"keep-alive",
+    b"location",
+    b"max-forwards",
+    b"pragma",
+    b"proxy-authenticate",
+    b"proxy-authentication-info",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"range",
+    b"retry-after",
+    b"set-cookie",
+    b"set-cookie2",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+    b"vary",
+    b"via",
+    b"www-authenticate",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+];
+
 /// How the end of a body is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -43,6 +90,8 @@ pub struct BodyMove {
     moved: u64,
     meter: Arc<AtomicU64>,
     throttle: Option<Box<Throttle>>,
+    /// Further trailers that stay here.
+    without: Vec<Vec<u8>>,
 }
 
 /// How many steps one poll may take, so that a fast body leaves its loop to others now and then.
@@ -63,7 +112,16 @@ impl BodyMove {
             moved: 0,
             meter,
             throttle: None,
+            without: Vec::new(),
         }
+    }
+
+    /// Pass no trailers of these names on (in lower case), besides those that none may hold: the
+    /// fields that the head has declared to be for this hop.
+    #[must_use]
+    pub fn without(mut self, names: Vec<Vec<u8>>) -> Self {
+        self.without = names;
+        self
     }
 
     /// Let it draw from these. It must then be polled on a thread with timers.
@@ -140,8 +198,10 @@ impl BodyMove {
                 if !line.is_empty() && !field_line(&line) {
                     return Poll::Ready(Err(Failure::Peer("bad trailer field")));
                 }
-                self.pass_framing(sink, &line);
-                self.pass_framing(sink, b"\r\n");
+                if line.is_empty() || self.goes_on(&line) {
+                    self.pass_framing(sink, &line);
+                    self.pass_framing(sink, b"\r\n");
+                }
                 self.step = if line.is_empty() {
                     Step::Over
                 } else {
@@ -189,6 +249,15 @@ impl BodyMove {
             Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
             Poll::Pending | Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
         }
+    }
+
+    fn goes_on(&self, trailer: &[u8]) -> bool {
+        let name: Vec<u8> = trailer
+            .iter()
+            .take_while(|byte| **byte != b':')
+            .map(u8::to_ascii_lowercase)
+            .collect();
+        !NO_TRAILERS.contains(&name.as_slice()) && !self.without.contains(&name)
     }
 
     fn pass_framing(&self, sink: &mut Stream, data: &[u8]) {

@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
 
 use crate::failure::{Failure, Outcome};
-use crate::io::Io;
+use crate::io::{Io, keep_alive};
 use crate::stream::Stream;
 
 /// How a connection is to be opened.
@@ -116,6 +116,7 @@ async fn attempt(
         socket.bind(&SocketAddr::new(bind, 0).into())?;
     }
     socket.set_tcp_nodelay(true)?;
+    keep_alive(&socket)?;
     let stream = tokio_socket(socket).connect(address).await?;
     Ok((stream, address))
 }

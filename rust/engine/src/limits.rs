@@ -1,21 +1,21 @@
-//! How many connections a listener lets in: in all, and from each source.
+//! How many connections one or several listeners let in: in all, and from each source.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The counts of one listener. Cheap to clone.
+/// The counts of one listener, or of several that share them. Cheap to clone.
 #[derive(Clone)]
 pub struct Turnstile(Arc<Inner>);
 
 struct Inner {
     counts: Mutex<Counts>,
-    total: usize,
-    per_source: usize,
 }
 
 #[derive(Default)]
 struct Counts {
+    total: usize,
+    per_source: usize,
     all: usize,
     by_source: HashMap<IpAddr, usize>,
     turned_away: u64,
@@ -25,10 +25,18 @@ impl Turnstile {
     /// Let in at most `total` at once, and `per_source` from one address (one /64 of IPv6).
     pub fn new(total: usize, per_source: usize) -> Self {
         Self(Arc::new(Inner {
-            counts: Mutex::default(),
-            total,
-            per_source,
+            counts: Mutex::new(Counts {
+                total,
+                per_source,
+                ..Counts::default()
+            }),
         }))
+    }
+
+    /// Other limits from now on; who is in stays in.
+    pub fn set(&self, total: usize, per_source: usize) {
+        let mut counts = self.0.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        (counts.total, counts.per_source) = (total, per_source);
     }
 
     /// Count one in, or say no.
@@ -38,7 +46,7 @@ impl Turnstile {
         let here = source
             .and_then(|source| counts.by_source.get(&source).copied())
             .unwrap_or(0);
-        if counts.all >= self.0.total || here >= self.0.per_source {
+        if counts.all >= counts.total || here >= counts.per_source {
             counts.turned_away += 1;
             return None;
         }
@@ -114,6 +122,8 @@ mod tests {
         drop(first);
         assert!(turnstile.enter(one).is_some());
         assert_eq!(turnstile.counts(), (2, 2));
+        turnstile.set(2, 2);
+        assert!(turnstile.enter(None).is_none(), "the new limit in all");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::io::Io;
+use crate::io::{Io, keep_alive};
 use crate::limits::{Permit, Turnstile};
 use crate::reactor::Reactors;
 use crate::stream::Stream;
@@ -29,16 +29,14 @@ const PAUSE: Duration = Duration::from_millis(50);
 const WAITING: usize = 4096;
 
 /// How a listener treats what it accepts.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ListenOptions {
     /// The kernel's queue.
     pub backlog: i32,
     /// How long a connection may stay silent before it is dropped; zero hands it over at once.
     pub first: Duration,
-    /// Open connections from one source.
-    pub per_source: usize,
-    /// Open connections in all.
-    pub total: usize,
+    /// Who is let in; several listeners may share one.
+    pub turnstile: Turnstile,
 }
 
 /// Arrivals that wait for their owner.
@@ -135,8 +133,9 @@ pub fn listen_tcp(
         // `::` means IPv6 alone, so that a config says what it opens.
         socket.set_only_v6(true)?;
     }
-    // Accepted sockets inherit it: no delay for small answers.
+    // Accepted sockets inherit both: no delay for small answers, and a look after the silent.
     socket.set_tcp_nodelay(true)?;
+    keep_alive(&socket)?;
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let bound = socket.local_addr()?.as_socket();
@@ -195,7 +194,7 @@ fn open(
     reactors: &Arc<Reactors>,
     arrivals: Arc<Arrivals>,
 ) -> Listener {
-    let turnstile = Turnstile::new(options.total, options.per_source);
+    let turnstile = options.turnstile.clone();
     let porter = Porter {
         turnstile: turnstile.clone(),
         arrivals,

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::{io, mem};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
@@ -19,6 +20,14 @@ thread_local! {
     static POOL: RefCell<Vec<Pipe>> = const { RefCell::new(Vec::new()) };
 }
 
+static MOST: AtomicU64 = AtomicU64::new(256);
+
+/// Have at most so many pipes in this process; what finds none is copied. (Two threads that look at
+/// the same moment may make one more.)
+pub fn set_most(pipes: u64) {
+    MOST.store(pipes, Ordering::Relaxed);
+}
+
 /// A pipe, and how many bytes wait in it.
 pub struct Pipe {
     reader: OwnedFd,
@@ -27,10 +36,13 @@ pub struct Pipe {
 }
 
 impl Pipe {
-    /// Take one from the pool, or make one. Fails when descriptors have run out.
+    /// Take one from the pool, or make one. Fails when descriptors have run out, or their share.
     pub fn take() -> io::Result<Self> {
         if let Some(pipe) = POOL.with_borrow_mut(Vec::pop) {
             return Ok(pipe);
+        }
+        if held::PIPES.now() >= MOST.load(Ordering::Relaxed) {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         // Refused past the user's pipe budget; the default size then does.

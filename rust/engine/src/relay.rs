@@ -289,6 +289,17 @@ impl Relay {
         }
     }
 
+    /// Nobody has said anything for too long: a plain end for both, save for one who has not had all
+    /// that was for it.
+    fn part(&mut self, cx: &mut Context<'_>) {
+        if !self.down.is_through() || self.near.poll_shutdown(cx).is_pending() {
+            self.near.abort();
+        }
+        if !self.up.is_through() || self.far.poll_shutdown(cx).is_pending() {
+            self.far.abort();
+        }
+    }
+
     /// How it ends if the side whose direction is over has broken off.
     fn gone(&mut self) -> Option<End> {
         let (silent, other, end) = if self.up.over {
@@ -314,7 +325,7 @@ impl Relay {
             }
             let (now, mut due) = (Instant::now(), self.last + self.idle);
             if due <= now {
-                self.abort();
+                self.part(cx);
                 return Poll::Ready(End::Idle);
             }
             if let Some(look) = self.look {

@@ -1,6 +1,7 @@
 //! HTTP bodies on their way, and how Python sees them go.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
@@ -34,8 +35,11 @@ impl Meter {
     }
 }
 
+/// How often a body that does not move is asked whether anybody still waits for it.
+const LOOK: Duration = Duration::from_secs(15);
+
 /// Move a body between streams that stay in Python's hands. Fails with `TimedOut` when nothing has
-/// moved for `idle`.
+/// moved for `idle`, and as the sink would when that has broken off meanwhile.
 pub async fn move_body(
     source: Cell,
     sink: Cell,
@@ -43,15 +47,32 @@ pub async fn move_body(
     idle: Duration,
     meter: Arc<AtomicU64>,
 ) -> Outcome<u64> {
+    let mut still = Duration::ZERO;
     loop {
         let before = meter.load(Ordering::Relaxed);
         let moving = poll_fn(|cx| poll_between(cx, &source, &sink, &mut body));
-        match timeout(idle, moving).await {
-            Ok(outcome) => return outcome,
-            Err(_) if meter.load(Ordering::Relaxed) != before || body.waits() => {}
-            Err(_) => return Err(Failure::TimedOut),
+        let look = LOOK.min(idle.saturating_sub(still));
+        if let Ok(outcome) = timeout(look, moving).await {
+            return outcome;
+        }
+        if meter.load(Ordering::Relaxed) != before || body.waits() {
+            still = Duration::ZERO;
+            continue;
+        }
+        still += look;
+        if is_broken(&sink) {
+            return Err(Failure::Os(io::ErrorKind::ConnectionReset.into()));
+        }
+        if still >= idle {
+            return Err(Failure::TimedOut);
         }
     }
+}
+
+/// Whether there is nobody any more who could take what is moved.
+fn is_broken(sink: &Cell) -> bool {
+    let sink = sink.lock().unwrap_or_else(PoisonError::into_inner);
+    sink.as_ref().is_some_and(|sink| sink.io.is_broken())
 }
 
 fn poll_between(

@@ -14,8 +14,9 @@ use byway_engine::failure::{Failure, Outcome};
 use byway_engine::held;
 use byway_engine::io::Io;
 use byway_engine::layers::tls;
+use byway_engine::limits;
 use byway_engine::listen::{self, Arrivals, ListenOptions};
-use byway_engine::pipe::clear_pool;
+use byway_engine::pipe::{clear_pool, set_most};
 use byway_engine::reactor::Reactors;
 use byway_engine::relay::{self, Run};
 use byway_engine::start::start;
@@ -29,7 +30,7 @@ use crate::bucket::{Bucket, direction, drawn};
 use crate::datagrams::{Datagrams, PacketArgs, PacketListener, framing_of, packet_options, place};
 use crate::failure::to_python;
 use crate::layers::{self, ChunkedArgs, TlsClient, TlsServer};
-use crate::listener::Listener;
+use crate::listener::{Listener, Turnstile};
 use crate::ops::{AbortOnDrop, Done, Hub, Slot, fail};
 use crate::relay::{Relay, Reported};
 use crate::sealed::{self, CodecArgs};
@@ -41,8 +42,8 @@ pub type DialArgs = (f64, f64, Option<String>, Option<String>, Option<u32>);
 /// A dial under way.
 type Dialling = (Token, Py<PyAny>);
 
-/// (backlog, first, `per_source`, total)
-type ListenArgs = (i32, f64, usize, usize);
+/// (backlog, first, `per_source`, total, or a turnstile in place of the two)
+type ListenArgs = (i32, f64, usize, usize, Option<Py<Turnstile>>);
 
 /// One engine: its threads, its queue, its waiting operations.
 #[pyclass(frozen, module = "byway._engine")]
@@ -346,6 +347,7 @@ impl Engine {
         length: Option<u64>,
         chunked: bool,
         dechunk: bool,
+        without: Vec<Vec<u8>>,
         idle: f64,
         meter: &Bound<'_, Meter>,
         buckets: Vec<Py<Bucket>>,
@@ -366,14 +368,21 @@ impl Engine {
             }
         };
         let meter = Arc::clone(&meter.get().count);
-        let body =
-            BodyMove::new(framing, Arc::clone(&meter)).drawing(&drawn(&buckets), direction(rising));
+        let body = BodyMove::new(framing, Arc::clone(&meter))
+            .without(without)
+            .drawing(&drawn(&buckets), direction(rising));
         let home = self.hub.home_of_last_read();
         let moving = move_body(cells.0, cells.1, body, seconds(idle), meter);
         let started = self.spawn(py, home, moving, Done::Moved)?;
         source.get().reads_by(py, started.0)?;
         sink.get().fed_by(py, started.0)?;
         Ok(started)
+    }
+
+    /// Have at most so many pipes for splicing in this process.
+    #[staticmethod]
+    fn set_pipes(most: u64) {
+        set_most(most);
     }
 
     /// For tests: panic on an engine thread, as a fault in a dial would.
@@ -507,12 +516,12 @@ pub fn dial_options((timeout, stagger, bind, interface, mark): DialArgs) -> PyRe
     })
 }
 
-fn listen_options((backlog, first, per_source, total): ListenArgs) -> ListenOptions {
+fn listen_options((backlog, first, per_source, total, shared): ListenArgs) -> ListenOptions {
+    let own = || limits::Turnstile::new(total, per_source);
     ListenOptions {
         backlog,
         first: seconds(first),
-        per_source,
-        total,
+        turnstile: shared.map_or_else(own, |shared| shared.get().core.clone()),
     }
 }
 

@@ -33,6 +33,7 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<body::Meter>()?;
     module.add_class::<bucket::Bucket>()?;
     module.add_class::<listener::Listener>()?;
+    module.add_class::<listener::Turnstile>()?;
     module.add_class::<relay::Relay>()?;
     module.add_class::<sets::SetLists>()?;
     module.add_class::<answers::Answers>()?;

@@ -3,11 +3,38 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use byway_engine::completion::Token;
+use byway_engine::limits::Turnstile as CoreTurnstile;
 use byway_engine::listen::{Arrivals, Listener as Core};
 use pyo3::prelude::*;
 
 use crate::ops::{Arrived, Hub, Slot, fail};
 use crate::stream::{Packed, packed};
+
+/// How many connections the listeners that share it let in, all together.
+#[pyclass(frozen, module = "byway._engine")]
+pub struct Turnstile {
+    pub core: CoreTurnstile,
+}
+
+#[pymethods]
+impl Turnstile {
+    #[new]
+    fn new(total: usize, per_source: usize) -> Self {
+        Self {
+            core: CoreTurnstile::new(total, per_source),
+        }
+    }
+
+    /// Other limits from now on; who is in stays in.
+    fn set(&self, total: usize, per_source: usize) {
+        self.core.set(total, per_source);
+    }
+
+    /// Connections that are in, and how many were turned away since the start.
+    fn counts(&self) -> (usize, u64) {
+        self.core.counts()
+    }
+}
 
 /// A bound listener.
 #[pyclass(frozen, module = "byway._engine")]

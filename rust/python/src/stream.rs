@@ -260,6 +260,13 @@ impl Stream {
             .is_none()
     }
 
+    /// Whether its socket is of no use any more: reset, or closed on both sides.
+    #[getter]
+    fn broken(&self) -> bool {
+        let stream = self.cell.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.as_ref().is_none_or(|stream| stream.io.is_broken())
+    }
+
     #[getter]
     fn local(&self, py: Python<'_>) -> PyResult<Option<Packed>> {
         self.with(py, |stream| stream.local().map(packed))

@@ -417,7 +417,10 @@ _SCHEMAS: Schema = {
             "rules": {"type": "integer"},
             "switched_off": _list(_SWITCH),
             "flows": _NUMBERS,
-            "limits": _NUMBERS,
+            "limits": {
+                "type": "object",
+                "additionalProperties": {"type": ["number", "null"]},  # null: no limit
+            },
             "limited": _list(_LIMIT),
             "engine": _NUMBERS,
             "packets": _NUMBERS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -128,16 +129,17 @@ def status_view(app: App, version: str) -> View:
             "down": ledger.down + sum(passage.down for passage in ledger.live),
         },
         "limits": {
-            "flows": ledger.total,
+            "flows": ledger.room.total,
             "flows_per_source": ledger.per_source,
             "udp_sessions": limits.udp_sessions,
             "udp_targets": limits.udp_targets,
             "handshake": limits.handshake,
             "dial": limits.dial,
             "sniff": limits.sniff,
-            "idle": limits.idle,
+            "idle": None if math.isinf(limits.idle) else limits.idle,
             "udp_idle": limits.udp_idle,
             "head": limits.head,
+            "drop": limits.drop,
             "drain": limits.drain,
         },
         "limited": limit_views(app.limits),

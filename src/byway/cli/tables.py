@@ -86,8 +86,9 @@ def status_lines(answer: View) -> Iterator[str]:
     engine = cast("Mapping[str, int]", answer["engine"])
     yield f"engine    {', '.join(f'{value} {name}' for name, value in engine.items())}"
     yield from _packet_lines(cast("Mapping[str, int]", answer["packets"]))
-    limits = cast("Mapping[str, float]", answer["limits"])
-    yield f"limits    {', '.join(f'{name} {value:g}' for name, value in limits.items())}"
+    limits = cast("Mapping[str, float | None]", answer["limits"])
+    said = (f"{name} {'off' if value is None else f'{value:g}'}" for name, value in limits.items())
+    yield f"limits    {', '.join(said)}"
     off = _views(answer["switched_off"])
     yield f"rules     {answer['rules']}" + (f", {len(off)} switched off" if off else "")
     for one in off:

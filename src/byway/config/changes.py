@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 from byway.config.model import Config
@@ -22,7 +23,8 @@ def _all(old: Config, new: Config) -> Iterator[str]:
         for key in type(after).model_fields:
             if getattr(before, key) != getattr(after, key):
                 later = LATER if name == "control" else ""
-                yield f"~ {name}.{key}: {getattr(before, key)} -> {getattr(after, key)}{later}"
+                was, now = _worded(getattr(before, key)), _worded(getattr(after, key))
+                yield f"~ {name}.{key}: {was} -> {now}{later}"
     for key, stamp in new._stamps.items():
         if getattr(old.geo, key) == getattr(new.geo, key) and old._stamps.get(key) != stamp:
             yield f"~ geo.{key}: the file has changed"
@@ -41,6 +43,11 @@ def _all(old: Config, new: Config) -> Iterator[str]:
     for text, limit in reversed(after.items()):
         if before.get(text, limit) != limit:
             yield f"~ limit of rule {text}"
+
+
+def _worded(value: object) -> object:
+    """What a person would have written: a limit that is none is off."""
+    return "off" if value == math.inf else value
 
 
 def _names(old: Dns | None, new: Dns | None) -> Iterator[str]:

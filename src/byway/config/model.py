@@ -6,6 +6,7 @@ bytes, targets, prefixes); the texts a person writes for them are read by `value
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -52,8 +53,10 @@ class Limits(Section):
     """How long reaching the target may take, the chain's handshakes included."""
     sniff: Annotated[float, duration("10ms", "10s")] = Field(default="300ms", validate_default=True)
     """How long a client may take to say something, where a rule asks what it says."""
-    idle: Annotated[float, duration("1s", "30d")] = Field(default="5m", validate_default=True)
-    """How long a connection may move nothing before it is cut."""
+    idle: Annotated[float, duration("1s", "30d", off=math.inf)] = Field(
+        default="off", validate_default=True
+    )
+    """How long a connection may move nothing before it is ended; off: as long as both ends live."""
     udp_idle: Annotated[float, duration("1s", "1d")] = Field(default="1m", validate_default=True)
     """How long a UDP session may move nothing before it is forgotten."""
     head: Annotated[int, size("1KiB", "1MiB")] = Field(default="64KiB", validate_default=True)
@@ -66,6 +69,10 @@ class Limits(Section):
     """UDP sessions of one inbound."""
     udp_targets: int = Field(default=1024, ge=1, le=65_536)
     """Targets of one UDP session."""
+    drop: Annotated[float, duration("1s", "10m", off=0.0)] = Field(
+        default="30s", validate_default=True
+    )
+    """How long the connection of a flow that a rule drops is held open; off: it is closed."""
     drain: Annotated[float, duration("0s", "10m")] = Field(default="5s", validate_default=True)
     """How long flows may go on after Ctrl-C or SIGTERM."""
 

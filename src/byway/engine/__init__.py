@@ -4,7 +4,7 @@ In come addresses, options and streams; out go streams, relays and counters. Not
 config, a name or a rule. Its clock is flow time: a few calls per flow, none per chunk or packet.
 """
 
-from byway._engine import Bucket, Meter
+from byway._engine import Bucket, Meter, Turnstile
 from byway.engine.answers import EngineAnswers, Families, Outcome
 from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketListener
 from byway.engine.engine import Engine
@@ -61,4 +61,5 @@ __all__ = [
     "TlsInfo",
     "TlsServer",
     "TlsServerOptions",
+    "Turnstile",
 ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Sequence
 from weakref import WeakSet
 
 from byway import _engine, interfaces
-from byway._engine import Meter
+from byway._engine import Meter, Turnstile
 from byway.engine.datagrams import EngineDatagrams, PacketListener, raw_datagrams
 from byway.engine.layers import EngineFramings, NotTls, TlsClient, TlsServer
 from byway.engine.options import (
@@ -84,13 +85,18 @@ class Engine:
         self,
         near: Stream,
         far: Stream,
-        idle: float = 300.0,
+        idle: float = math.inf,
         buckets: Sequence[interfaces.Bucket] = (),
     ) -> EngineRelay:
         """Join two of the engine's streams, at once, in Rust. Consumes both; what was unread, held
-        or unfinished goes first. It ends when nothing has moved for `idle` seconds, and with the
-        reason "quota" when one of its buckets has nothing left."""
+        or unfinished goes first. It ends plainly when nothing has moved for `idle` seconds, and
+        with the reason "quota" when one of its buckets has nothing left."""
         return EngineRelay(self._raw.relay(_raw(near), _raw(far), idle, raw_buckets(buckets)))
+
+    @staticmethod
+    def bound_pipes(most: int) -> None:
+        """Have at most so many pipes for splicing in this process; what finds none is copied."""
+        _engine.Engine.set_pipes(most)
 
     @property
     def framings(self) -> EngineFramings:
@@ -193,7 +199,7 @@ class Engine:
         source: Stream,
         sink: Stream,
         body: Body,
-        idle: float = 300.0,
+        idle: float = math.inf,
         meter: Meter | None = None,
         buckets: Sequence[interfaces.Bucket] = (),
         rising: bool = False,
@@ -213,6 +219,7 @@ class Engine:
             body.length,
             body.chunked,
             body.dechunk,
+            body.without,
             idle,
             meter,
             raw_buckets(buckets),
@@ -298,9 +305,10 @@ def _packets(options: PacketOptions | None) -> tuple[float, int, int, int, str |
     return (options.idle, options.sessions, options.targets, options.waiting, options.only)
 
 
-def _listen(options: ListenOptions | None) -> tuple[int, float, int, int]:
+def _listen(options: ListenOptions | None) -> tuple[int, float, int, int, Turnstile | None]:
     options = options or _LISTEN
-    return (options.backlog, options.first, options.per_source, options.total)
+    limits = (options.per_source, options.total, options.turnstile)
+    return (options.backlog, options.first, *limits)
 
 
 _DIAL = DialOptions()

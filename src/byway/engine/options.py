@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from byway._engine import Turnstile
 from byway.flow import Target
 
 Framing = Literal["trojan", "uot"]
@@ -31,6 +32,7 @@ class ListenOptions:
     first: float = 10.0  # how long a connection may stay silent; 0 hands it over at once
     per_source: int = 4096  # open connections from one address (one /64 of IPv6)
     total: int = 16384
+    turnstile: Turnstile | None = None  # counts in place of the two, for all who share it
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +78,4 @@ class Body:
     length: int | None = None
     chunked: bool = False
     dechunk: bool = False  # of chunks pass on the payload alone
+    without: tuple[bytes, ...] = ()  # trailers that stay here, in lower case

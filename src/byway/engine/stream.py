@@ -56,6 +56,11 @@ class EngineStream:
         return self._source
 
     @property
+    def broken(self) -> bool:
+        """Whether it is of no use any more: closed, reset, or ended both ways."""
+        return self.raw.broken
+
+    @property
     def tls(self) -> TlsInfo | None:
         """What the handshake has settled, where the topmost layer is TLS."""
         facts = self.raw.tls

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from byway.engine import Engine, EngineStream, PacketOptions
 from byway.flow import Flow, Network, Target
+from byway.inbounds.silence import Silence
 from byway.interfaces import Arrival, Carry, Stream
 from byway.log import Log
 from byway.protocols.credentials import Verify
+from byway.room import Room
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +23,13 @@ class Means:
     log: Log
     number: Callable[[], int]
     handshake: float = 10.0
-    idle: float = 300.0
+    idle: float = math.inf
     head: int = 65536
     packets: PacketOptions = field(default_factory=PacketOptions)
     pac: Callable[[str, Target], str] | None = None
     """The PAC file of an inbound, for those who reach it at this address."""
+    room: Room = field(default_factory=lambda: Room(65536))
+    silence: Silence = field(default_factory=Silence)
 
 
 @dataclass(frozen=True, slots=True)

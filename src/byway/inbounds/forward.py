@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from byway.engine import EngineStream, ListenOptions
-from byway.errors import BywayError
 from byway.flow import Flow, Network, Target
 from byway.inbounds.both import Both
 from byway.inbounds.entry import Entry, Means
@@ -64,6 +63,8 @@ class _Forwarded:
         return self._means.engine.relay(self._stream, far, self._means.idle, buckets)
 
     async def refuse(self, why: BaseException | None) -> None:
-        if isinstance(why, (BywayError, OSError)):
+        if why is None:
+            await self._means.silence.hold(self._stream)
+        else:
             self._stream.abort()  # a reset says more than an end that looks like an empty answer
         self._stream.close()

@@ -21,6 +21,7 @@ from byway.protocols import http, http_forward
 KEEP = 75.0  # seconds a client may think between two requests; browsers close after about that
 MOST_KEPT = 8  # origins' connections kept for one client's
 MOST_INTERIM = 16  # 1xx responses before the real one
+LOOK = 15.0  # seconds between two looks at whether the client still waits for its answer
 GRACE = 1.0  # seconds for an answer of an origin that stopped reading the request
 
 NextRequest = Callable[[EngineStream], Awaitable[http.Request]]
@@ -63,6 +64,7 @@ class Conversation(Visit):
                 request = await self._following() if exchange.keep else None
         finally:
             for far in self.kept.values():
+                self._entry.means.room.take(far)
                 far.close()
         await farewell(self.stream)
 
@@ -132,6 +134,7 @@ class Exchange:
         key = self._far_key = (outbound, self.flow.target)
         far = self._talk.kept.pop(key, None)
         if far is not None:
+            self._entry.means.room.take(far)
             if await _is_quiet(far):
                 self._reused = True
                 return far
@@ -145,7 +148,9 @@ class Exchange:
 
     async def refuse(self, why: BaseException | None) -> None:
         self.keep = False
-        if why is not None and not self._begun:
+        if why is None:
+            await self._entry.means.silence.hold(self._near)
+        elif not self._begun:
             with contextlib.suppress(OSError, EOFError, EngineError):
                 if isinstance(why, http.HeadError):
                     bodiless = self._request.head.method == "HEAD"
@@ -282,8 +287,8 @@ class Exchange:
         assert self._far is not None
         limit, idle = self._entry.means.head, self._entry.means.idle
         if sending is None or sending.done():
-            async with asyncio.timeout(idle):
-                return await http.read_response(self._far, limit)
+            head = asyncio.ensure_future(http.read_response(self._far, limit))
+            return await self._awaited(head, idle)
         reading = asyncio.ensure_future(http.read_response(self._far, limit))
         try:
             await asyncio.wait((reading, sending), return_when=asyncio.FIRST_COMPLETED)
@@ -291,8 +296,26 @@ class Exchange:
                 return reading.result()
             if (error := sending.exception()) is not None and not isinstance(error, OSError):
                 raise error  # the client's fault; the server waits for more in vain
-            async with asyncio.timeout(idle if error is None else GRACE):
-                return await reading
+            return await self._awaited(reading, idle if error is None else GRACE)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _awaited(
+        self, reading: asyncio.Future[http.ResponseHead], within: float
+    ) -> http.ResponseHead:
+        """A head that is being read. Raises TimeoutError, and ConnectionResetError when the client
+        has broken off meanwhile: it would not be heard, since nothing is read from it."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + within
+        try:
+            while not reading.done():
+                if (left := until - loop.time()) <= 0:
+                    raise TimeoutError
+                await asyncio.wait((reading,), timeout=min(left, LOOK))
+                if not reading.done() and self._near.broken:
+                    raise ConnectionResetError("the client broke off")
+            return reading.result()
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
@@ -321,10 +344,13 @@ class Exchange:
                 return "the server answered before it had the whole request", False
         self.keep = incoming.keep_near
         if incoming.keep_far and incoming.keep_near and self._far_key is not None:
-            kept = self._talk.kept
+            kept, room = self._talk.kept, self._entry.means.room
             if len(kept) >= MOST_KEPT:
-                kept.pop(next(iter(kept))).close()
+                oldest = kept.pop(next(iter(kept)))
+                room.take(oldest)
+                oldest.close()
             kept[self._far_key] = self._far
+            room.keep(self._far)
             return "done", True
         return "done", False
 
@@ -350,7 +376,7 @@ async def _is_quiet(far: Stream) -> bool:
 
 
 def _body(framing: http.Framing) -> Body:
-    return Body(framing.length, framing.chunked, framing.dechunk)
+    return Body(framing.length, framing.chunked, framing.dechunk, framing.without)
 
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

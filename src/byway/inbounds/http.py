@@ -118,10 +118,11 @@ class _Tunnel:
         return self._means.engine.relay(self._stream, far, self._means.idle, buckets)
 
     async def refuse(self, why: BaseException | None) -> None:
-        if self._granted:
-            if why is not None:
-                self._stream.abort()
-        elif why is not None:
+        if why is None:
+            await self._means.silence.hold(self._stream)
+        elif self._granted:
+            self._stream.abort()
+        else:
             with contextlib.suppress(OSError, EOFError, EngineError):
                 await http.deny(self._stream, self._request, reason_of(why))
             await farewell(self._stream)

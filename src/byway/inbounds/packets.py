@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ENDED = "the client ended its association"
 FIRST_LOOK = 0.001  # seconds between two looks for further packets; each wait is twice the last
 LAST_LOOK = 0.02
+QUIET = 300.0  # seconds that a stream of packets may be without a flow, whatever limits.idle says
 
 
 class PacketDoor:
@@ -60,7 +61,8 @@ class PacketDoor:
         """Take the packets in a stream, which is consumed; its life. A target is that of all."""
         means = self._entry.means
         self._streamed = (source,)
-        self._listener, life = means.engine.take_packets(stream, framing, means.packets, means.idle)
+        quiet = min(means.idle, QUIET)
+        self._listener, life = means.engine.take_packets(stream, framing, means.packets, quiet)
         return life
 
     async def serve(self, carry: Carry) -> None:

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from byway.deadline import Deadline
 from byway.engine import EngineStream
-from byway.errors import BywayError
 from byway.flow import Flow, Network
 from byway.inbounds.entry import Entry, Means, Met, Visit
 from byway.inbounds.framed import OverTcp
@@ -79,6 +78,8 @@ class Asked:
         return self._means.engine.relay(self._stream, far, self._means.idle, buckets)
 
     async def refuse(self, why: BaseException | None) -> None:
-        if isinstance(why, (BywayError, OSError)) and isinstance(self._stream, EngineStream):
+        if why is None:
+            await self._means.silence.hold(self._stream)
+        elif isinstance(self._stream, EngineStream):
             self._stream.abort()  # a reset says more than an end that looks like an empty answer
         self._stream.close()

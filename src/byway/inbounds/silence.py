@@ -1,7 +1,8 @@
-"""What a prober gets: nothing, for just as long, wherever its bytes went wrong."""
+"""What a prober gets, and what a flow gets that is dropped: nothing, for a while."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -11,6 +12,48 @@ from byway.errors import EngineError, PeerError, Refused
 from byway.interfaces import Stream
 
 T = TypeVar("T")
+
+MOST_READS = 16  # of what a dropped client says; then its words wait unread
+
+
+class Silence:
+    """Where the connections of dropped flows wait for their end: for so many seconds, so many."""
+
+    def __init__(self, seconds: float = 0.0, most: int = 256) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._ends: set[asyncio.Timeout] = set()
+
+    @property
+    def held(self) -> int:
+        """How many wait now."""
+        return len(self._ends)
+
+    async def hold(self, stream: Stream) -> None:
+        """Hold one open without a word until its time is over, or it has left; there is no wait
+        where too many wait. The caller closes it. Never fails."""
+        if self.held >= self._most or not self._seconds:
+            return
+        end = asyncio.timeout(self._seconds)
+        self._ends.add(end)
+        try:
+            with contextlib.suppress(OSError, EOFError, EngineError):  # TimeoutError is an OSError
+                async with end:
+                    for _ in range(MOST_READS):
+                        await stream.read()
+                    await asyncio.sleep(self._seconds)
+        finally:
+            self._ends.discard(end)
+
+    def set(self, seconds: float, most: int) -> None:
+        """Hold new ones so from now on."""
+        self._seconds, self._most = seconds, most
+
+    def end(self) -> None:
+        """Hold nobody any longer."""
+        self._seconds = 0.0
+        for end in self._ends:
+            end.reschedule(0.0)
 
 
 async def greeted(stream: Stream, greeting: Awaitable[T], patience: Deadline) -> T:

@@ -57,10 +57,11 @@ class _Answered:
         self._granted = False
 
     async def refuse(self, why: BaseException | None) -> None:
-        if self._granted:
-            if why is not None:
-                self._stream.abort()  # told yes already; a reset says more than an empty answer
-        elif why is not None:
+        if why is None:
+            await self._means.silence.hold(self._stream)
+        elif self._granted:
+            self._stream.abort()  # told yes already; a reset says more than an empty answer
+        else:
             with contextlib.suppress(OSError, EOFError, EngineError):
                 await socks.deny(self._stream, self._request, reason_of(why))
         self._stream.close()
@@ -158,10 +159,20 @@ class _Association(Visit):
             await socks.deny(self._stream, self._request, Reason.NOT_SUPPORTED)
             raise Refused("a client on a unix socket cannot send packets", Reason.NOT_SUPPORTED)
         door = PacketDoor(self._entry, self._request.user)
+        room = self._entry.means.room
         try:
-            address = door.open(
-                Target(local.host, 0, local.packed), "socks5", only=self._source.host
-            )
+            room.enter()  # its own socket, and the one of its targets
+        except Refused as full:
+            await socks.deny(self._stream, self._request, full.reason)
+            raise
+        try:
+            await self._served(door, Target(local.host, 0, local.packed), self._source, carry)
+        finally:
+            room.leave()
+
+    async def _served(self, door: PacketDoor, here: Target, source: Target, carry: Carry) -> None:
+        try:
+            address = door.open(here, "socks5", only=source.host)
         except OSError as error:
             await socks.deny(self._stream, self._request, reason_of(error))
             raise

@@ -86,12 +86,14 @@ Page = Callable[[RequestHead], bytes | None]
 class Framing:
     """Where a body ends: after `length` bytes, with its last chunk, or (neither) with the stream.
 
-    `dechunk`: the receiver is to get the payload of the chunks only.
+    `dechunk`: the receiver is to get the payload of the chunks only. `without`: trailers of these
+    names (in lower case) are of this hop.
     """
 
     length: int | None = None
     chunked: bool = False
     dechunk: bool = False
+    without: tuple[bytes, ...] = field(default=(), compare=False)
 
     @property
     def is_empty(self) -> bool:

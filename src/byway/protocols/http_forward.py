@@ -148,7 +148,7 @@ def _request_framing(index: Index, minor: int) -> Framing:
         raise HeadError(400, "the client sent both Content-Length and Transfer-Encoding")
     codings = listed(index, b"transfer-encoding")
     if codings == [b"chunked"]:
-        return Framing(chunked=True)
+        return Framing(chunked=True, without=tuple(_connection(index)))
     if codings[-1:] == [b"chunked"] and b"chunked" not in codings[:-1]:
         raise HeadError(501, f"the client sent an unknown transfer coding {codings[0][:40]!r}")
     raise HeadError(400, "the client sent a Transfer-Encoding that does not end in chunked")
@@ -166,7 +166,9 @@ def _response_framing(index: Index, head: ResponseHead, method: str) -> Framing:
             raise HeadError(502, "the server sent a Transfer-Encoding other than chunked")
     if method == "HEAD" or head.status < 200 or head.status in (204, 304):
         return _EMPTY
-    return Framing(chunked=True) if is_coded else Framing(length=length)
+    if is_coded:
+        return Framing(chunked=True, without=tuple(_connection(index)))
+    return Framing(length=length)
 
 
 def _switched(response: ResponseHead, index: Index, request: Request, via: str | None) -> Incoming:
@@ -208,7 +210,7 @@ def _connection(index: Index) -> list[bytes]:
 
 def _end_to_end(fields: Fields, index: Index, hops: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
     """The fields that go on: neither of this hop by nature nor named by Connection."""
-    named = listed(index, b"connection")
+    named = _connection(index)
     gone = hops.union(named) if named else hops
     return [pair for pair in fields if pair[0].lower() not in gone]
 
@@ -257,8 +259,12 @@ _HOPS = frozenset(
         b"trailer",
         b"transfer-encoding",
         b"upgrade",
+        b"http2-settings",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
         b"content-length",  # written anew from what was decided
     }
 )
-_REQUEST_HOPS = _HOPS | {b"proxy-authorization", b"host", b"http2-settings"}
-_RESPONSE_HOPS = _HOPS | {b"proxy-authenticate", b"proxy-authentication-info"}
+_REQUEST_HOPS = _HOPS | {b"host"}
+_RESPONSE_HOPS = _HOPS

@@ -5,7 +5,8 @@ from __future__ import annotations
 import resource
 
 PER_FLOW = 2  # its two sockets; splice pipes are pooled and taken only while bytes move
-SPARE = 512  # pipes, listeners, the loop, the log, the interpreter
+SPARE = 512  # pipes, listeners, the loop, the log, the interpreter, clients between requests
+PIPES = 16  # open files for each splice pipe there may be, which is two of them
 
 
 def open_files() -> int:
@@ -23,6 +24,13 @@ def raise_open_files() -> int:
         except (ValueError, OSError):
             pass  # the kernel's own ceiling is lower than the hard limit; what we have must do
     return soft
+
+
+def pipes_for(open_files: int) -> int:
+    """How many splice pipes may take their part of a limit on open files."""
+    if open_files == resource.RLIM_INFINITY:
+        return 65536
+    return max(8, open_files // PIPES)
 
 
 def flows_for(open_files: int) -> int:

@@ -282,10 +282,12 @@ def seconds(text: str) -> float:
     return float(found[1]) * _UNITS[found[2]]
 
 
-def duration(low: str, high: str) -> Reads:
-    """Metadata for a float of seconds within bounds."""
+def duration(low: str, high: str, *, off: float | None = None) -> Reads:
+    """Metadata for a float of seconds within bounds; `off` is what the word off stands for."""
 
     def read(value: object) -> float:
+        if off is not None and (value is False or value == "off"):  # YAML 1.1 reads off as false
+            return off
         if isinstance(value, int | float) and not isinstance(value, bool):
             raise Wrong("a duration needs its unit", f"for example {value}s, or {value}ms")
         text = text_of(value)
@@ -304,6 +306,8 @@ def duration(low: str, high: str) -> Reads:
         "pattern": r"^[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)$",
         "examples": [low, high],
     }
+    if off is not None:
+        schema = {"anyOf": [{"const": "off"}, schema]}
     return Reads(read, schema)
 
 

@@ -98,6 +98,11 @@ impl Way {
             .is_some_and(|throttle| throttle.waits())
     }
 
+    /// Whether all that was taken in has gone on.
+    pub fn is_through(&self) -> bool {
+        self.ahead.is_empty() && self.pipe.is_none() && self.held.is_empty() && !self.waits()
+    }
+
     /// How much may be read, of `want`; `took` must follow.
     fn poll_room(&mut self, cx: &Context<'_>, want: usize) -> Poll<Result<usize, Fault>> {
         match &mut self.throttle {
