@@ -99,7 +99,7 @@ async def test_a_set_is_fetched_and_judged_by(tmp_path: Path, cache: Path) -> No
 async def test_a_start_waits_for_no_server(tmp_path: Path, hostile: object) -> None:
     async with website() as site:
         site.pages["/a"] = hostile  # type: ignore[assignment]
-        async with asyncio.timeout(10), App(config(tmp_path, site.url("/a"))) as app:
+        async with asyncio.timeout(60), App(config(tmp_path, site.url("/a"))) as app:
             assert not rejects(app, "ads.example")
             (told,) = degraded(app)
             assert "empty since" in str(told["why"])

@@ -56,7 +56,7 @@ async def test_a_rule_is_off_until_it_is_switched_on(tmp_path: Path) -> None:
 
 
 async def test_a_rule_comes_back_when_its_time_is_over(tmp_path: Path) -> None:
-    async with running(tmp_path) as app, asyncio.timeout(10):
+    async with running(tmp_path) as app, asyncio.timeout(60):
         await app.switches.switch_off(0, 0.02)
         left = app.switches.off[0].left
         assert left is not None

@@ -6,19 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 
-@pytest.mark.timeout(120)
 def test_imports_go_down_the_road() -> None:
     done = _ran(str(BIN / "lint-imports"), "--no-cache")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.timeout(180)
 def test_the_stub_tells_the_truth_about_the_extension() -> None:
     done = _ran(sys.executable, "-m", "mypy.stubtest", "byway._engine", "--concise")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -90,7 +90,7 @@ async def test_flows_cancelled_anywhere_leave_nothing_behind() -> None:
                     flows.create_task(cancelled_somewhere(engine, listener.address, seed))
         listener.close()
     # A relay that was given up ends on its own thread; its sockets go with it.
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while engine.stats()["waiting"]:
             await asyncio.sleep(0.01)
     await engine.close()

@@ -36,7 +36,7 @@ async def swallow(stream: EngineStream, size: int) -> bytes:
 async def test_held_bytes_do_not_displace_the_write_that_carries_them(engine: Engine) -> None:
     near, far = engine.pair()
     near.hold(b"held")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         writing = asyncio.create_task(near.write(LARGE))
         await asyncio.wait([writing], timeout=0.05)  # the time to send held bytes alone passes
         assert await swallow(far, 4 + len(LARGE)) == b"held" + LARGE
@@ -46,7 +46,7 @@ async def test_held_bytes_do_not_displace_the_write_that_carries_them(engine: En
 
 async def test_bytes_held_while_a_write_waits_go_out_with_it(engine: Engine) -> None:
     near, far = engine.pair()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         writing = asyncio.create_task(near.write(LARGE))
         await asyncio.sleep(0)
         near.hold(b"held")
@@ -60,7 +60,7 @@ async def test_a_second_reader_ends_the_first_with_an_error(engine: Engine) -> N
     first = asyncio.create_task(near.read())
     await asyncio.sleep(0)
     second = asyncio.create_task(near.read())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with pytest.raises(EngineError, match="place"):
             await first
         await far.write(b"for the second")
@@ -81,7 +81,7 @@ async def test_a_cancel_that_meets_the_bytes_loses_none(engine: Engine) -> None:
         await asyncio.sleep(0)
         await other_one.write(b"go")
         await other_two.write(b"%03d" % round_)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await cancelling
             try:
                 got = await reading
@@ -96,14 +96,14 @@ async def test_a_mark_is_sought_from_the_start_after_a_cancel(engine: Engine) ->
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.02):
             await near.read_until(b"\r\n\r\n", 1000)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await far.write(b"\n")
         assert await near.read_until(b"\n", 1000) == b"a line\n"
 
 
 async def test_marks_across_the_borders_of_what_arrives(engine: Engine) -> None:
     near, far = engine.pair()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for text in (b"ab\r\n\r\n", b"\r\r\n\r\r\n\r\n", b"\r\n\r\r\n\r\n"):
             reading = asyncio.create_task(near.read_until(b"\r\n\r\n", 100))
             for byte in text:
@@ -122,7 +122,7 @@ async def test_who_speaks_after_the_listener_closed_is_closed(engine: Engine) ->
     listener.close()
     await speaking.write(b"late")
     with suppress(ConnectionError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(EOFError):
                 await speaking.read()
     accepted.close()
@@ -161,7 +161,7 @@ async def test_a_fork_that_drops_a_stream_does_not_deafen_its_owner(engine: Engi
         os._exit(0)
     os.waitpid(child, 0)
     await far.write(b"still heard")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await reading == b"still heard"
 
 

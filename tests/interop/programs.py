@@ -58,7 +58,10 @@ def free_port(host: str = "127.0.0.1") -> int:
             return int(tcp.getsockname()[1])
 
 
-def until(condition: Callable[[], T], within: float = 15.0, what: str = "it") -> T:
+PATIENCE = 100.0  # seconds until something that ought to happen has failed, also on a busy machine
+
+
+def until(condition: Callable[[], T], within: float = PATIENCE, what: str = "it") -> T:
     """Ask again and again until the answer is true; AssertionError after so many seconds."""
     pause = threading.Event()
     deadline = time.monotonic() + within
@@ -80,7 +83,7 @@ def answers(host: str, port: int) -> bool:
 def run(
     *command: str | Path,
     data: bytes | None = None,
-    within: float = 40.0,
+    within: float = PATIENCE,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[bytes]:
@@ -137,12 +140,12 @@ class Program:
         """All it printed so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def ready(self, host: str, *ports: int, within: float = 20.0) -> None:
+    def ready(self, host: str, *ports: int, within: float = PATIENCE) -> None:
         """Wait until it accepts connections on every port; fails at once when it has died."""
         for port in ports:
             until(partial(self._serving, host, port), within, f"{host}:{port}")
 
-    def says(self, words: str, within: float = 20.0) -> None:
+    def says(self, words: str, within: float = PATIENCE) -> None:
         """Wait until it has printed these words."""
         until(lambda: words in self.output or not self._alive(), within, repr(words))
 
@@ -150,11 +153,11 @@ class Program:
         """Send it a signal."""
         self.process.send_signal(number)
 
-    def ended(self, within: float = 15.0) -> int:
+    def ended(self, within: float = PATIENCE) -> int:
         """Wait for its end; the exit status (negative: the signal)."""
         return self.process.wait(within)
 
-    def stop(self, within: float = 15.0) -> int:
+    def stop(self, within: float = PATIENCE) -> int:
         """End it politely, then not, and its children with it. Returns the exit status."""
         if self.process.poll() is None:
             self.process.terminate()

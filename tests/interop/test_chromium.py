@@ -54,7 +54,6 @@ def through(
         yield byway
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks4"])
 def test_loads_a_page_and_what_its_script_fetches(
@@ -104,7 +103,6 @@ def by_its_pac_file(proxy: str, url: str, hosts: Hosts, folder: Path) -> str:
     return told(run(*command, within=90, env={"HOME": str(folder)})).decode()
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("proxy", [f"{PROXY}:{PORT}", f"127.0.0.1:{PORT}"], ids=["far", "home"])
 def test_finds_the_way_by_the_pac_file(
     proxy: str, hosts: Hosts, at_home: Byway, tmp_path: Path
@@ -115,7 +113,6 @@ def test_finds_the_way_by_the_pac_file(
         assert f"target={ORIGIN}:{HTTP} verdict=up" in at_home.log
 
 
-@pytest.mark.timeout(120)
 def test_goes_straight_where_the_pac_file_says_so(
     hosts: Hosts, at_home: Byway, tmp_path: Path
 ) -> None:

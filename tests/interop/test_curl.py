@@ -151,7 +151,6 @@ def test_uploads(coding: str, expect: str, port: int, origin: Origin, tmp_path: 
     assert seen["sha256"] == hashlib.sha256(body).hexdigest()
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("scheme", ["http", "socks4a", "socks5h"])
 def test_moves_100_mib_each_way(scheme: str, port: int, origin: Origin, tmp_path: Path) -> None:
     size, proxy, file = 100 * MIB, f"{scheme}://127.0.0.1:{port}", tmp_path / "body"
@@ -162,7 +161,6 @@ def test_moves_100_mib_each_way(scheme: str, port: int, origin: Origin, tmp_path
     assert (seen["size"], seen["sha256"]) == (size, digest(size))
 
 
-@pytest.mark.timeout(120)
 def test_moves_100_mib_each_way_in_a_tunnel(port: int, origin: Origin, tmp_path: Path) -> None:
     size, proxy, file = 100 * MIB, f"http://127.0.0.1:{port}", tmp_path / "body"
     trust = _trust(origin)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import time
 from pathlib import Path
 
 import pytest
@@ -16,22 +15,18 @@ from tests.interop.origin import content
 from tests.interop.programs import answers, free_port, need, run, told, until
 from tests.interop.raw import rest
 
-DRAIN = 3
 
-
-def config(port: int) -> dict[str, object]:
-    """A mixed proxy that drains for a few seconds."""
-    return {**listening(port), "limits": {"drain": f"{DRAIN}s"}}
+def config(port: int, drain: str = "10m") -> dict[str, object]:
+    """A mixed proxy that drains for longer than a test may take."""
+    return {**listening(port), "limits": {"drain": drain}}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["TERM", "INT"])
 def test_ends_at_once_when_idle(number: int, tmp_path: Path) -> None:
     port = free_port()
     program = Byway(config(port), tmp_path).ready()
-    began = time.monotonic()
     program.program.signal(number)
     assert program.program.ended() == 0
-    assert time.monotonic() - began < DRAIN
     program.stop()
 
 
@@ -45,38 +40,35 @@ def test_lets_flows_finish_and_takes_no_new_ones(number: int, tmp_path: Path) ->
             far, _ = server.accept()
             with far:
                 program.program.signal(number)
-                until(lambda: not answers("127.0.0.1", port), DRAIN, "the listener to close")
+                until(lambda: not answers("127.0.0.1", port), what="the listener to close")
                 far.sendall(b"the end of the answer")
                 assert near.recv(100) == b"the end of the answer"
-        assert program.program.ended(DRAIN + 5) == 0
+        assert program.program.ended() == 0
     program.stop()
 
 
 def test_cuts_what_does_not_finish(tmp_path: Path) -> None:
     port = free_port()
-    program = Byway(config(port), tmp_path).ready()
+    program = Byway(config(port, "3s"), tmp_path).ready()
     with socket.create_server(("127.0.0.1", 0)) as server:
         place = ("127.0.0.1", int(server.getsockname()[1]))
         with socks_client.connect(("127.0.0.1", port), place) as near:
-            began = time.monotonic()
             program.program.signal(signal.SIGTERM)
-            assert program.program.ended(DRAIN + 5) == 0
-            assert time.monotonic() - began < DRAIN + 3
+            assert program.program.ended() == 0
             assert rest(near) == b""
     program.stop()
 
 
 def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     port = free_port()
-    patient = {**listening(port), "limits": {"drain": "1m"}}
-    program = Byway(patient, tmp_path).ready()
+    program = Byway(config(port), tmp_path).ready()
     with socket.create_server(("127.0.0.1", 0)) as server:
         place = ("127.0.0.1", int(server.getsockname()[1]))
         with socks_client.connect(("127.0.0.1", port), place):
             program.program.signal(signal.SIGINT)
-            until(lambda: not answers("127.0.0.1", port), 5, "the listener to close")
+            until(lambda: not answers("127.0.0.1", port), what="the listener to close")
             program.program.signal(signal.SIGINT)
-            program.program.ended(5)
+            program.program.ended()
 
 
 def test_listens_on_a_unix_socket_also_after_a_kill(origin: Origin, tmp_path: Path) -> None:

@@ -95,7 +95,6 @@ CHROMIUM = [
 ]  # fmt: skip
 
 
-@pytest.mark.timeout(120)
 def test_chromium_says_hello_by_tls(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -109,7 +108,6 @@ def test_chromium_says_hello_by_tls(tmp_path: Path) -> None:
     assert sniff_stream(said) == (Sniffed("tls", NAME), True)
 
 
-@pytest.mark.timeout(120)
 def test_chromium_says_hello_by_quic(tmp_path: Path) -> None:
     """Its ClientHello does not fit into one datagram, and is cut into shuffled pieces."""
     packets: list[bytes] = []

@@ -18,7 +18,7 @@ import pytest
 import byway
 from byway.lab import Lab, guard, sweep_stale
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.lab
 
 # A lab with a daemon that has left its session and its parent behind, and a chrooted one.
 STORY = """\

@@ -14,7 +14,6 @@ from byway.lab.telling import Teller
 
 
 @pytest.mark.lab
-@pytest.mark.timeout(180)
 @pytest.mark.skipif(importlib.util.find_spec("byway._engine") is None, reason="no engine built")
 def test_every_act_goes_as_expected(possible: None) -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -17,7 +17,7 @@ from byway.lab.servers.origin import digest
 
 from .conftest import Street
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.lab
 
 
 def host_network() -> list[str]:

@@ -18,7 +18,6 @@ from byway.lab.encrypted import _described
 from byway.lab.probing import probe, probe_tls
 from byway.lab.stage import SITE
 
-pytestmark = pytest.mark.timeout(30)
 Serve = Callable[[socket.socket], None]
 
 

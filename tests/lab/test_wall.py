@@ -13,7 +13,7 @@ from byway.lab.wall import NOWHERE
 
 from .conftest import Street
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.lab
 needs_dig = pytest.mark.skipif(not shutil.which("dig"), reason="dig is not installed")
 
 

@@ -101,7 +101,7 @@ async def test_bytes_and_time_are_bounded() -> None:
         ways: dict[str, Outbound] = {"direct": app.outbounds["direct"]}
         got = await found(ways, plan(base, "/endless", most=300_000))
         assert 300_000 <= got["direct"].moved < 10**6
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             got = await found(ways, plan(base, "/endless", most=10**12, seconds=0.2))
         assert got["direct"].error == ""
         assert got["direct"].rate
@@ -115,7 +115,7 @@ async def test_bytes_and_time_are_bounded() -> None:
 async def test_who_looks_away_ends_it() -> None:
     async with web() as base, App(load_text(UP, "x.yaml")) as app:
         ways: dict[str, Outbound] = {"direct": app.outbounds["direct"]}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             news = measured(ways, plan(base, "/endless", most=10**12, seconds=60.0), unsecured)
             async for measure in news:
                 if measure.phase == "load":

@@ -452,7 +452,7 @@ class TestClient:
         async def meet() -> Request:
             near, far = pair()
             connecting = http.connect(near, target, HttpOptions(user, password))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 return (await asyncio.gather(connecting, serve(far)))[1]
 
         request = asyncio.run(meet())

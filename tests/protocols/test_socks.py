@@ -371,7 +371,7 @@ class TestProperties:
 
         async def meet() -> tuple[Target, Request]:
             client, server = pair()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 return await asyncio.gather(socks.bind(client, target, options), serve(server))
 
         got, request = asyncio.run(meet())

@@ -34,7 +34,7 @@ class Road:
 
     async def settled(self, flows: int) -> None:
         """Wait until so many flows are over."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.app.ledger.past) < flows:
                 await asyncio.sleep(0.001)
 

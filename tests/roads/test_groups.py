@@ -185,7 +185,7 @@ async def test_packets_leave_by_members_that_carry_them(road: RunRoad, udp_echo:
         def datagram_received(self, data: bytes, addr: object) -> None:
             self.heard.set_result(data)
 
-    async with road(text % (udp_echo, clients.closed_port())) as run, asyncio.timeout(10):
+    async with road(text % (udp_echo, clients.closed_port())) as run, asyncio.timeout(60):
         assert run.app.outbounds["w"].networks == {Network.TCP}
         place = run.place("in")
         transport, said = await asyncio.get_running_loop().create_datagram_endpoint(
@@ -214,7 +214,7 @@ async def test_a_member_that_says_nothing_gives_way_in_time(road: RunRoad, echo:
         text = through(
             f"mute: 'socks5://{mute}'", "g: {type: fallback, members: [mute, direct]}", "g"
         )
-        async with road("limits: {dial: 1s}\n" + text) as run, asyncio.timeout(5):
+        async with road("limits: {dial: 1s}\n" + text) as run, asyncio.timeout(60):
             assert await passed(run, echo) == ("g", "direct")
             failure = run.app.ledger.past[0].steps[1]
             assert failure.failed
@@ -294,7 +294,7 @@ async def test_what_never_answers_is_out_after_a_few_flows(road: RunRoad, echo: 
     async with silent() as mute:
         ways = f"ss: 'ss://YWVzLTEyOC1nY206cHc@{mute}'"
         text = through(ways, "g: {type: fallback, members: [ss, direct]}", "g")
-        async with road(text) as run, asyncio.timeout(10):
+        async with road(text) as run, asyncio.timeout(60):
             for flows in range(1, 4):
                 link = await clients.linked(run.place("in"))
                 assert await clients.socks5(link, echo) == 0

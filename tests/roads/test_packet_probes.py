@@ -121,7 +121,7 @@ async def _readable(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     loop.add_reader(sock, ready.set)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await ready.wait()
     loop.remove_reader(sock)
 
@@ -155,7 +155,7 @@ async def test_what_was_dropped_is_counted(udp_echo: Target) -> None:
 
 
 async def _counted(listener: PacketListener, packets: int) -> dict[str, int]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (stats := listener.stats())["packets_up"] < packets:
             await asyncio.sleep(0)
     return stats

@@ -107,7 +107,6 @@ async def seen(place: Target, wire: bytes, gate: asyncio.Semaphore) -> tuple[See
 @pytest.mark.parametrize(
     "name", ["aes-128-gcm", "chacha20-ietf-poly1305", *(n for n in METHODS if "2022" in n)]
 )
-@pytest.mark.timeout(40)
 async def test_all_probes_look_the_same(name: str, road: RunRoad, echo: Target) -> None:
     random.seed(name)
     method, gate = METHODS[name], asyncio.Semaphore(AT_ONCE)
@@ -144,5 +143,5 @@ async def test_who_hangs_up_is_hung_up_on(road: RunRoad, echo: Target) -> None:
                 loop = asyncio.get_running_loop()
                 await loop.sock_sendall(prober, probe)
                 prober.shutdown(socket.SHUT_WR)
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     assert await loop.sock_recv(prober, 100) == b""

@@ -31,7 +31,7 @@ MIXED = "inbounds: {in: {type: mixed, listen: '127.0.0.1:0'}}\n"
 async def ended(link: clients.Link) -> bytes:
     """What still comes until the connection is closed or reset."""
     with contextlib.suppress(ConnectionError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await link[0].read()
     return b""
 
@@ -103,7 +103,7 @@ async def test_a_server_that_talks_first_is_waited_for_no_longer_than_said(
         link = await clients.linked(run.place("in"))
         if inbound == "socks":
             assert await clients.socks5(link, mail) == 0
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await link[0].readline() == b"220 ready\r\n"
         assert await clients.said(link, b"EHLO") == b"EHLO"
         await clients.left(link)

@@ -30,7 +30,7 @@ class Packets(asyncio.DatagramProtocol):
         self.got.put_nowait(data)
 
     async def next(self) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.got.get()
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from byway.config import judge_of, load_text, open_sets
 from byway.flow import Flow, Network, Target
 from byway.rules import NO_FACTS, Facts, Judge, Lacks, Via
@@ -43,7 +41,6 @@ def said(judge: Judge, target: str, facts: Facts = NAMELESS) -> str:
     return answer.outbound if isinstance(answer, Via) else type(answer).__name__
 
 
-@pytest.mark.timeout(300)
 def test_a_hundred_thousand_rules_and_a_million_names(tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("".join(f"domain:n{at}.ads.example\n" for at in range(NAMES)))
