@@ -18,6 +18,8 @@ everything=(
     dbus-daemon libglib2.0-bin gsettings-desktop-schemas dconf-gsettings-backend libkf5config-bin
     # encrypted proxies, both ends
     shadowsocks-libev simple-obfs trojan
+    # web servers to be compared with
+    nginx
 )
 case "${1:-all}" in
     all) packages=("${everything[@]}") ;;

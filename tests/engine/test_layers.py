@@ -206,10 +206,6 @@ async def test_no_protocol_in_common(engine: Engine) -> None:
     "said",
     [
         b"GET / HTTP/1.1\r\nHost: test\r\n\r\n",
-        b"\x16",
-        b"\x16\x03\x01\x02\x00\x01\x00",
-        b"\x16\x03\x01\x00\x04\x02\x00\x00\x00",
-        b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00",
         b"\x15\x03\x03\x00\x02\x02\x28",
         b"",
         bytes(range(256)),
@@ -229,6 +225,35 @@ async def test_what_is_no_tls_comes_back_whole(engine: Engine, said: bytes) -> N
     await raw.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
     assert await one.read_exactly(12) == b"HTTP/1.1 400"
     raw.close()
+    one.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "alert"),
+    [
+        (b"\x16", b""),
+        (b"\x16\x03\x01\x02\x00\x01\x00", b""),
+        (b"\x16\x03\x01\x00\x00", b""),
+        (b"\x16GET /", b""),
+        (b"\x80 is how SSL 2 begins", b""),
+        (b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", b"\x15\x03\x03\x00\x02\x02\x0a"),
+        (b"\x16\x03\x01\x00\x04\x01\x00\x00\x00", b"\x15\x03\x03\x00\x02\x02\x32"),
+        (b"\x16\x03\x01\xff\xff\x01", b"\x15\x03\x03\x00\x02\x02\x16"),
+    ],
+)
+async def test_what_begins_as_tls_is_answered_as_tls(
+    engine: Engine, said: bytes, alert: bytes
+) -> None:
+    one, two = engine.pair()
+    await one.write(said)
+    await one.end()
+    with pytest.raises((PeerError, EOFError)) as caught:
+        await engine.tls_server(two, server())
+    assert not isinstance(caught.value, NotTls)
+    if alert:
+        assert await one.read_exactly(len(alert)) == alert
+    with pytest.raises(EOFError):
+        await one.read()
     one.close()
 
 

@@ -15,8 +15,8 @@ pub enum Failure {
     TimedOut,
     /// The other side broke its protocol (`PeerError`).
     Peer(&'static str),
-    /// A TLS handshake failed (`PeerError`); whether because the other side does not speak TLS at all.
-    Tls(String, bool),
+    /// A TLS handshake failed (`PeerError`).
+    Tls(String),
     /// A quota is used up (`Refused`).
     Spent,
     /// More bytes than the caller allows (`ValueError`).

@@ -25,7 +25,7 @@ pub fn to_python(py: Python<'_>, failure: Failure) -> PyErr {
         },
         Failure::TimedOut => PyTimeoutError::new_err("timed out"),
         Failure::Peer(text) => ours(py, "PeerError", text.to_owned()),
-        Failure::Tls(text, _) => ours(py, "PeerError", format!("TLS: {text}")),
+        Failure::Tls(text) => ours(py, "PeerError", format!("TLS: {text}")),
         Failure::Spent => ours(py, "Refused", QUOTA.to_owned()),
         Failure::TooLong => PyValueError::new_err("more bytes than allowed before the mark"),
         Failure::Misuse(text) => ours(py, "EngineError", text.to_owned()),

@@ -9,6 +9,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{CommonState, Error, HandshakeKind, ProtocolVersion};
 
+use super::greeting::{self, Greeting, Heard};
 use super::records::{Keeper, Records};
 use super::{Client, Facts, Server, asked_name};
 use crate::failure::{Failure, Outcome};
@@ -17,11 +18,6 @@ use crate::stream::{Stream, with_scratch};
 
 /// What a peer may send before the handshake is over: four times the longest message rustls takes.
 const LONGEST: usize = 256 * 1024;
-
-/// What a `ClientHello` in the first record begins with: a handshake record, TLS, that message.
-const RECORD: u8 = 22;
-const MAJOR: u8 = 3;
-const CLIENT_HELLO: u8 = 1;
 
 /// Begin TLS as its client. The stream is consumed.
 pub async fn connect(stream: Stream, client: Arc<Client>) -> Outcome<Stream> {
@@ -40,49 +36,44 @@ pub async fn connect(stream: Stream, client: Arc<Client>) -> Outcome<Stream> {
     Ok(layered(shake.stream, &shake.incoming, records))
 }
 
-/// Begin TLS as its server. The stream is consumed. When what the other side says first is not a
-/// `ClientHello`, the stream comes back as it was, every byte in place and nothing sent: it has no
-/// `facts` then. A `ClientHello` that cannot be agreed with is answered as TLS wants, and an error.
+/// Begin TLS as its server. The stream is consumed. When the other side begins as TLS never does, or
+/// says nothing at all, the stream comes back as it was, every byte in place and nothing sent: it has no
+/// `facts` then. What begins as TLS and goes wrong is answered as a web server does (`greeting`), and an
+/// error.
 pub async fn accept(stream: Stream, server: Arc<Server>) -> Outcome<Stream> {
     let connection = UnbufferedServerConnection::new(server.config());
     let mut shake = Shake::new(stream, connection.map_err(Failure::from)?);
+    let mut greeting = Greeting::default();
     loop {
-        match hello(&shake.incoming) {
-            Some(true) => break,
-            Some(false) => return Ok(shake.give_back()),
-            None => {
+        match greeting.hear(&mut shake.incoming) {
+            Heard::Hello(minor) => {
+                shake.hello = Some(minor);
+                break;
+            }
+            Heard::Foreign => return Ok(shake.give_back()),
+            Heard::Wrong(alert) => {
+                shake
+                    .out
+                    .extend_from_slice(alert.as_ref().map_or(&[], |alert| &alert[..]));
+                shake.send().await?;
+                return Err(Failure::Peer("what began as TLS is none"));
+            }
+            Heard::More => {
                 if shake.read().await? == 0 {
-                    return Ok(shake.give_back());
+                    if greeting == Greeting::default() && shake.incoming.is_empty() {
+                        return Ok(shake.give_back());
+                    }
+                    return Err(Failure::Ended);
                 }
             }
         }
     }
-    shake.heard = Some(shake.incoming.clone());
     shake.out = shake.stream_ahead();
-    match shake.run().await {
-        Ok(()) => {}
-        Err(Failure::Tls(_, true) | Failure::Ended) if shake.heard.is_some() => {
-            return Ok(shake.give_back());
-        }
-        Err(failure) => return Err(failure),
-    }
+    shake.run().await?;
     let facts = facts(&shake.connection, shake.name.take());
     let (secrets, keeper) = shake.connection.dangerous_into_kernel_connection()?;
     let records = Records::new(&secrets, Keeper::Server(keeper), facts, shake.early)?;
     Ok(layered(shake.stream, &shake.incoming, records))
-}
-
-/// Whether this can be a `ClientHello`; None while too little has come.
-fn hello(bytes: &[u8]) -> Option<bool> {
-    let shape = [(0, RECORD), (1, MAJOR), (5, CLIENT_HELLO)];
-    for (at, wanted) in shape {
-        match bytes.get(at) {
-            None => return None,
-            Some(byte) if *byte != wanted => return Some(false),
-            Some(_) => {}
-        }
-    }
-    Some(true)
 }
 
 fn layered(mut stream: Stream, unread: &[u8], records: Records) -> Stream {
@@ -117,6 +108,8 @@ trait Side {
         incoming: &'i mut [u8],
     ) -> UnbufferedStatus<'c, 'i, Self::Data>;
     fn shaking(&self) -> bool;
+    /// Whether it is TLS 1.2, whose first messages are in the clear.
+    fn is_old(&self) -> bool;
 }
 
 impl Side for UnbufferedClientConnection {
@@ -130,6 +123,9 @@ impl Side for UnbufferedClientConnection {
     fn shaking(&self) -> bool {
         self.is_handshaking()
     }
+    fn is_old(&self) -> bool {
+        self.protocol_version() == Some(ProtocolVersion::TLSv1_2)
+    }
 }
 
 impl Side for UnbufferedServerConnection {
@@ -142,6 +138,9 @@ impl Side for UnbufferedServerConnection {
     }
     fn shaking(&self) -> bool {
         self.is_handshaking()
+    }
+    fn is_old(&self) -> bool {
+        self.protocol_version() == Some(ProtocolVersion::TLSv1_2)
     }
 }
 
@@ -161,8 +160,11 @@ struct Shake<S> {
     out: Vec<u8>,
     /// Payload that came with the end of the handshake.
     early: Vec<u8>,
-    /// All that has come, until something is sent.
-    heard: Option<Vec<u8>>,
+    /// Of a server: the minor version of the hello that it answers.
+    hello: Option<u8>,
+    sent: bool,
+    /// How that began which was looked at last.
+    header: Option<[u8; 5]>,
     /// The name that a client asked for.
     name: Option<String>,
 }
@@ -176,7 +178,9 @@ impl<S: Side> Shake<S> {
             incoming,
             out: Vec::new(),
             early: Vec::new(),
-            heard: None,
+            hello: None,
+            sent: false,
+            header: None,
             name: None,
         }
     }
@@ -188,8 +192,7 @@ impl<S: Side> Shake<S> {
     }
 
     fn give_back(mut self) -> Stream {
-        self.stream
-            .put_back(self.heard.as_deref().unwrap_or(&self.incoming));
+        self.stream.put_back(&self.incoming);
         self.stream
     }
 
@@ -211,6 +214,7 @@ impl<S: Side> Shake<S> {
     }
 
     fn step(&mut self) -> Outcome<Next> {
+        self.header = self.incoming.first_chunk().copied();
         let UnbufferedStatus { discard, state, .. } = self.connection.process(&mut self.incoming);
         let next = match state {
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
@@ -248,28 +252,33 @@ impl<S: Side> Shake<S> {
         })
     }
 
-    /// Say goodbye as TLS wants it, if anything is to be said, and give the error. One that shows that
-    /// the other side does not speak TLS at all says nothing.
+    /// Say goodbye as TLS wants it, and give the error.
     async fn fail(&mut self, error: Error) -> Failure {
-        let foreign = matches!(
-            error,
-            Error::InvalidMessage(_)
-                | Error::InappropriateMessage { .. }
-                | Error::InappropriateHandshakeMessage { .. }
-        );
-        if self.heard.is_none() || !foreign {
-            // The alert is queued; the error itself comes again once it has been taken.
-            while let Ok(Next::Again | Next::Send) = self.step() {}
-            let _ = self.send().await;
+        let (at, behind) = (self.out.len(), self.header.filter(|_| self.sent));
+        // The alert is queued; the error itself comes again once it has been taken.
+        while let Ok(Next::Again | Next::Send) = self.step() {}
+        if let Some(minor) = self.hello
+            && (!self.sent || self.connection.is_old())
+        {
+            let said = match self.out.get(at..) {
+                Some([.., description]) if self.out.len() == at + 7 => Some(*description),
+                _ => None,
+            };
+            if said.is_some() || self.out.len() == at {
+                self.out.truncate(at);
+                let alert = greeting::reworded(said, minor, behind);
+                self.out.extend_from_slice(&alert);
+            }
         }
-        Failure::Tls(words(&error), foreign)
+        let _ = self.send().await;
+        Failure::Tls(words(&error))
     }
 
     async fn send(&mut self) -> Outcome<()> {
         if self.out.is_empty() {
             return Ok(());
         }
-        self.heard = None;
+        self.sent = true;
         let mut left = &self.out[..];
         while !left.is_empty() {
             let n = poll_fn(|cx| self.stream.io.poll_write(cx, left)).await?;
@@ -288,18 +297,14 @@ impl<S: Side> Shake<S> {
             return Err(Failure::Peer("a TLS handshake without end"));
         }
         let Self {
-            stream,
-            incoming,
-            heard,
-            ..
+            stream, incoming, ..
         } = self;
         let n = poll_fn(|cx| {
             with_scratch(|scratch| {
-                stream.io.poll_read(cx, scratch).map_ok(|n| {
+                // What a web server leaves unread makes its close a reset.
+                let room = scratch.len().min(greeting::READ);
+                stream.io.poll_read(cx, &mut scratch[..room]).map_ok(|n| {
                     incoming.extend_from_slice(&scratch[..n]);
-                    if let Some(heard) = heard {
-                        heard.extend_from_slice(&scratch[..n]);
-                    }
                     n
                 })
             })
@@ -310,13 +315,16 @@ impl<S: Side> Shake<S> {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Tls(error.to_string(), false)
+        Self::Tls(error.to_string())
     }
 }
 
 /// What went wrong, for people.
 fn words(error: &Error) -> String {
     let text = error.to_string();
+    if text.contains("no server certificate chain resolved") {
+        return "the client asks for no application protocol that is spoken here (alpn)".to_owned();
+    }
     // What rustls says of it is the name of a variant.
     if text.contains("CaUsedAsEndEntity") {
         return "the server shows an authority's certificate (CA:TRUE) as its own, which no ca makes \

@@ -7,6 +7,7 @@
 //! `Client` and `Server` are made once per outbound or inbound and shared; `connect` and `accept` take
 //! a stream and give back one. They have no time limit; dropping the future closes the stream.
 
+mod greeting;
 mod handshake;
 mod provider;
 mod records;
@@ -199,12 +200,17 @@ fn server_config(
     if keys.is_empty() {
         return Err("a server needs a certificate".to_owned());
     }
-    let mut config = builder.with_cert_resolver(Arc::new(Wardrobe(keys)));
-    config.alpn_protocols = options
+    let alpn: Vec<Vec<u8>> = options
         .alpn
         .iter()
         .map(|name| name.clone().into_bytes())
         .collect();
+    let wardrobe = Wardrobe {
+        keys,
+        alpn: alpn.clone(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(wardrobe));
+    config.alpn_protocols = alpn;
     config.enable_secret_extraction = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if options.resume {
@@ -215,9 +221,14 @@ fn server_config(
     Ok(config)
 }
 
-/// The certificates of a server: the first that has the name asked for, else the first.
+/// The certificates of a server: the first that has the name asked for, else the first. None for who
+/// asks for other application protocols than the server's: rustls would refuse only later, when it has
+/// begun to answer, and web servers say no at once.
 #[derive(Debug)]
-struct Wardrobe(Vec<Arc<CertifiedKey>>);
+struct Wardrobe {
+    keys: Vec<Arc<CertifiedKey>>,
+    alpn: Vec<Vec<u8>>,
+}
 
 impl ResolvesServerCert for Wardrobe {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -228,11 +239,16 @@ impl ResolvesServerCert for Wardrobe {
                 .and_then(|name| ServerName::try_from(name).ok());
             name.is_some_and(|name| trust::has_name(key, &name))
         };
-        let several = self.0.len() > 1;
+        let spoken = |name: &[u8]| self.alpn.iter().any(|own| own == name);
+        let agreed = hello
+            .alpn()
+            .is_none_or(|mut names| self.alpn.is_empty() || names.any(spoken));
+        let several = self.keys.len() > 1;
         several
-            .then(|| self.0.iter().find(fits))
+            .then(|| self.keys.iter().find(fits))
             .flatten()
-            .or(self.0.first())
+            .or(self.keys.first())
+            .filter(|_| agreed)
             .cloned()
     }
 }
