@@ -7,7 +7,8 @@
 //!
 //! Each direction counts its seals, and the count is the nonce. Prefix, lead and keys are the maker's
 //! affair; what is here is what happens at byte time: the first length, which waits for the first
-//! payload, and the answer's salt, which may come at any time.
+//! payload, and the answer's salt, which may come at any time. A chunk may be empty: some clients send
+//! one when they have nothing to say for a while.
 
 use std::io;
 use std::time::{Instant, SystemTime};
@@ -235,7 +236,7 @@ impl Chunks {
             Step::Length => {
                 self.take(sealed, plain)?;
                 let length = usize::from(u16::from_be_bytes([plain[0], plain[1]]));
-                if length == 0 || length > self.limit {
+                if length > self.limit {
                     return Err(
                         Broken("the other side sent a chunk of a length that cannot be").into(),
                     );
@@ -466,6 +467,45 @@ mod tests {
             }
             assert_eq!(plainly, plain);
             assert!(reader.may_end());
+        }
+    }
+
+    /// Xray sends an empty chunk when its client is silent for a while.
+    #[test]
+    fn empty_chunks_are_read_past() {
+        let key = counted(16);
+        let mut sealer = Counting::new(Key::new(Suite::Aes128, &key).expect("key"), 0);
+        let mut wire = vec![0; ROOM];
+        let mut at = 0;
+        for payload in [&b""[..], b"", b"SSH-2.0", b"", b"x", b""] {
+            let length = (payload.len() as u16).to_be_bytes();
+            at += put(&mut sealer, &length, &mut wire[at..]).expect("sealed");
+            at += put(&mut sealer, payload, &mut wire[at..]).expect("sealed");
+        }
+        for piece in [1, 7, LENGTH, LENGTH + TAG, at] {
+            let sealing = Sealing {
+                key: key.clone(),
+                prefix: Vec::new(),
+                lead: Vec::new(),
+            };
+            let opening = Opening::Known(key.clone(), 0);
+            let clock = Clock::told(0);
+            let mut reader =
+                Chunks::new(Suite::Aes128, sealing, opening, 0x3FFF, clock).expect("made");
+            let (mut waiting, mut plainly, mut into) = (Vec::new(), Vec::new(), [0; 3]);
+            for part in wire[..at].chunks(piece) {
+                waiting.extend_from_slice(part);
+                loop {
+                    let done = reader.open(&mut waiting, &mut into).expect("opened");
+                    waiting.drain(..done.used);
+                    plainly.extend_from_slice(&into[..done.made]);
+                    if done == Opened::default() {
+                        break;
+                    }
+                }
+            }
+            assert_eq!(plainly, b"SSH-2.0x");
+            assert!(waiting.is_empty() && reader.may_end());
         }
     }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 
+use super::Broken;
 use crate::io::{Io, Layer};
 use crate::layers::tls::Facts;
 use crate::stream::Stream;
@@ -16,6 +17,10 @@ pub const ROOM: usize = 68 * 1024;
 
 /// What is taken of a write at once. The rest of `ROOM` is for headers and tags.
 pub const TAKEN: usize = 64 * 1024;
+
+/// Sealed bytes that may come in a row without any payload: empty pieces, tickets, new keys. The longest
+/// handshake message fits twice; of empty chunks it is 7,700.
+const BARREN: usize = 256 * 1024;
 
 /// How many buffers a thread keeps: layers nest, and each level has one in use.
 const KEPT: usize = 4;
@@ -87,6 +92,8 @@ pub struct Framed<F: Framing> {
     unread: BytesMut,
     /// Sealed, not yet sent.
     out: BytesMut,
+    /// Sealed bytes that were opened since there was payload in any.
+    barren: usize,
     read_out: bool,
     ending: bool,
     aborted: bool,
@@ -102,6 +109,7 @@ impl<F: Framing + 'static> Framed<F> {
             framing,
             unread: stream.unread,
             out,
+            barren: 0,
             read_out: false,
             ending: false,
             aborted: false,
@@ -186,7 +194,15 @@ impl<F: Framing> Framed<F> {
             self.read_out |= got == 0 && !pending && !room.is_empty();
             let opened = self.open_all(kept, got, into, buffer)?;
             if opened.made > 0 {
+                self.barren = 0;
                 return Poll::Ready(Ok(opened.made));
+            }
+            self.barren += opened.used;
+            if self.barren > BARREN {
+                return Poll::Ready(Err(Broken(
+                    "the other side sends pieces with nothing in them",
+                )
+                .into()));
             }
             if self.framing.ended() || opened.used > 0 {
                 continue;
