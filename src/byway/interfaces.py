@@ -204,6 +204,10 @@ class Awaited:
 class Salts(Protocol):
     """Salts of accepted requests, kept so that a replayed one shows itself. Exact, and bounded."""
 
+    @property
+    def since(self) -> float:
+        """From when on they are known, in seconds since 1970."""
+
     def fresh(self, salt: bytes, now: float) -> bool:
         """Note a salt whose request was authentic. False when it is not to be accepted."""
 
@@ -234,9 +238,10 @@ class Framings(Protocol):
     def hkdf_sha1(self, master: bytes, salt: bytes, info: bytes, size: int) -> bytes:
         """HKDF with SHA-1 (RFC 5869), `size` bytes of it."""
 
-    def salts(self, capacity: int, window: float | None = None) -> Salts:
+    def salts(self, key: bytes, now: float, capacity: int, window: float | None = None) -> Salts:
         """A filter that knows the last `capacity` salts at least; with a window (seconds) all of
-        that long, and it accepts no more than `capacity` in it: rather none than a replay."""
+        that long, and it accepts no more than `capacity` in it: rather none than a replay. The one
+        that has this key, while somebody holds it, and else a new one that begins now."""
 
     def chunked(
         self,

@@ -158,7 +158,20 @@ class TestEachMethod:
         assert request.target == Target.of("example.com", 80)
         assert play(request.stream.read()) == SAID
 
-    @pytest.mark.parametrize("length", [0, 0x4000, 0xFFFF])
+    def test_empty_chunks_are_read_past(self, method: Method) -> None:
+        lent, salt = kit(), SALT[: method.size]
+        subkey = session_key(lent.framings, key_of(method, "password"), salt)
+        chunks = (b"", address.pack(Target.of("a.example", 25)), b"", b"", b"EHLO", b"", b" b")
+        wire, count = salt, 0
+        for chunk in chunks:
+            for piece in (len(chunk).to_bytes(2), chunk):
+                wire += lent.framings.seal(method.cipher, subkey, count, piece)
+                count += 1
+        request = play(server(method).accept(scripted(wire)[0]))
+        assert request.target == Target.of("a.example", 25)
+        assert play(request.stream.read_exactly(6)) == b"EHLO b"
+
+    @pytest.mark.parametrize("length", [0x4000, 0xFFFF])
     def test_a_bad_length_is_refused(self, method: Method, length: int) -> None:
         salt = SALT[: method.size]
         subkey = session_key(kit().framings, key_of(method, "password"), salt)

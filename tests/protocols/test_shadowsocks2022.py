@@ -197,6 +197,19 @@ class TestEachMethod:
                 play(server(method).accept(near))
         assert client.read_nowait() == b""
 
+    def test_what_is_from_before_the_server_began_is_refused(self, method: Method) -> None:
+        lent = Kit(
+            PureFramings(lambda: NOON, since=NOON + 0.9), lambda size: b"s" * size, lambda: NOON
+        )
+        for off, fine in ((-1, False), (0, True), (30, True)):
+            near, client = scripted(made(method, when=NOON + off))
+            if fine:
+                assert play(server(method, lent).accept(near)).target == EXAMPLE
+            else:
+                with pytest.raises(Refused, match="before this server began"):
+                    play(server(method, lent).accept(near))
+            assert client.read_nowait() == b""
+
     def test_any_flipped_bit_is_refused_in_silence(self, method: Method) -> None:
         wire = recorded(method, said=b"x" * 120)[:200]
         for at in range(len(wire)):

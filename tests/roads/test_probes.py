@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from byway.config import load_text
 from byway.flow import Target
 from byway.protocols import address, shadowsocks, shadowsocks2022
 from byway.protocols.shadowsocks import METHODS, Kit, Method, ShadowsocksOptions
@@ -131,6 +132,38 @@ async def test_all_probes_look_the_same(name: str, road: RunRoad, echo: Target) 
     assert min(times) > 0.95 * PATIENCE
     assert max(times) < 2 * PATIENCE
     assert len(played) > 700
+
+
+@pytest.mark.parametrize("name", ["aes-256-gcm", "2022-blake3-aes-128-gcm"])
+async def test_what_was_seen_is_remembered_through_a_reload(
+    name: str, road: RunRoad, echo: Target
+) -> None:
+    method, text = METHODS[name], at_server(name, ", allow_local: true")
+    limits = "limits: {handshake: 100ms}\n"
+    async with road(limits + text) as there:
+        wire = recorded(method, echo)
+        assert await _answered(there.place("in"), wire)
+        await there.app.reload(load_text("limits: {handshake: 200ms}\n" + text))
+        assert not await _answered(there.place("in"), wire)
+        assert await _answered(there.place("in"), recorded(method, echo))
+
+
+async def test_requests_of_before_the_start_are_refused(road: RunRoad, echo: Target) -> None:
+    method = METHODS["2022-blake3-aes-256-gcm"]
+    before = recorded(method, echo, off=-1.0)
+    text = "limits: {handshake: 100ms}\n" + at_server(method.name, ", allow_local: true")
+    async with road(text) as there:
+        assert not await _answered(there.place("in"), before)
+        assert await _answered(there.place("in"), recorded(method, echo))
+    assert "from before this server began" in there.log.read_text()
+
+
+async def _answered(place: Target, wire: bytes) -> bool:
+    reader, writer = await asyncio.open_connection(place.host, place.port)
+    writer.write(wire)
+    answer = await reader.read(1)
+    writer.close()
+    return answer != b""
 
 
 async def test_who_hangs_up_is_hung_up_on(road: RunRoad, echo: Target) -> None:

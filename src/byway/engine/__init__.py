@@ -10,6 +10,7 @@ from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketListener
 from byway.engine.engine import Engine
 from byway.engine.layers import (
     EngineFramings,
+    KnownSalts,
     NotTls,
     SaltFilter,
     TlsClient,
@@ -46,6 +47,7 @@ __all__ = [
     "EngineStream",
     "Families",
     "Framing",
+    "KnownSalts",
     "ListenOptions",
     "Meter",
     "NotTls",

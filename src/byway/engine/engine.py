@@ -40,6 +40,8 @@ class Engine:
         self._loop = loop
         self._raw = _engine.Engine(threads or len(os.sched_getaffinity(0)), loop.create_future)
         loop.add_reader(self._raw.fileno(), self._raw.drain)
+        self.framings = EngineFramings(self._raw)
+        """Ciphers, and the framing of sealed chunks, for the protocols."""
         self._closed = False
         self._packets: WeakSet[PacketListener] = WeakSet()
 
@@ -98,11 +100,6 @@ class Engine:
         """Have at most so many pipes for splicing in this process; what finds none is copied."""
         _engine.Engine.set_pipes(most)
 
-    @property
-    def framings(self) -> EngineFramings:
-        """Ciphers, and the framing of sealed chunks, for the protocols."""
-        return EngineFramings(self._raw)
-
     async def tls_client(self, stream: Stream, client: TlsClient) -> EngineStream:
         """Shake hands as a TLS client. Consumes the stream; a cancel closes it.
 
@@ -117,8 +114,9 @@ class Engine:
     async def tls_server(self, stream: Stream, server: TlsServer) -> EngineStream:
         """Shake hands as a TLS server. Consumes the stream; a cancel closes it.
 
-        Raises NotTls, which gives the untouched stream back, when what comes first is no
-        ClientHello or ends before it is one; else as `tls_client`.
+        Raises NotTls, which gives the untouched stream back, when the first byte is none that TLS
+        begins with, or nothing comes; else as `tls_client`, with the other side told what a web
+        server tells it.
         """
         try:
             layered = await self._dial(self._raw.tls_server(_raw(stream), server.raw))
@@ -300,9 +298,12 @@ def _dial(
     return (options.timeout, options.stagger, options.bind, options.interface, options.mark)
 
 
-def _packets(options: PacketOptions | None) -> tuple[float, int, int, int, str | None]:
+def _packets(
+    options: PacketOptions | None,
+) -> tuple[float, int, int, int, tuple[str, int] | None]:
     options = options or PacketOptions()
-    return (options.idle, options.sessions, options.targets, options.waiting, options.only)
+    only = None if options.only is None else (options.only.host, options.only.port)
+    return (options.idle, options.sessions, options.targets, options.waiting, only)
 
 
 def _listen(options: ListenOptions | None) -> tuple[int, float, int, int, Turnstile | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+from weakref import WeakValueDictionary
 
 from byway import _engine
 from byway.engine.stream import EngineStream
@@ -20,13 +21,28 @@ SaltFilter = _engine.SaltFilter
 Version = Literal["1.2", "1.3"]
 
 
+class KnownSalts:
+    """Salts that were seen since a time."""
+
+    __slots__ = ("__weakref__", "_filter", "since")
+
+    def __init__(self, since: float, seen: SaltFilter) -> None:
+        self.since = since
+        self._filter = seen
+
+    def fresh(self, salt: bytes, now: float) -> bool:
+        """Note a salt. False when it was seen, or cannot be remembered."""
+        return self._filter.fresh(salt, now)
+
+
 class EngineFramings:
     """`interfaces.Framings` by the engine: what handshakes and streams of chunks are made with."""
 
-    __slots__ = ("_raw",)
+    __slots__ = ("_raw", "_salts")
 
     def __init__(self, raw: _engine.Engine) -> None:
         self._raw = raw
+        self._salts: WeakValueDictionary[bytes, KnownSalts] = WeakValueDictionary()
 
     def seal(self, cipher: Cipher, key: bytes, count: int, plain: bytes) -> bytes:
         """Seal with the count as nonce. Raises ValueError for a key of the wrong length."""
@@ -62,10 +78,16 @@ class EngineFramings:
         """HKDF with SHA-1 (RFC 5869). Raises ValueError past 5100 bytes."""
         return _engine.hkdf_sha1(master, salt, info, size)
 
-    def salts(self, capacity: int, window: float | None = None) -> SaltFilter:
+    def salts(
+        self, key: bytes, now: float, capacity: int, window: float | None = None
+    ) -> KnownSalts:
         """A filter that knows the last `capacity` salts, or those of a window of seconds. It takes
-        80 bytes for each at the most."""
-        return SaltFilter(capacity, window)
+        80 bytes for each at the most. Whoever holds one of this key shares it: a server that takes
+        another's place must know what that one has seen."""
+        known = self._salts.get(key)
+        if known is None:
+            known = self._salts[key] = KnownSalts(now, SaltFilter(capacity, window))
+        return known
 
     def chunked(
         self,
@@ -120,7 +142,7 @@ class TlsServerOptions:
 
 
 class NotTls(PeerError):  # noqa: N818  (named as those of errors.py)
-    """What came first was no ClientHello. `stream` is the raw one, each byte of it in place."""
+    """What came first is no beginning of TLS. `stream` is the raw one, each byte of it in place."""
 
     def __init__(self, stream: EngineStream) -> None:
         super().__init__("the other side does not speak TLS")

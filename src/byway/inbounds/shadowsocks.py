@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from byway.deadline import Deadline
 from byway.engine import EngineStream
 from byway.flow import Flow, Network
 from byway.inbounds.entry import Entry, Means, Met, Visit
@@ -30,7 +29,6 @@ class Shadowsocks:
         self.entry = entry
         self.relayed = relayed or entry
         self.server = server
-        self.patience = Deadline(entry.means.handshake, "the client said too little for too long")
 
     async def greet(self, stream: EngineStream) -> Met:
         """A visit: how long a greeting may take is told by its own clock."""
@@ -48,7 +46,8 @@ class _Knock(Visit):
 
     async def stay(self, carry: Carry) -> None:
         door, source = self._door, self._stream.source
-        request = await greeted(self._stream, door.server.accept(self._stream), door.patience)
+        accepting = door.server.accept(self._stream)
+        request = await greeted(self._stream, accepting, door.entry.means.handshake)
         entry = door.relayed if request.relayed else door.entry
         if uot.is_asked(request.target) and not request.relayed:
             visit = OverTcp(request.stream, request.target, entry, source, request.user)

@@ -1,17 +1,20 @@
-"""What a prober gets, and what a flow gets that is dropped: nothing, for a while."""
+"""What a prober gets, for a time of its own, and a dropped flow: nothing, for a while."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable
+from random import SystemRandom
 from typing import TypeVar
 
-from byway.deadline import Deadline
 from byway.errors import EngineError, PeerError, Refused
 from byway.interfaces import Stream
 
 T = TypeVar("T")
+
+SPREAD = 0.5
+"""How much longer than it must a greeting may be heard out, as a part of its time."""
 
 MOST_READS = 16  # of what a dropped client says; then its words wait unread
 
@@ -56,15 +59,16 @@ class Silence:
             end.reschedule(0.0)
 
 
-async def greeted(stream: Stream, greeting: Awaitable[T], patience: Deadline) -> T:
+async def greeted(stream: Stream, greeting: Awaitable[T], seconds: float) -> T:
     """The outcome of a greeting that must not show how it failed.
 
-    When it fails, what comes is read and thrown away until the client hangs up, or the time for
-    greetings is over, which is also when a client is cut that says too little. Only then it raises.
+    When it fails, what comes is read and thrown away until the client hangs up, or its time is
+    over, which is also when a client is cut that says too little. Only then it raises. Each has a
+    time of its own, drawn before it says anything: `seconds`, and up to half as much more.
     """
     failure: PeerError | Refused | None = None
     try:
-        with patience:
+        async with asyncio.timeout(seconds * (1 + SPREAD * _RANDOM.random())):
             try:
                 return await greeting
             except (PeerError, Refused) as error:
@@ -72,7 +76,7 @@ async def greeted(stream: Stream, greeting: Awaitable[T], patience: Deadline) ->
                 await _heard_out(stream)
     except TimeoutError:
         if failure is None:
-            raise
+            raise TimeoutError("the client said too little for too long") from None
     assert failure is not None
     raise failure
 
@@ -81,3 +85,6 @@ async def _heard_out(stream: Stream) -> None:
     with contextlib.suppress(OSError, EOFError, EngineError):
         while True:
             await stream.read()
+
+
+_RANDOM = SystemRandom()  # times that are known beforehand would be a pattern, too

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
-from byway.deadline import Deadline
 from byway.engine import EngineStream, NotTls
 from byway.errors import BywayError
 from byway.flow import Network, Target
@@ -37,7 +37,6 @@ class Trojan:
         self.way = way
         self.site = site
         self.by_alpn = dict(by_alpn)
-        self.patience = Deadline(entry.means.handshake, "the TLS handshake took too long")
 
     async def greet(self, stream: EngineStream) -> Met:
         """A visit: a guest may take the time that the web server gives."""
@@ -45,7 +44,11 @@ class Trojan:
 
 
 class _Guest(Visit):
-    """A connection that has not shown yet whether it is a client's or a visitor's."""
+    """A connection that has not shown yet whether it is a client's or a visitor's.
+
+    What begins as TLS and is none is the business of TLS, which answers as a web server's does. The
+    web site gets who speaks plainly from the first byte on, and who speaks inside TLS.
+    """
 
     __slots__ = ("_house", "_stream")
 
@@ -57,7 +60,8 @@ class _Guest(Visit):
         house, entry = self._house, self._house.entry
         source = self._stream.source
         try:
-            with house.patience:
+            # Each by a clock of its own: web servers cut nobody together with others.
+            async with asyncio.timeout(entry.means.handshake):
                 secure = await house.tls.secured(self._stream)
         except NotTls as plain:
             await self._visit(plain.stream, house.site, source)

@@ -149,7 +149,7 @@ class Server:
         self._key = key
         self._kit = kit
         self._user = user
-        self._seen = kit.framings.salts(REMEMBERED)
+        self._seen = kit.framings.salts(remembered(method, key), kit.now(), REMEMBERED)
 
     async def accept(self, stream: Stream) -> Request:
         """Read a client's request. What it sent beyond its address stays readable.
@@ -162,7 +162,7 @@ class Server:
         salt = head[: method.size]
         key = session_key(framings, self._key, salt)
         length = int.from_bytes(opened(framings, method, key, 0, head[method.size :]))
-        if not 0 < length <= LONGEST_CHUNK:
+        if length > LONGEST_CHUNK:  # an empty one is read past, as all later ones are
             raise PeerError(f"the client sent a first chunk of {length} bytes")
         sealed = await stream.read_exactly(length + TAG)
         plain = opened(framings, method, key, 1, sealed)
@@ -195,6 +195,11 @@ def opened(framings: Framings, method: Method, key: bytes, count: int, sealed: b
             "the client's request is not authentic: another password or method, or a probe",
             Reason.CREDENTIALS,
         ) from None
+
+
+def remembered(method: Method, key: bytes) -> bytes:
+    """By what the salts of a server are known; the key itself cannot be found by it."""
+    return hashlib.sha256(method.name.encode() + b"\0" + key).digest()
 
 
 def replayed() -> Refused:

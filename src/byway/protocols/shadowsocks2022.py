@@ -27,6 +27,7 @@ from byway.protocols.shadowsocks import (
     Request,
     ShadowsocksOptions,
     opened,
+    remembered,
     replayed,
 )
 
@@ -116,7 +117,7 @@ class Server:
         self._key = key
         self._kit = kit
         self._users = {kit.framings.blake3(user.key)[:IDENTITY]: user for user in users}
-        self._seen = kit.framings.salts(KEPT, KEEP)
+        self._seen = kit.framings.salts(remembered(method, key), kit.now(), KEPT, KEEP)
 
     async def accept(self, stream: Stream) -> Request:
         """Read a client's request. What it sent beyond its headers stays readable.
@@ -174,13 +175,20 @@ class Server:
         """The length in a fixed header whose type and time are right."""
         if fixed[0] != 0:
             raise PeerError(f"the client's first message is of type {fixed[0]:#04x}, not 0")
-        away = int.from_bytes(fixed[1:9]) - self._kit.now()
+        time = int.from_bytes(fixed[1:9])
+        away = time - self._kit.now()
         if abs(away) > WINDOW:
             raise Refused(
                 f"the client's clock is {abs(away):.0f} s {'ahead' if away > 0 else 'behind'}, or"
                 " this is a replay",
                 Reason.CREDENTIALS,
                 "set both clocks",
+            )
+        if time < int(self._seen.since):  # nobody knows what was seen then
+            raise Refused(
+                "the request is from before this server began: a replay, or the client's clock is"
+                " behind",
+                Reason.CREDENTIALS,
             )
         return int.from_bytes(fixed[9:])
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher as BlockCipher
 from cryptography.hazmat.primitives.ciphers import algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from byway.engine import SaltFilter
+from byway.engine import KnownSalts, SaltFilter
 from byway.errors import PeerError
 from byway.interfaces import Awaited, Cipher, Opening, Sealing, Stream, StreamInfo
 
@@ -26,10 +26,12 @@ SUBKEY_2022 = "shadowsocks 2022 session subkey"
 
 
 class PureFramings:
-    """`interfaces.Framings` without the engine. `now` is the clock, in seconds since 1970."""
+    """`interfaces.Framings` without the engine. `now` is the clock, in seconds since 1970, and
+    `since` the time from which its filters say that they know all salts."""
 
-    def __init__(self, now: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, now: Callable[[], float] = lambda: 0.0, since: float = 0.0) -> None:
         self._now = now
+        self._since = since
 
     def seal(self, cipher: Cipher, key: bytes, count: int, plain: bytes) -> bytes:
         """Seal with the count as nonce."""
@@ -59,9 +61,11 @@ class PureFramings:
         """One block."""
         return BlockCipher(algorithms.AES(key), modes.ECB()).decryptor().update(block)  # noqa: S305
 
-    def salts(self, capacity: int, window: float | None = None) -> SaltFilter:
-        """The engine's own: there is one."""
-        return SaltFilter(capacity, window)
+    def salts(
+        self, key: bytes, now: float, capacity: int, window: float | None = None
+    ) -> KnownSalts:
+        """A new one, of the engine's kind: there is no other."""
+        return KnownSalts(self._since, SaltFilter(capacity, window))
 
     def blake3(self, data: bytes) -> bytes:
         """The hash of at most 1024 bytes."""
@@ -211,7 +215,7 @@ class ChunkedStream:
         if self._length is None:
             sealed = await self._stream.read_exactly(2 + TAG)
             self._length = int.from_bytes(self._open(key, sealed))
-            if not 0 < self._length <= self._limit:
+            if self._length > self._limit:
                 raise PeerError(f"the other side sent a chunk of {self._length} bytes")
         payload = await self._stream.read_exactly(self._length + TAG)
         self._length = None

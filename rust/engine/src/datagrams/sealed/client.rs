@@ -108,7 +108,7 @@ impl Client {
         let Some(block) = &self.psk.block else {
             let ids = self.psk.open_long(packet).ok_or(Bad::Forged)?;
             self.admits(ids)?;
-            let body = wire::read_body(packet, at, now, Some(self.ids.session))?;
+            let body = wire::read_body(packet, at, &wire::times(now), Some(self.ids.session))?;
             return self.note(ids, None, now).map(|()| body);
         };
         let (head, sealed) = packet.split_first_chunk_mut::<IDS>().ok_or(Bad::Forged)?;
@@ -122,7 +122,7 @@ impl Client {
         let known = || self.known(ids.session)?.key.as_ref();
         let key = made.as_ref().or_else(known).ok_or(Bad::Forged)?;
         wire::open_body(key, head, sealed)?;
-        let body = wire::read_body(packet, at, now, Some(self.ids.session))?;
+        let body = wire::read_body(packet, at, &wire::times(now), Some(self.ids.session))?;
         self.note(ids, made, now).map(|()| body)
     }
 

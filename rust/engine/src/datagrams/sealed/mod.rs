@@ -29,7 +29,7 @@ use std::time::SystemTime;
 
 use self::aead::Aead;
 pub use self::server::{DoorKeys, DoorUser};
-pub use self::wire::read_body;
+pub use self::wire::{read_body, times};
 use super::session::Origin;
 use crate::layers::cipher::{Suite, TAG};
 use crate::layers::replay::SaltFilter;
@@ -179,7 +179,7 @@ impl Door {
                 Aead::new(suite, &keys.key).map(|aead| Self::Aead(aead, salts))
             }
             Method::Aead(_) => Err(BadKeys),
-            Method::Blake(suite) => server::Server::new(suite, keys, sessions)
+            Method::Blake(suite) => server::Server::new(suite, keys, sessions, unix())
                 .map(|server| Self::Blake(Box::new(server))),
         }
     }

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::hash::BuildHasher;
+use std::ops::RangeInclusive;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use slab::Slab;
@@ -77,6 +78,7 @@ pub struct Server {
     order: Order,
     hasher: DefaultHashBuilder,
     most: usize,
+    since: u64,
 }
 
 /// Who serves a user.
@@ -115,7 +117,14 @@ impl Linked for Guest {
 }
 
 impl Server {
-    pub fn new(suite: Suite, keys: &DoorKeys, sessions: usize) -> Result<Self, BadKeys> {
+    /// `since` is the time from which all sessions are remembered: a packet from before it could be a
+    /// replay of one that nobody remembers.
+    pub fn new(
+        suite: Suite,
+        keys: &DoorKeys,
+        sessions: usize,
+        since: u64,
+    ) -> Result<Self, BadKeys> {
         if suite == Suite::Chacha && !keys.users.is_empty() {
             return Err(BadKeys);
         }
@@ -143,6 +152,7 @@ impl Server {
             order: Order::default(),
             hasher: DefaultHashBuilder::default(),
             most: sessions.max(1),
+            since,
         })
     }
 
@@ -194,7 +204,7 @@ impl Server {
         let key = made.as_ref().or_else(known).ok_or(Bad::Forged)?;
         let at = IDS + identity;
         wire::open_body(key, &head, packet.get_mut(at..).ok_or(Bad::Forged)?)?;
-        let body = wire::read_body(packet, at, now, None)?;
+        let body = wire::read_body(packet, at, &self.times(now), None)?;
         Ok(Opened {
             origin,
             body,
@@ -208,7 +218,7 @@ impl Server {
         let origin = Origin::guest(None, ids.session);
         let found = self.find(origin);
         self.admits(found, ids)?;
-        let body = wire::read_body(packet, self.psk.head(), now, None)?;
+        let body = wire::read_body(packet, self.psk.head(), &self.times(now), None)?;
         Ok(Opened {
             origin,
             body,
@@ -256,6 +266,11 @@ impl Server {
             block.encrypt(head);
         }
         Some(())
+    }
+
+    fn times(&self, now: u64) -> RangeInclusive<u64> {
+        let times = wire::times(now);
+        self.since.max(*times.start())..=*times.end()
     }
 
     fn serving(&self, user: Option<u32>) -> Option<(&Psk, Serves)> {

@@ -141,7 +141,7 @@ fn sip022_vectors() {
             key: keys[0].clone(),
             users: users.collect(),
         };
-        let mut server = Server::new(suite, &door, 10).expect("keys");
+        let mut server = Server::new(suite, &door, 10, 0).expect("keys");
         let opened = server.open(&mut packet, NOW).expect("opened");
         assert_eq!(packet[opened.body], plain());
         let user = (keys.len() > 1).then_some(0);
@@ -300,7 +300,7 @@ fn a_replay_and_another_time_are_dropped() {
             unreachable!();
         };
         let (doors, clients) = keys(method, 0);
-        let mut server = Server::new(suite, &doors[0], 10).expect("keys");
+        let mut server = Server::new(suite, &doors[0], 10, 0).expect("keys");
         let mut client = client::Client::new(suite, &clients[0]).expect("keys");
         let mut sealed = |time| {
             let mut packet = laid(client.prefix(), &plain());
@@ -334,7 +334,7 @@ fn a_salt_passes_once() {
 #[test]
 fn sessions_are_bounded_and_none_is_forgotten_early() {
     let (doors, clients) = keys(ALL[3], 0);
-    let mut server = Server::new(Suite::Aes128, &doors[0], 2).expect("keys");
+    let mut server = Server::new(Suite::Aes128, &doors[0], 2, 0).expect("keys");
     let sealed = |time| {
         let mut client = client::Client::new(Suite::Aes128, &clients[0]).expect("keys");
         let mut packet = laid(client.prefix(), &plain());
@@ -366,7 +366,7 @@ fn a_server_may_begin_anew_once_a_minute() {
         let (doors, clients) = keys(method, 0);
         let mut client = client::Client::new(suite, &clients[0]).expect("keys");
         let mut started = |now: u64| {
-            let mut server = Server::new(suite, &doors[0], 10).expect("keys");
+            let mut server = Server::new(suite, &doors[0], 10, 0).expect("keys");
             let mut packet = laid(client.prefix(), &plain());
             client.seal(&mut packet, 0, now).expect("sealed");
             let origin = server.open(&mut packet, now).expect("opened").origin;
@@ -392,7 +392,7 @@ fn a_server_may_begin_anew_once_a_minute() {
 #[test]
 fn one_user_cannot_keep_the_others_out() {
     let (doors, clients) = keys(ALL[3], 2);
-    let mut server = Server::new(Suite::Aes128, &doors[0], 4).expect("keys");
+    let mut server = Server::new(Suite::Aes128, &doors[0], 4, 0).expect("keys");
     let mut begin = |user: usize, now: u64| {
         let mut client = client::Client::new(Suite::Aes128, &clients[user]).expect("keys");
         let mut packet = laid(client.prefix(), &plain());
@@ -413,7 +413,7 @@ fn the_last_packet_id_of_all_is_never_taken() {
             unreachable!();
         };
         let (doors, clients) = keys(method, 0);
-        let mut server = Server::new(suite, &doors[0], 10).expect("keys");
+        let mut server = Server::new(suite, &doors[0], 10, 0).expect("keys");
         let client = client::Client::new(suite, &clients[0]).expect("keys");
         let mut told = |id| {
             let mut packet = laid(client.prefix(), &plain());
@@ -425,6 +425,29 @@ fn the_last_packet_id_of_all_is_never_taken() {
         assert_eq!(told(u64::MAX), Err(Bad::Replayed));
         assert_eq!(told(u64::MAX - 1), Err(Bad::Replayed));
         assert_eq!(told(u64::MAX - 2), Ok(false));
+    }
+}
+
+/// A packet from before the server began could have been opened by the one before it.
+#[test]
+fn what_was_sent_before_the_server_began_is_a_replay() {
+    for method in &ALL[3..] {
+        let Some(Method::Blake(suite)) = Method::named(method) else {
+            unreachable!();
+        };
+        let (doors, clients) = keys(method, 0);
+        let mut server = Server::new(suite, &doors[0], 10, NOW).expect("keys");
+        let mut sent_at = |time| {
+            let mut client = client::Client::new(suite, &clients[0]).expect("keys");
+            let mut packet = laid(client.prefix(), &plain());
+            client.seal(&mut packet, 0, time).expect("sealed");
+            server
+                .open(&mut packet, NOW + 2)
+                .map(|opened| opened.newest)
+        };
+        assert_eq!(sent_at(NOW - 1), Err(Bad::Replayed));
+        assert_eq!(sent_at(NOW), Ok(true));
+        assert_eq!(sent_at(NOW + 20), Ok(true));
     }
 }
 

@@ -1,6 +1,6 @@
 //! What both ends of SIP022 share (section 3.2): ids, bodies, and what seals them.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::block::Block;
 use super::xchacha::{self, LONG_NONCE};
@@ -162,12 +162,17 @@ pub fn write_body(body: &mut [u8], time: u64, echo: Option<u64>, padding: usize)
     Some(())
 }
 
-/// Check a body that lies at `at` in an opened packet, before its tag: where its address begins and
-/// its payload ends.
+/// The times that a peer's clock may show.
+pub fn times(now: u64) -> RangeInclusive<u64> {
+    now.saturating_sub(SKEW)..=now.saturating_add(SKEW)
+}
+
+/// Check a body that lies at `at` in an opened packet, before its tag, and whose time must be one of
+/// these: where its address begins and its payload ends.
 pub fn read_body(
     packet: &[u8],
     at: usize,
-    now: u64,
+    times: &RangeInclusive<u64>,
     echo: Option<u64>,
 ) -> Result<Range<usize>, Bad> {
     let end = packet.len().saturating_sub(TAG);
@@ -177,7 +182,7 @@ pub fn read_body(
     if *kind != u8::from(echo.is_some()) {
         return Err(Bad::Malformed);
     }
-    if now.abs_diff(u64::from_be_bytes(*time)) > SKEW {
+    if !times.contains(&u64::from_be_bytes(*time)) {
         return Err(Bad::Replayed);
     }
     let rest = match echo {
