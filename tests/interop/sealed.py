@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 from tests.interop.byway import Config
 from tests.interop.conftest import Certificate
 from tests.interop.programs import free_port, need, running
-from tests.interop.upstreams import sing_box
+from tests.interop.upstreams import mihomo, sing_box
 
 AEAD = ("aes-128-gcm", "aes-256-gcm", "chacha20-ietf-poly1305")
 NEW = ("2022-blake3-aes-128-gcm", "2022-blake3-aes-256-gcm", "2022-blake3-chacha20-poly1305")
@@ -137,6 +139,55 @@ def sing_relay(folder: Path, method: str, destinations: dict[int, int]) -> Itera
         ],
     }
     with sing_box(folder, [inbound], {"type": "direct"}):
+        yield port
+
+
+@contextmanager
+def mihomo_server(folder: Path, method: str) -> Iterator[int]:
+    """mihomo's shadowsocks server."""
+    port = free_port()
+    listener = _mihomo_listener("shadowsocks", port, cipher=method, password=secret(method))
+    with mihomo(folder, {"listeners": [listener], "rules": ["MATCH,DIRECT"]}, port):
+        yield port
+
+
+@contextmanager
+def mihomo_client(folder: Path, method: str, server: int) -> Iterator[int]:
+    """mihomo's shadowsocks client."""
+    with _mihomo_by(folder, "ss", server, cipher=method, password=secret(method)) as port:
+        yield port
+
+
+@contextmanager
+def mihomo_trojan_server(folder: Path, certificate: Certificate, _: int) -> Iterator[int]:
+    """mihomo as a trojan server; it has no web site."""
+    port = free_port()
+    tls = {"certificate": certificate.chain.read_text(), "private-key": certificate.key.read_text()}
+    users = [{"username": "ann", "password": "correct horse"}]
+    listener = _mihomo_listener("trojan", port, users=users, **tls)
+    with mihomo(folder, {"listeners": [listener], "rules": ["MATCH,DIRECT"]}, port):
+        yield port
+
+
+@contextmanager
+def mihomo_trojan_client(folder: Path, certificate: Certificate, server: int) -> Iterator[int]:
+    """mihomo as a trojan client."""
+    der = ssl.PEM_cert_to_DER_cert(certificate.chain.read_text())
+    tls = {"sni": "localhost", "fingerprint": hashlib.sha256(der).hexdigest()}
+    with _mihomo_by(folder, "trojan", server, password="correct horse", **tls) as port:
+        yield port
+
+
+def _mihomo_listener(kind: str, port: int, **more: object) -> Config:
+    return {"name": "in", "type": kind, "listen": HOST, "port": port, "udp": True, **more}
+
+
+@contextmanager
+def _mihomo_by(folder: Path, kind: str, server: int, **more: object) -> Iterator[int]:
+    port = free_port()
+    way = {"name": "out", "type": kind, "server": HOST, "port": server, "udp": True, **more}
+    listeners = [_mihomo_listener("mixed", port)]
+    with mihomo(folder, {"listeners": listeners, "proxies": [way], "rules": ["MATCH,out"]}, port):
         yield port
 
 

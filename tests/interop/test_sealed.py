@@ -19,14 +19,24 @@ SERVERS: dict[str, tuple[Server, tuple[str, ...]]] = {
     "ss-server": (sealed.ss_server, AEAD),
     "v2ray": (sealed.v2ray_server, AEAD),
     "sing-box": (sealed.sing_server, (*AEAD, *NEW)),
+    "mihomo": (sealed.mihomo_server, (*AEAD, *NEW)),
 }
 CLIENTS: dict[str, tuple[Client, tuple[str, ...]]] = {
     "ss-local": (sealed.ss_local, AEAD),
     "v2ray": (sealed.v2ray_client, AEAD),
     "sing-box": (sealed.sing_client, (*AEAD, *NEW)),
+    "mihomo": (sealed.mihomo_client, (*AEAD, *NEW)),
 }
-TROJAN_SERVERS = {"trojan": sealed.trojan_server, "sing-box": sealed.sing_trojan_server}
-TROJAN_CLIENTS = {"trojan": sealed.trojan_client, "sing-box": sealed.sing_trojan_client}
+TROJAN_SERVERS = {
+    "trojan": sealed.trojan_server,
+    "sing-box": sealed.sing_trojan_server,
+    "mihomo": sealed.mihomo_trojan_server,
+}
+TROJAN_CLIENTS = {
+    "trojan": sealed.trojan_client,
+    "sing-box": sealed.sing_trojan_client,
+    "mihomo": sealed.mihomo_trojan_client,
+}
 
 
 def fetch(port: int, origin: Origin) -> None:
