@@ -35,7 +35,7 @@ __version__: Final[str]
 
 _Packed = tuple[bytes, int]
 _Dial = tuple[float, float, str | None, str | None, int | None]
-_Packets = tuple[float, int, int, int, str | None]
+_Packets = tuple[float, int, int, int, tuple[str, int] | None]
 _Codec = tuple[str, int] | tuple[str, bytes, list[tuple[bytes, tuple[str, int] | None]]]
 _Listen = tuple[int, float, int, int, Turnstile | None]
 _Facts = tuple[str, str | None, str | None, str, bool]

@@ -48,6 +48,13 @@ class Target:
         return cls(name, port, None, True) if packed is None else cls.from_packed(packed, port)
 
     @classmethod
+    def from_name(cls, name: bytes, port: int) -> Target:
+        """Make a target of a host as a client writes it: in UTF-8, and punycode where that is not
+        ASCII. Raises ValueError for what is neither a name nor an address."""
+        text = name.decode()
+        return cls.of(text if text.isascii() else punycode(text), port)
+
+    @classmethod
     def from_packed(cls, packed: bytes, port: int) -> Target:
         """Make a target of 4 or 16 address bytes; a v4-mapped IPv6 address becomes IPv4."""
         if len(packed) == 4:
@@ -139,6 +146,14 @@ def source_key(source: Target | None) -> bytes | None:
     return source.packed[:8]
 
 
+def punycode(name: str) -> str:
+    """A host name in ASCII (IDNA, RFC 3490). Raises ValueError for what is none, or is another one
+    in the newer edition (RFC 5891)."""
+    if any(c in _AMBIGUOUS for c in name):
+        raise ValueError(f"{name[:80]!r} can be read in two ways")
+    return name.encode("idna").decode("ascii")
+
+
 def packed_address(host: str) -> bytes | None:
     """The 4 or 16 bytes of an address literal, or None when `host` is not one."""
     if host and host[-1] in "0123456789abcdefABCDEF:.":
@@ -155,4 +170,5 @@ def packed_address(host: str) -> bytes | None:
 
 
 _NOT_IN_NAMES = re.compile(r"[\x00-\x20\x7f/\\\[\]@:#?%\"<>^`{|}]")
+_AMBIGUOUS = "ßς\u200c\u200d"
 _MAPPED = bytes(10) + b"\xff\xff"

@@ -25,6 +25,12 @@ CONNECT_4A = "04 01 01bb 00000001 626f6200 6578616d706c652e636f6d00"
 EXAMPLE = Target.of("example.com", 443)
 
 
+def named(host: str) -> str:
+    """A request for port 80 of a host."""
+    name = host.encode()
+    return f"05 01 00 03 {len(name):02x} {name.hex()} 0050"
+
+
 def accepted(wire: str, verify: Verify | None = None) -> tuple[Request, str, bytes]:
     """The request that a client's bytes make, what it was sent, and what is left to read."""
     near, client = scripted(bytes.fromhex(wire))
@@ -56,6 +62,23 @@ class TestServer5:
             ),
             ("05 03 00 01 00000000 0000", Command.ASSOCIATE, Target.of("0.0.0.0", 0)),
             ("05 03 00 03 00 0000", Command.ASSOCIATE, Target.of("0.0.0.0", 0)),
+            ("05 03 00 03 00 1234", Command.ASSOCIATE, Target.of("0.0.0.0", 0x1234)),
+            ("05 03 00 03 02 2f2f 1234", Command.ASSOCIATE, Target.of("0.0.0.0", 0x1234)),
+            (
+                named("bücher.example"),
+                Command.CONNECT,
+                Target.of("xn--bcher-kva.example", 80),
+            ),
+            (
+                named("例え.テスト。"),
+                Command.CONNECT,
+                Target.of("xn--r8jz45g.xn--zckzah.", 80),
+            ),
+            (  # what nameprep makes an address of is one, for rules and guards
+                named("１２７.０.０.１"),
+                Command.CONNECT,
+                Target.of("127.0.0.1", 80),
+            ),
         ],
     )
     def test_request(self, wire: str, command: Command, target: Target) -> None:
@@ -99,6 +122,8 @@ class TestServer5:
             ("04 01 00 01 c0000201 0050", "01", "version 4 in a SOCKS5 request"),
             ("05 01 00 03 00 0050", "01", "bad host name"),
             ("05 01 00 03 02 ff41 0050", "01", "bad host name"),
+            (named("ß.ch"), "01", "bad host name"),
+            (named("é/..ch"), "01", "bad host name"),
         ],
     )
     def test_bad_requests_are_answered(self, wire: str, code: str, message: str) -> None:
@@ -152,6 +177,10 @@ class TestServer4:
         request, sent, rest = accepted(CONNECT_4 + "cafe")
         assert request == Request(4, Command.CONNECT, Target.of("192.0.2.1", 80))
         assert (sent, rest) == ("", b"\xca\xfe")
+
+    def test_4a_request_in_utf_8(self) -> None:
+        wire = "04 01 01bb 00000001 00" + "bücher.example".encode().hex() + "00"
+        assert accepted(wire)[0].target == Target.of("xn--bcher-kva.example", 443)
 
     def test_4a_request(self) -> None:
         request, _, rest = accepted(CONNECT_4A + "cafe")
@@ -217,6 +246,15 @@ class TestClient:
                 EXAMPLE,
                 ["0500", "05000004 00000000000000000000000000000000 0000"],
                 "05 02 00 02" + CONNECT_5,
+            ),
+            *(  # names that no host can have, in answers of which only yes matters
+                (
+                    SocksOptions(),
+                    EXAMPLE,
+                    ["0500", f"05000003 {len(name):02x} {name.hex()} 1f90"],
+                    GREETING + CONNECT_5,
+                )
+                for name in (b"", b"my proxy", "прокси".encode(), b"\xff\0", b"x" * 255)
             ),
             (SocksOptions("4"), Target.of("192.0.2.1", 80), ["005a 0000 00000000"], CONNECT_4),
             (SocksOptions("4a"), Target.of("192.0.2.1", 80), ["005a 0000 00000000"], CONNECT_4),
@@ -309,6 +347,22 @@ class TestClient:
         where = play(socks.associate(near, SocksOptions(), Target.of("proxy.example", 1080)))
         assert where == Target.of("proxy.example", 8080)
         assert server.read_nowait().hex() == "050100" + "05030001" + "00000000" + "0000"
+
+    def test_where_packets_go_must_be_a_host(self) -> None:
+        server = Target.of("192.0.2.1", 1080)
+        near, _ = scripted(bytes.fromhex("0500 05000003 00 1f90"))
+        assert play(socks.associate(near, server=server)) == Target.of("192.0.2.1", 8080)
+        near, _ = scripted(bytes.fromhex("0500 05000003 08" + b"my proxy".hex() + "1f90"))
+        with pytest.raises(PeerError, match="takes packets at a host that cannot be"):
+            play(socks.associate(near, server=server))
+        near, _ = scripted(bytes.fromhex("0500 05000003 02 2f2f 1f90"))
+        with pytest.raises(PeerError, match="lends a port at a host that cannot be"):
+            play(socks.bind(near, EXAMPLE))
+
+    def test_a_peer_of_any_name(self) -> None:
+        near, _ = scripted(bytes.fromhex("05000003 02 2f2f 1f90") + b"220 ready")
+        assert play(socks.bound_peer(near)) == address.UNSPECIFIED
+        assert _rest(near) == b"220 ready"
 
     @pytest.mark.parametrize("version", ["5", "4"])
     def test_bind(self, version: str) -> None:

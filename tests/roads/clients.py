@@ -57,7 +57,8 @@ def packed(target: Target) -> bytes:
     """RFC 1928 section 5."""
     port = target.port.to_bytes(2)
     if target.packed is None:
-        return b"\3%c%b%b" % (len(target.full), target.full.encode(), port)
+        name = target.full.encode()
+        return b"\3%c%b%b" % (len(name), name, port)
     return (b"\1" if len(target.packed) == 4 else b"\4") + target.packed + port
 
 

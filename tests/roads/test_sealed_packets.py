@@ -196,6 +196,26 @@ async def _passes(
         await clients.left(link)
 
 
+@pytest.mark.parametrize("method", [SMALL, "2022-blake3-aes-256-gcm"])
+@pytest.mark.parametrize("relayed", [True, False])
+async def test_a_cold_burst_arrives_whole(
+    method: str, relayed: bool, road: RunRoad, udp_echo: Target
+) -> None:
+    """Fifty packets at once, of which none was before them, at every end on the way."""
+    async with road(at_server(method).replace(word(method), key(1, method))) as behind:
+        more = f", relay: '{behind.place('in')}'" if relayed else ""
+        users = f", users: [{{name: ann, password: '{key(1, method)}'{more}}}]"
+        async with (
+            road(at_server(method, users)) as relay,
+            road(at_client(method, relay.place("in"), f"{word(method)}:{key(1, method)}")) as here,
+            associated(here.place("in")) as (sock, _),
+        ):
+            sent = {wrapped(udp_echo, bytes([number]) * 1200) for number in range(50)}
+            for packet in sent:
+                sock.transport.sendto(packet)
+            assert {await sock.next() for _ in sent} == sent
+
+
 async def test_sessions_outlive_a_reload(road: RunRoad, udp_echo: Target) -> None:
     """New rules about users, with the same keys: the flows on the road stay, new ones obey."""
     users = f", users: [{{name: NAME, password: '{key(7)}'}}]"

@@ -89,6 +89,87 @@ async def test_the_association_ends_with_its_control_stream(
         assert not run.app.ledger.live
 
 
+@pytest.mark.parametrize(
+    ("host", "declared"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("127.0.0.1", "0.0.0.0"),
+        ("127.0.0.1", "::ffff:127.0.0.1"),
+        ("127.0.0.1", "client.example"),
+        ("::1", "::1"),
+        ("::1", "::"),
+        ("::1", "0.0.0.0"),
+    ],
+)
+async def test_packets_come_from_the_declared_port_alone(
+    road: RunRoad, udp_echo: Target, host: str, declared: str
+) -> None:
+    loop = asyncio.get_running_loop()
+    transport, mine = await loop.create_datagram_endpoint(Packets, (host, 0))
+    port = transport.get_extra_info("sockname")[1]
+    async with road(SOCKS.replace("'127.0.0.1:0'", "['127.0.0.1:0', '[::1]:0']")) as run:
+        place = run.place("in", 1 if ":" in host else 0)
+        link = await clients.linked(place)
+        code, relay = await clients.socks5_asked(link, 3, Target.of(declared, port))
+        assert code == 0
+        assert relay is not None
+        async with packets(relay) as other:
+            other.transport.sendto(wrapped(udp_echo, b"not mine"))
+            mine.transport.sendto(wrapped(udp_echo, b"mine"), (relay.host, relay.port))
+            assert await mine.next() == wrapped(udp_echo, b"mine")
+            assert other.got.empty()
+        await clients.left(link)
+        await run.settled(1)
+        assert [(p.up, p.down) for p in run.app.ledger.past] == [(4, 4)]
+    transport.close()
+
+
+@pytest.mark.parametrize("declared", ["127.0.0.1:0", "0.0.0.0:0", "192.0.2.7:9", "[2001:db8::7]:9"])
+async def test_who_declares_no_port_that_we_could_see_has_the_first_one(
+    road: RunRoad, udp_echo: Target, declared: str
+) -> None:
+    """Behind a NAT a client sees another address and port of its own than we do."""
+    async with road(SOCKS) as run:
+        link = await clients.linked(run.place("in"))
+        code, relay = await clients.socks5_asked(link, 3, Target.parse(declared))
+        assert code == 0
+        assert relay is not None
+        async with packets(relay) as mine, packets(relay) as other:
+            mine.transport.sendto(wrapped(udp_echo, b"first"))
+            assert await mine.next() == wrapped(udp_echo, b"first")
+            other.transport.sendto(wrapped(udp_echo, b"late"))
+            mine.transport.sendto(wrapped(udp_echo, b"again"))
+            assert await mine.next() == wrapped(udp_echo, b"again")
+            assert other.got.empty()
+        await clients.left(link)
+
+
+async def test_a_cold_burst_arrives_whole(road: RunRoad) -> None:
+    """What a client sends at once while its session is opened: here while a name is resolved."""
+    loop = asyncio.get_running_loop()
+    transport, target = await loop.create_datagram_endpoint(Packets, ("127.0.0.1", 0))
+    port = transport.get_extra_info("sockname")[1]
+    async with road(SOCKS) as run, associated(run.place("in")) as (sock, _):
+        sent = [b"%d" % number * 300 for number in range(100)]
+        for payload in sent:
+            sock.transport.sendto(wrapped(Target.of("localhost", port), payload))
+        assert [await target.next() for _ in sent] == sent
+    transport.close()
+
+
+async def test_names_in_utf_8_are_judged_in_ascii(road: RunRoad, udp_echo: Target) -> None:
+    text = SOCKS + "rules: [{domain: xn--bcher-kva.example, to: reject}, {otherwise: direct}]"
+    async with road(text) as run, associated(run.place("in")) as (sock, _):
+        for name in ("bücher.example", "ß.example", "é..example"):
+            sock.transport.sendto(wrapped(Target(name, 53), b"x"))
+        await run.settled(1)
+        sock.transport.sendto(wrapped(udp_echo, b"after"))
+        assert await sock.next() == wrapped(udp_echo, b"after")
+        assert run.ended() == ["rejected by a rule"]  # those that no host can have are no flows
+        hosts = {p.flow.target.host for p in (*run.app.ledger.past, *run.app.ledger.live)}
+        assert hosts == {"xn--bcher-kva.example", udp_echo.host}
+
+
 async def test_one_session_has_many_targets(road: RunRoad, udp_echo: Target) -> None:
     loop = asyncio.get_running_loop()
     transport, other = await loop.create_datagram_endpoint(Packets, ("127.0.0.1", 0))

@@ -43,7 +43,7 @@ fn associate(
     let (sender, signal) = channel();
     let asks = Asks::new(move || _ = sender.send(()));
     let options = PacketOptions {
-        only: Some(control.peer_addr()?.ip()),
+        only: Some((control.peer_addr()?.ip(), 0).into()),
         ..PacketOptions::default()
     };
     let packets = PacketListener::bind(

@@ -20,7 +20,7 @@ use crate::relay::Relay;
 use crate::stream::{Packed, packed};
 
 /// (idle, sessions, targets, waiting, only)
-pub type PacketArgs = (f64, usize, usize, usize, Option<String>);
+pub type PacketArgs = (f64, usize, usize, usize, Option<(String, u16)>);
 
 /// A target as Python has it: its host, its port, and its packed address unless it is a name.
 type PlaceParts = (String, u16, Option<Vec<u8>>);
@@ -263,9 +263,7 @@ pub fn place(host: &str, port: u16) -> Place {
 pub fn packet_options(
     (idle, sessions, targets, waiting, only): PacketArgs,
 ) -> PyResult<PacketOptions> {
-    let only = only
-        .map(|host| socket_address(&(host, 0)).map(|address| address.ip()))
-        .transpose()?;
+    let only = only.map(|place| socket_address(&place)).transpose()?;
     Ok(PacketOptions {
         idle: seconds(idle),
         sessions,

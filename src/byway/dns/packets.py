@@ -113,7 +113,7 @@ class FarPackets:
         far = await self._via.associate()
         try:
             located = await far.locate(self._server)
-            options = PacketOptions(idle=IDLE, sessions=1, targets=1, only=_LOOPBACK.host)
+            options = PacketOptions(idle=IDLE, sessions=1, targets=1, only=_LOOPBACK)
             listener = self._engine.listen_packets(_LOOPBACK, self._server, options)
         except BaseException:
             far.close()

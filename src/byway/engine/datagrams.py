@@ -38,7 +38,8 @@ class EngineDatagrams:
 
 
 class PacketAsk:
-    """A new (session, target) pair. Answer it once; dropped unanswered it is refused."""
+    """A new (session, target) pair. Answer it once; dropped unanswered it is refused. Raises
+    ValueError for a name that no host can have."""
 
     __slots__ = ("_raw", "session", "source", "target", "user")
 
@@ -47,10 +48,7 @@ class PacketAsk:
         self.session = raw.session
         self.source = Target.from_packed(*raw.source)
         self.user = raw.user  # which of several users of the listener, by place
-        host, port, packed = raw.target
-        self.target = (
-            Target.named(host, port) if packed is None else Target.from_packed(packed, port)
-        )
+        self.target = _target(*raw.target)
 
     def relay(self, far: Datagrams, target: Target, buckets: Sequence[Bucket] = ()) -> EngineRelay:
         """Let it go by `far` to `target`, as located. Packets that waited go first; those faster
@@ -86,14 +84,16 @@ class PacketListener:
 
     async def accept(self) -> Sequence[PacketAsk]:
         """The pairs that came up since last asked, at least one. EngineError once it is closed."""
-        got = self._raw.accept()
-        if not isinstance(got, list):
-            try:
-                got = await got
-            except asyncio.CancelledError:
-                self._raw.forget()
-                raise
-        return [PacketAsk(raw) for raw in got]
+        while True:
+            got = self._raw.accept()
+            if not isinstance(got, list):
+                try:
+                    got = await got
+                except asyncio.CancelledError:
+                    self._raw.forget()
+                    raise
+            if asks := [ask for raw in got if (ask := _ask(raw)) is not None]:
+                return asks
 
     def stats(self) -> dict[str, int]:
         """Sessions, flows, packets, what was dropped and why (`forged`: not sealed with a key of
@@ -103,6 +103,22 @@ class PacketListener:
     def close(self) -> None:
         """End its sessions and unbind. Idempotent."""
         self._raw.close()
+
+
+def _ask(raw: _engine.Ask) -> PacketAsk | None:
+    """The ask; a name that no host can have is refused at once."""
+    try:
+        return PacketAsk(raw)
+    except ValueError:
+        raw.refuse()
+        return None
+
+
+def _target(host: str, port: int, packed: bytes | None) -> Target:
+    """The engine sees to ASCII names. Raises ValueError for others that are none."""
+    if packed is not None:
+        return Target.from_packed(packed, port)
+    return Target.named(host, port) if host.isascii() else Target.from_name(host.encode(), port)
 
 
 def raw_datagrams(datagrams: Datagrams) -> _engine.Datagrams:

@@ -42,8 +42,8 @@ class PacketOptions:
     idle: float = 60.0
     sessions: int = 4096
     targets: int = 1024  # per session
-    waiting: int = 32  # packets that may wait for one verdict
-    only: str | None = None  # accept from this source alone, and lock to its first port
+    waiting: int = 512 * 1024  # bytes that may wait for the verdicts of a session, 64 more a packet
+    only: Target | None = None  # accept from this source alone; port 0: from its first port
 
 
 @dataclass(frozen=True, slots=True)

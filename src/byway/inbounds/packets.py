@@ -41,8 +41,9 @@ class PacketDoor:
         self._relays: set[Relay] = set()
         self.closed = False
 
-    def open(self, address: Target, codec: Codec, only: str | None = None) -> Target:
-        """Bind; the address with its real port. Raises OSError."""
+    def open(self, address: Target, codec: Codec, only: Target | None = None) -> Target:
+        """Bind; the address with its real port. With `only` packets of that source alone are taken,
+        from the first port seen when its own is zero. Raises OSError."""
         means = self._entry.means
         options = replace(means.packets, only=only)
         self._listener = means.engine.listen_packets(address, codec, options)

@@ -42,6 +42,14 @@ class Socks:
         return _Bind(stream, request, flow, entry.means)
 
 
+def expected(declared: Target, source: Target) -> Target:
+    """Where the packets of an association come from (RFC 1928 section 7): the client's address, and
+    the port that it declared. Port zero stands for its first one: of a client that does not know
+    its port yet, or means another address than we see, whose port we do not see either."""
+    known = declared.packed is None or not any(declared.packed) or declared.packed == source.packed
+    return Target(source.host, declared.port if known else 0, source.packed)
+
+
 class _Answered:
     """A SOCKS request that waits for its answer."""
 
@@ -172,7 +180,8 @@ class _Association(Visit):
 
     async def _served(self, door: PacketDoor, here: Target, source: Target, carry: Carry) -> None:
         try:
-            address = door.open(here, "socks5", only=source.host)
+            only = expected(self._request.target, source)
+            address = door.open(here, "socks5", only)
         except OSError as error:
             await socks.deny(self._stream, self._request, reason_of(error))
             raise

@@ -59,6 +59,6 @@ def unpack(data: bytes, at: int = 0) -> tuple[Target, int] | None:
 
 def _named(name: bytes, port: int) -> Target:
     try:
-        return Target.of(name.decode("ascii"), port)
+        return Target.from_name(name, port)
     except ValueError as error:  # UnicodeDecodeError is one
         raise PeerError(f"the other side sent a bad host name {name[:80]!r}") from error

@@ -364,11 +364,11 @@ async def _read_head(stream: Stream, limit: int, begun: bytes) -> bytes:
     Reading by chunks, not up to a mark, shows at once what can never become a head.
     """
     data = begun or await stream.read(_CHUNK)
-    while data[:2] == b"\r\n":  # RFC 9112 section 2.2: empty lines before a message are skipped
-        limit -= 2
-        data = data[2:]
-        if not data:
-            data = await stream.read(_CHUNK)
+    while empty := _EMPTY_LINES.match(data):  # RFC 9112 section 2.2: skipped before a message
+        limit -= empty.end()
+        if limit <= 0:
+            raise _TooLarge("empty lines and no head")
+        data = data[empty.end() :] or await stream.read(_CHUNK)
     end = data.find(b"\r\n\r\n")
     if end < 0:
         data, end = await _read_on(stream, limit, data)
@@ -483,6 +483,7 @@ _HEAD = b"HEAD "
 _CHUNK = 4096
 _CR = 13
 _MOST_INTERIM = 8  # 1xx responses borne before the answer to a CONNECT; one is already rare
+_EMPTY_LINES = re.compile(rb"(?:\r\n)+")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FIELD = re.compile(rb"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\r\n]*)\r\n", re.MULTILINE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")

@@ -31,7 +31,8 @@ class Command(Enum):
 class Request:
     """What a client asked. `user` is set only when the server verified it; `version` is 4 or 5.
 
-    For ASSOCIATE the target is where the client says its packets come from, mostly all zero.
+    For ASSOCIATE the target is where the client says its packets come from, mostly all zero; a name
+    that no host can have stands as all zero, with its port.
     """
 
     version: int
@@ -124,7 +125,7 @@ async def bind(
     `server` is how the server was reached: it stands in for an all-zero address in the answer.
     Then wait with `bound_peer`. Raises as `connect` does.
     """
-    return _filled(await _ask(stream, Command.BIND, target, options), server)
+    return _filled(await _ask(stream, Command.BIND, target, options), server, "lends a port")
 
 
 async def bound_peer(stream: Stream, options: SocksOptions = SocksOptions()) -> Target:
@@ -132,7 +133,8 @@ async def bound_peer(stream: Stream, options: SocksOptions = SocksOptions()) -> 
 
     Raises as `connect` does.
     """
-    return await (_read_5(stream) if options.version == "5" else _read_4(stream))
+    peer = await (_read_5(stream) if options.version == "5" else _read_4(stream))
+    return peer or address.UNSPECIFIED
 
 
 async def associate(
@@ -147,7 +149,8 @@ async def associate(
         raise Refused(
             f"SOCKS{options.version} carries no UDP", Reason.NOT_SUPPORTED, "use SOCKS version 5"
         )
-    return _filled(await _ask(stream, Command.ASSOCIATE, address.UNSPECIFIED, options), server)
+    bound = await _ask(stream, Command.ASSOCIATE, address.UNSPECIFIED, options)
+    return _filled(bound, server, "takes packets")
 
 
 # The server's helpers.
@@ -210,9 +213,7 @@ async def _request_5(stream: Stream, data: bytes, user: str | None) -> Request:
     if len(data) < 5:
         data = await _fill(stream, data, 5, what)
     kind = data[3]
-    size = _SIZES.get(kind)
-    if size is None:
-        size = 7 + data[4] if kind == address.NAME else 4
+    size = _size_5(data)
     if len(data) < size:
         data = await _fill(stream, data, size, what)
     command = _COMMANDS.get(data[1])
@@ -223,12 +224,11 @@ async def _request_5(stream: Stream, data: bytes, user: str | None) -> Request:
             raise _Bad(7, f"the unknown command {data[1]:#04x}")
         if size == 4:
             raise _Bad(8, f"the unknown address type {kind:#04x}")
-        if kind == address.NAME and data[4] == 0 and command is Command.ASSOCIATE:
-            target = address.UNSPECIFIED  # an empty name: "I do not know yet"
-        else:
-            parsed = address.unpack(data, 3)
-            assert parsed is not None  # `size` bytes are there
-            target = parsed[0]
+        target = _address_5(data[:size])
+        if target is None and command is Command.ASSOCIATE:
+            target = _unspecified(data[:size])  # it does not know yet, or says it in its own way
+        if target is None:
+            raise PeerError(f"the SOCKS5 client sent a bad host name {data[5 : size - 2][:80]!r}")
     except _Bad as bad:
         await stream.write(_reply(5, bad.code, None))
         raise PeerError(f"the SOCKS5 client sent {bad}") from None
@@ -257,7 +257,7 @@ async def _accept_4(stream: Stream, verify: Verify | None, data: bytes) -> Reque
             data, end = await _text_4(stream, data, start, "host name")
             name = data[start : end - 1]
             try:
-                target = Target.of(name.decode("ascii"), port)
+                target = Target.from_name(name, port)
             except ValueError:
                 raise _Bad(1, f"a bad host name {name[:80]!r}") from None
         else:
@@ -304,6 +304,29 @@ async def _fill(stream: Stream, data: bytes, size: int, what: str) -> bytes:
     return data
 
 
+def _size_5(data: bytes) -> int:
+    """The bytes of a request or reply that begins so (5 are enough); 4 for an unknown address."""
+    size = _SIZES.get(data[3])
+    if size is not None:
+        return size
+    return 7 + data[4] if data[3] == address.NAME else 4
+
+
+def _address_5(message: bytes) -> Target | None:
+    """The address in a whole request or reply of a known type; None for a name that cannot be."""
+    try:
+        parsed = address.unpack(message, 3)
+    except PeerError:
+        return None
+    assert parsed is not None
+    return parsed[0]
+
+
+def _unspecified(message: bytes) -> Target:
+    """All zero, with the port of a whole request or reply."""
+    return Target.from_packed(bytes(4), int.from_bytes(message[-2:]))
+
+
 def _reply(version: int, code: int, bound: Target | None) -> bytes:
     if version == 5:
         return b"\x05%c\x00%b" % (code, _NOWHERE if bound is None else address.pack(bound))
@@ -324,8 +347,10 @@ class _Bad(Exception):  # noqa: N818  (never leaves this file)
 # The client's helpers.
 
 
-async def _ask(stream: Stream, command: Command, target: Target, options: SocksOptions) -> Target:
-    """Send a request and read its first answer: the bound address in it."""
+async def _ask(
+    stream: Stream, command: Command, target: Target, options: SocksOptions
+) -> Target | None:
+    """Send a request and read its first answer: the bound address in it, as `_read_5` has it."""
     if options.version != "5":
         await stream.write(_request_4(command, target, options))
         return await _read_4(stream)
@@ -369,8 +394,12 @@ async def _log_in(stream: Stream, options: SocksOptions) -> None:
         stream.unread(data[2:])
 
 
-async def _read_5(stream: Stream) -> Target:
-    """Read a reply: its address. A failure is one as soon as its code is here."""
+async def _read_5(stream: Stream) -> Target | None:
+    """Read a reply: its address. A failure is one as soon as its code is here.
+
+    None for a name that no host can have: whoever only wants to know that it worked reads past it.
+    An empty name is an address that does not matter, as all zero is.
+    """
     what = "SOCKS5 reply"
     data = await _fill(stream, b"", 2, what)
     if data[0] != 5:
@@ -378,12 +407,18 @@ async def _read_5(stream: Stream) -> Target:
     if data[1] != 0:
         text, reason = _REPLIES.get(data[1], (f"code {data[1]:#04x}", Reason.FAILURE))
         raise Refused(f"the SOCKS5 server said no: {text}", reason)
-    while (parsed := address.unpack(data, 3)) is None:
-        data = await _fill(stream, data, len(data) + 1, what)
-    bound, end = parsed
-    if len(data) > end:
-        stream.unread(data[end:])
-    return bound
+    if len(data) < 5:
+        data = await _fill(stream, data, 5, what)
+    size = _size_5(data)
+    if size == 4:
+        raise PeerError(f"the SOCKS5 server sent an unknown address type {data[3]:#04x}")
+    if len(data) < size:
+        data = await _fill(stream, data, size, what)
+    if len(data) > size:
+        stream.unread(data[size:])
+    if data[3] == address.NAME and data[4] == 0:
+        return _unspecified(data[:size])
+    return _address_5(data[:size])
 
 
 def _request_4(command: Command, target: Target, options: SocksOptions) -> bytes:
@@ -418,8 +453,10 @@ async def _read_4(stream: Stream) -> Target:
     return Target.from_packed(data[4:8], data[2] << 8 | data[3])
 
 
-def _filled(bound: Target, server: Target | None) -> Target:
+def _filled(bound: Target | None, server: Target | None, what: str) -> Target:
     """The bound address, with the server's own in place of "the address you reached me by"."""
+    if bound is None:
+        raise PeerError(f"the SOCKS server {what} at a host that cannot be")
     if server is not None and bound.packed is not None and not any(bound.packed):
         return replace(server, port=bound.port)
     return bound

@@ -8,12 +8,11 @@ from __future__ import annotations
 import ipaddress
 import os
 
-from byway.flow import Target, packed_address
+from byway.flow import Target, packed_address, punycode
 from byway.rules import Prefix
 from byway.values.wrong import Wrong, shown
 
 # IDNA 2003 (the standard library's) and IDNA 2008 read these differently; see RFC 5894 section 7.2.
-_AMBIGUOUS = "ßς\u200c\u200d"
 
 
 def name(text: str) -> str:
@@ -121,9 +120,11 @@ def _name(text: str) -> str:
 
 
 def _punycode(text: str) -> str:
-    if any(c in text for c in _AMBIGUOUS):
-        raise Wrong(f"{shown(text)} can be read in two ways", "write it as punycode (xn--...)")
     try:
-        return text.encode("idna").decode("ascii")
+        return punycode(text)
     except UnicodeError:
         raise Wrong(f"{shown(text)} is not a host name") from None
+    except ValueError:
+        raise Wrong(
+            f"{shown(text)} can be read in two ways", "write it as punycode (xn--...)"
+        ) from None

@@ -8,7 +8,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 pub const NAME: usize = 254;
 
 /// Where a packet goes to or comes from. Addresses are canonical (a v4-mapped one is IPv4), names are
-/// in lower case, with a final dot where the client wrote one.
+/// in lower case as far as they are ASCII (of others the owner of the flow makes the ASCII form), with a
+/// final dot where the client wrote one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Place {
     /// An address and a port.
@@ -138,7 +139,8 @@ pub(super) fn host<'a>(name: &[u8], port: u16, scratch: &'a mut Scratch) -> Opti
     let mut before = b'.';
     for (to, from) in scratch.iter_mut().zip(name) {
         let label_is_empty = *from == b'.' && before == b'.';
-        if label_is_empty || !from.is_ascii_graphic() || b"/\\[]@:#?%\"<>^`{|}".contains(from) {
+        let graphic = from.is_ascii_graphic() || !from.is_ascii();
+        if label_is_empty || !graphic || b"/\\[]@:#?%\"<>^`{|}".contains(from) {
             return None;
         }
         before = *from;
@@ -224,6 +226,10 @@ mod tests {
             named(b"Example.COM"),
             Some(Place::Name("example.com".into(), 53))
         );
+        assert_eq!(
+            named("Bücher.EXAMPLE".as_bytes()),
+            Some(Place::Name("bücher.example".into(), 53))
+        );
     }
 
     #[test]
@@ -293,7 +299,8 @@ mod tests {
             b"a/b",
             b"[::1]",
             b"a:b",
-            b"\xc3\xa9",
+            b"\xc3",
+            b"\xff\xfe.example",
             &[b'a'; 254],
         ] {
             assert_eq!(named(name), None, "{name:?}");

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::batch::{Boxes, Exit, Line, Outbox, with_boxes};
-use super::codec::Place;
+use super::codec::{Place, canonical};
 use super::far::{FarHandle, Ground, Route};
 use super::framed::Outlet;
 use super::mmsg::Messages;
@@ -79,7 +79,7 @@ pub struct Hub {
     pub codec: Codec,
     /// Of a codec that seals; locked with the table, and after it.
     pub door: Option<Mutex<Door>>,
-    pub only: Option<IpAddr>,
+    pub only: Option<SocketAddr>,
     pub table: Mutex<Table>,
     pub mail: Mutex<Vec<Mail>>,
     pub waker: AtomicWaker,
@@ -122,7 +122,7 @@ impl Hub {
             home,
             codec,
             door: None,
-            only: options.only.map(|ip| ip.to_canonical()),
+            only: options.only.map(canonical),
             table: Mutex::new(Table::new(sessions, options.targets, options.waiting)),
             mail: Mutex::default(),
             waker: AtomicWaker::new(),
@@ -228,7 +228,7 @@ impl Hub {
 
     fn admits(&self, from: SocketAddr, port: Option<u16>) -> bool {
         self.only.is_none_or(|only| {
-            from.ip().to_canonical() == only && port.is_none_or(|port| port == from.port())
+            from.ip().to_canonical() == only.ip() && port.is_none_or(|port| port == from.port())
         })
     }
 

@@ -42,7 +42,7 @@ mod table;
 mod tally;
 mod wheel;
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,9 @@ pub enum Codec {
     Sealed(Arc<DoorKeys>),
 }
 
+/// What a packet that waits counts beside its payload: about what keeping it takes.
+pub const OVERHEAD: usize = 64;
+
 /// The bounds of a listener.
 #[derive(Debug, Clone)]
 pub struct PacketOptions {
@@ -75,10 +78,11 @@ pub struct PacketOptions {
     pub sessions: usize,
     /// Targets per session; a further one displaces the one that was silent longest.
     pub targets: usize,
-    /// Packets that may wait for one verdict; further ones are dropped.
+    /// Bytes of packets that may wait for the verdicts of one session, `OVERHEAD` for each
+    /// packet; further ones are dropped.
     pub waiting: usize,
-    /// Accept from this source alone, and of it only from the first port seen (a SOCKS association).
-    pub only: Option<IpAddr>,
+    /// Accept from this source alone (a SOCKS association). Port zero stands for the first one seen.
+    pub only: Option<SocketAddr>,
 }
 
 impl Default for PacketOptions {
@@ -87,7 +91,7 @@ impl Default for PacketOptions {
             idle: Duration::from_secs(60),
             sessions: 4096,
             targets: 1024,
-            waiting: 32,
+            waiting: 512 * 1024,
             only: None,
         }
     }

@@ -247,11 +247,12 @@ struct Near {
 
 impl Near {
     fn new(hub: Arc<Hub>, line: Arc<Line>) -> Self {
+        let port = hub.only.map(|only| only.port());
         Self {
             keeper: Keeper::new(Arc::clone(&hub)),
             hub,
             line,
-            port: None,
+            port: port.filter(|port| *port != 0),
         }
     }
 }

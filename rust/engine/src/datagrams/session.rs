@@ -73,6 +73,8 @@ pub struct Session {
     pub flows: Order,
     /// Whether anything ever came back to it.
     pub answered: bool,
+    /// Bytes of packets that wait for verdicts, and their overhead.
+    pub waiting: usize,
     pub last: u64,
     pub links: Links,
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
+use super::OVERHEAD;
 use super::batch::Marker;
 use super::codec::{Place, Spot};
 use super::far::FarHandle;
@@ -47,7 +48,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty table: so many sessions, targets in each, packets waiting for each verdict.
+    /// An empty table: so many sessions, targets in each, bytes waiting for the verdicts of each.
     pub fn new(sessions: usize, targets: usize, waiting: usize) -> Self {
         Self {
             sessions: Slab::new(),
@@ -98,6 +99,7 @@ impl Table {
             ways: Vec::new(),
             flows: Order::default(),
             answered: false,
+            waiting: 0,
             last: now,
             links: Links::default(),
         });
@@ -223,14 +225,17 @@ impl Table {
 
     /// Let a packet wait for the verdict. False when there is no room.
     pub fn wait(&mut self, flow: u32, payload: &[u8]) -> bool {
-        let State::Asked(waiting) = &mut self.flows[flow as usize].state else {
+        let entry = &mut self.flows[flow as usize];
+        let State::Asked(waiting) = &mut entry.state else {
             return false;
         };
-        if waiting.len() >= self.most_waiting || self.waiting_bytes + payload.len() > WAITING_BYTES
-        {
+        let session = &mut self.sessions[entry.session as usize];
+        let size = payload.len() + OVERHEAD;
+        if session.waiting + size > self.most_waiting || self.waiting_bytes + size > WAITING_BYTES {
             return false;
         }
-        self.waiting_bytes += payload.len();
+        session.waiting += size;
+        self.waiting_bytes += size;
         waiting.push(payload.into());
         true
     }
@@ -287,9 +292,12 @@ impl Table {
     }
 
     fn settle(&mut self, flow: u32, state: State) -> Vec<Box<[u8]>> {
-        match std::mem::replace(&mut self.flows[flow as usize].state, state) {
+        let entry = &mut self.flows[flow as usize];
+        match std::mem::replace(&mut entry.state, state) {
             State::Asked(waited) => {
-                self.waiting_bytes -= waited.iter().map(|packet| packet.len()).sum::<usize>();
+                let size: usize = waited.iter().map(|packet| packet.len() + OVERHEAD).sum();
+                self.sessions[entry.session as usize].waiting -= size;
+                self.waiting_bytes -= size;
                 waited
             }
             _ => Vec::new(),
@@ -444,7 +452,9 @@ impl Table {
 
     /// Take a flow out of every index. Its session may be left without any.
     fn remove(&mut self, flow: u32, end: End) -> u32 {
-        self.settle_waiting(flow);
+        if let State::Asked(_) = self.flows[flow as usize].state {
+            self.settle(flow, State::Refused);
+        }
         let entry = &self.flows[flow as usize];
         let hash = hash_target(&self.hasher, entry.session, entry.target.spot());
         if let Ok(entry) = self.by_target.find_entry(hash, |&at| at == flow) {
@@ -472,12 +482,6 @@ impl Table {
                 .extend(carried.done.take().map(|done| (done, end)));
         }
         entry.session
-    }
-
-    fn settle_waiting(&mut self, flow: u32) {
-        if let State::Asked(waiting) = &mut self.flows[flow as usize].state {
-            self.waiting_bytes -= waiting.drain(..).map(|packet| packet.len()).sum::<usize>();
-        }
     }
 
     /// Take a session that has no flows out of every index.

@@ -1,5 +1,7 @@
 //! What is refused, bounded, timed out, cut or thrown away, and that every owner is told.
 
+use byway_engine::datagrams::OVERHEAD;
+
 use super::ground::*;
 
 #[test]
@@ -22,7 +24,7 @@ fn a_refusal_is_remembered() {
 #[test]
 fn packets_wait_for_the_verdict_in_order_and_not_without_bound() {
     let mut rig = Rig::socks(&PacketOptions {
-        waiting: 3,
+        waiting: 3 * (1 + OVERHEAD),
         ..patient()
     });
     let (source, target, far) = (Host::new(V4), Host::new(V4), direct());
@@ -175,7 +177,7 @@ fn garbage_is_counted_and_nothing_else() {
 #[test]
 fn an_association_is_for_its_client_alone() {
     let mut rig = Rig::socks(&PacketOptions {
-        only: Some(V4),
+        only: Some((V4, 0).into()),
         ..patient()
     });
     let (source, other, target, far) = (Host::new(V4), Host::new(V4), Host::new(V4), direct());
@@ -190,6 +192,44 @@ fn an_association_is_for_its_client_alone() {
     foreign.send_for(&rig, &target.place(), b"from elsewhere");
     rig.eventually("the other address", |stats| stats.stranger == 2);
     assert!(target.silent());
+}
+
+#[test]
+fn an_association_is_for_the_port_that_was_told() {
+    let (source, other, target, far) = (Host::new(V4), Host::new(V4), Host::new(V4), direct());
+    let mut rig = Rig::socks(&PacketOptions {
+        only: Some(source.0.local_addr().expect("address")),
+        ..patient()
+    });
+    other.send_for(&rig, &target.place(), b"first");
+    rig.eventually("the other port", |stats| stats.stranger == 1);
+    source.send_for(&rig, &target.place(), b"mine");
+    rig.allow(&far);
+    assert_eq!(target.receive().0, b"mine");
+}
+
+#[test]
+fn a_burst_waits_and_what_waits_is_bounded_for_all_targets_of_a_session() {
+    const SIZE: usize = 1000;
+    let mut rig = Rig::socks(&PacketOptions {
+        waiting: 100 * (SIZE + OVERHEAD),
+        ..patient()
+    });
+    let (source, far) = (Host::new(V4), direct());
+    let targets = [Host::new(V4), Host::new(V4)];
+    for number in 0..60 {
+        for target in &targets {
+            source.send_for(&rig, &target.place(), &[number; SIZE]);
+        }
+    }
+    rig.eventually("what does not fit", |stats| stats.full == 20);
+    for target in &targets {
+        let flow = rig.allow(&far);
+        for number in 0..50 {
+            assert_eq!(target.receive().0, [number; SIZE]);
+        }
+        flow.counts(50 * SIZE as u64, 0);
+    }
 }
 
 /// Resident memory of this process, in bytes.
@@ -247,7 +287,7 @@ fn every_owner_is_told_once_whatever_happens() {
         idle: Duration::from_millis(48),
         sessions: 4,
         targets: 3,
-        waiting: 2,
+        waiting: 2 * (7 + OVERHEAD),
         only: None,
     };
     let rig = Rig::socks(&options);

@@ -53,7 +53,7 @@ impl Model {
         let fars = (0..3)
             .map(|_| Far::direct(DialOptions::default()))
             .collect();
-        let table = Table::new(SESSIONS, TARGETS, WAITING);
+        let table = Table::new(SESSIONS, TARGETS, WAITING * (1 + OVERHEAD));
         Self {
             table,
             line,
@@ -122,7 +122,7 @@ impl Model {
             count(&|flow| flow.sender().is_some())
         );
         let waiting = table.flows.iter().map(|(_, flow)| match &flow.state {
-            State::Asked(packets) => packets.iter().map(|packet| packet.len()).sum(),
+            State::Asked(packets) => packets.iter().map(|packet| packet.len() + OVERHEAD).sum(),
             _ => 0,
         });
         assert_eq!(table.waiting_bytes, waiting.sum::<usize>());
