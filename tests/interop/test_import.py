@@ -1,4 +1,4 @@
-"""A config of sing-box and what `byway import` makes of it: the same flows go the same ways.
+"""What `byway import` makes of configs of sing-box and mihomo: the same flows go the same ways.
 
 curl -> sing-box or Byway -> shadowsocks -> a sing-box server -> the origin
 """
@@ -10,15 +10,17 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import pytest
 
 from tests.interop.byway import command
 from tests.interop.conftest import Origin
 from tests.interop.origin import content
-from tests.interop.programs import Program, free_port, need, run
+from tests.interop.programs import Program, free_port, need, run, running
 from tests.interop.sealed import secret, sing_server
-from tests.interop.upstreams import sing_box_program
+from tests.interop.upstreams import mihomo, sing_box_program
 
 pytestmark = pytest.mark.interop
 METHOD = "2022-blake3-aes-128-gcm"
@@ -82,6 +84,58 @@ def ours(folder: Path, port: int, server: int, closed: int) -> Iterator[None]:
         yield
     finally:
         program.stop()
+
+
+LOST = {"name": "v", "type": "vless", "server": "127.0.0.1", "port": 1, "uuid": str(UUID(int=1))}
+GROUPS = {
+    "lost": (["v", "DIRECT"], False),
+    "first": (["DIRECT", "v"], True),
+    "pass": (["PASS", "DIRECT"], False),
+    "refused": (["REJECT", "DIRECT"], False),
+    "outer": (["first", "v"], True),
+    "behind": (["lost", "DIRECT"], False),
+    "compatible": (["COMPATIBLE", "v"], True),
+}
+
+
+def clash(port: int) -> dict[str, Any]:
+    """Groups whose first choice says where a name goes; each name is this host."""
+    rules = [f"DOMAIN,{name}.test,{name}" for name in GROUPS]
+    return {
+        "mixed-port": port,
+        "hosts": {f"{name}.test": "127.0.0.1" for name in (*GROUPS, "none", "skipped")},
+        "proxies": [LOST],
+        "proxy-groups": [
+            {"name": name, "type": "select", "proxies": members}
+            for name, (members, _) in reversed(GROUPS.items())
+        ],
+        "rules": [*rules, "DOMAIN,none.test,v", "DOMAIN,skipped.test,PASS", "DOMAIN,pass.test,v"],
+    }
+
+
+def reached(port: int, url: str) -> bool:
+    """Whether curl gets there by the proxy on this port."""
+    words = (need("curl"), "-q", "-s", "-f", "--noproxy", "", "-m", "20")
+    return run(*words, "-x", f"socks5h://127.0.0.1:{port}", url).returncode == 0
+
+
+def test_groups_of_clash_lead_where_they_do_in_mihomo(origin: Origin, tmp_path: Path) -> None:
+    expected = {name: to for name, (_, to) in GROUPS.items()} | {"none": False, "skipped": True}
+    urls = {
+        name: origin.url("/bytes/1000").replace("127.0.0.1", f"{name}.test") for name in expected
+    }
+    port = free_port()
+    with mihomo(tmp_path, clash(port), port):
+        assert {name: reached(port, url) for name, url in urls.items()} == expected
+
+    port = free_port()
+    (tmp_path / "clash.yaml").write_text(json.dumps(clash(port)))
+    words = [*command(), "import", str(tmp_path / "clash.yaml"), "-o", str(tmp_path / "byway.yaml")]
+    done = subprocess.run(words, capture_output=True, timeout=50, text=True)
+    assert done.returncode == 0, done.stderr
+    words = [*command(), "run", "-c", str(tmp_path / "byway.yaml")]
+    with running(words, tmp_path / "byway.log", port):
+        assert {name: reached(port, url) for name, url in urls.items()} == expected
 
 
 def test_an_import_behaves_as_its_source(origin: Origin, tmp_path: Path) -> None:
