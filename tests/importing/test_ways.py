@@ -251,6 +251,37 @@ def test_names_that_were_asked_for_by_a_lost_proxy_are_asked_of_nobody() -> None
     assert [str(dns.servers[name].address) for name in dns.rules[0].use] == ["udp://192.0.2.3"]
 
 
+@pytest.mark.parametrize(
+    ("servers", "use"),
+    [
+        ("nameserver: ['quic://dns.example#p']", "nowhere"),
+        ("nameserver: ['quic://dns.example#v']", "nowhere"),
+        ("nameserver: ['quic://dns.example#DIRECT']", "system"),
+        ("nameserver: ['quic://dns.example#p', '192.0.2.1']", "dns-2"),
+        ("respect-rules: true\n  nameserver: ['quic://dns.example']", "nowhere"),
+        ("nameserver: ['quic://dns.example']", "system"),
+    ],
+)
+def test_a_server_that_cannot_be_asked_by_a_proxy_leaves_its_names_to_nobody(
+    servers: str, use: str
+) -> None:
+    dns = clash(f"dns:\n  enable: true\n  {servers}\nrules: ['MATCH,p']\n").config.dns
+    assert dns is not None
+    assert dns.use == (use,)
+
+
+@pytest.mark.parametrize(
+    ("detour", "use"), [("p", "nowhere"), ("v", "nowhere"), ("direct", "system"), ("", "system")]
+)
+def test_a_server_of_sing_box_that_cannot_be_asked_by_a_proxy(detour: str, use: str) -> None:
+    server = {"tag": "s", "type": "h3", "server": "192.0.2.1", "detour": detour}
+    rule = {"domain": ["a.example"], "server": "s"}
+    dns = box(dns={"servers": [server], "rules": [rule], "strategy": "ipv4_only"}).config.dns
+    assert dns is not None
+    assert dns.use == (use,)
+    assert [one.use for one in dns.rules] == ([("nowhere",)] if use == "nowhere" else [])
+
+
 def test_proxies_alone_are_all_used() -> None:
     found = clash("")
 
@@ -391,7 +422,7 @@ def test_how_a_proxy_of_sing_box_is_reached_is_kept_or_told() -> None:
         {**proxy, "tag": "a", "bind_interface": "wg0", "routing_mark": 7},
         {**proxy, "tag": "b", "network": "tcp", "domain_strategy": "ipv4_only"},
         {**proxy, "tag": "c", "type": "shadowsocks", "method": "aes-128-gcm", "password": "x",
-         "network": "tcp", "domain_resolver": "x"},
+         "network": "tcp"},
     )  # fmt: skip
     out = found.config.outbounds
     leaving = out[out["a"].via]  # type: ignore[attr-defined]
@@ -399,7 +430,7 @@ def test_how_a_proxy_of_sing_box_is_reached_is_kept_or_told() -> None:
 
     assert (leaving.interface, leaving.mark) == ("wg0", 7)  # type: ignore[attr-defined]
     assert {network.value for network in out["c"].networks} == {"tcp"}
-    assert {("b", "network: tcp"), ("b", "domain_strategy"), ("c", "domain_resolver")} <= told
+    assert {("b", "network: tcp"), ("b", "domain_strategy ipv4_only")} <= told
 
 
 def test_a_provider_filters_and_changes_its_proxies() -> None:

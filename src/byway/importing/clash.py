@@ -7,7 +7,7 @@ from pathlib import Path
 
 from byway.config.setitems import fault
 from byway.importing import clash_proxies, clash_rules
-from byway.importing.draft import OTHERWISE, Draft, Section, Way
+from byway.importing.draft import LOST, OTHERWISE, Draft, Section, Way
 from byway.importing.source import (
     Fields,
     endpoint,
@@ -286,7 +286,11 @@ def _servers(found: Fields, made: Section, draft: Draft) -> None:
         if not address:
             scheme = re.match(r"[a-z0-9]{1,10}(?=://)", written)  # the rest may hold a token
             draft.note(node.line, scheme[0] if scheme else "a name server", _DNS_WAY)
-            return None
+            if not (draft.hidden(way) if way else by_rules):
+                return None
+            name = f"dns-{len(servers) + 1}"  # which was to be asked by a proxy: nobody is instead
+            servers[name] = {"via": LOST}
+            return name
         if address == "system" and not way:
             return "system"
         name = f"dns-{len(servers) + 1}"

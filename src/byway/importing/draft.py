@@ -69,6 +69,8 @@ class Way(str):
     __slots__ = ()
 
 
+LOST = Way("\0lost")
+"""A way that leads nowhere, for what stands in place of something that had one."""
 OTHERWISE = Way("\0everything else")
 """The way that everything takes which no rule is about."""
 
@@ -98,7 +100,7 @@ class Draft:
         self.rules: list[Item] = []
         self.otherwise: Section = {"otherwise": "direct"}
         self.names: dict[str, str] = {}  # of ways: theirs to ours
-        self.gone: dict[str, str] = {}  # ways that are not carried, and why
+        self.gone: dict[str, str] = {LOST: "it is refused"}  # ways not carried, and why
         self.sets: dict[str, str] = {}  # of sets: theirs to ours
         self.thin_sets: set[str] = set()  # theirs: sets without a part of their entries
         self.left_out: list[LeftOut] = []
@@ -174,6 +176,10 @@ class Draft:
         if not self.known(way):
             self.outbound(way, 0, {"type": "direct", **how})
         return way
+
+    def hidden(self, way: str) -> bool:
+        """Whether what goes by this way of theirs may go by a proxy, carried or not."""
+        return self.known(way) and self.names.get(way) != "direct"
 
     def inbound(self, theirs: str, line: int, content: Section) -> str:
         """A way in; its name here."""

@@ -7,8 +7,8 @@ import re
 from byway.config import load_text
 from byway.errors import ConfigError, Problem
 from byway.importing import yaml_text
-from byway.importing.draft import Draft, Imported, Item, Section, Way, listed, told
-from byway.importing.settled import LOST, Settled, settle
+from byway.importing.draft import LOST, Draft, Imported, Item, Section, Way, listed, told
+from byway.importing.settled import Settled, settle
 
 
 def finished(draft: Draft) -> Imported:
@@ -17,7 +17,6 @@ def finished(draft: Draft) -> Imported:
         draft.entries["inbounds"]["mixed"] = Item(
             {"type": "mixed", "listen": "127.0.0.1:1080"}, 0, "mixed"
         )
-    draft.gone[LOST] = "it is refused"
     most = sum(map(len, draft.entries.values())) + len(draft.rules) + 8
     for _ in range(most):
         made = settle(draft)
@@ -141,7 +140,7 @@ class _Removing:
         server = entries.pop(name)
         if part == "servers":
             if isinstance(server, dict) and isinstance(server.get("via"), Way):
-                entries[name] = {"via": Way(LOST)}  # not asked, and nobody else in its place
+                entries[name] = {"via": LOST}  # not asked, and nobody else in its place
                 return True
             self._unasked(dns, name)
         return True

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from byway.importing.draft import (
+    LOST,
     NEXT,
     OTHERWISE,
     VERDICTS,
@@ -24,8 +25,6 @@ from byway.importing.draft import (
     told,
 )
 
-LOST = "\0lost"
-"""A way that leads nowhere, for what stands in place of something that had one."""
 _NOWHERES = [f"nowhere{end}" for end in ("", *range(2, 100))]
 _NOWHERE = "tcp://127.0.0.1:9"
 """A name server that answers nobody: the port of the discard service, where none listens."""
@@ -266,6 +265,8 @@ class _Settling:
         if not lost:
             return made
         for name, via in lost.items():
+            if via == LOST:
+                continue  # told already
             self._note(0, f"dns.servers.{name}", f"is not asked: {told(via)!r} is not carried")
         nowhere = next(word for word in _NOWHERES if word not in servers)
         made_servers = {

@@ -192,9 +192,6 @@ def _outbound(tag: str, node: Node, draft: Draft) -> None:
         content["via"] = Way(via)
     elif kind != "direct":
         _leaving(tag, found, content, draft)
-    for key in ("domain_resolver", "domain_strategy"):
-        if key in found and said(found[key]):
-            draft.note(found[key].line, tag, f"{key} is not kept: names are asked for as dns says")
     for key, value in found.items():
         if key not in _OUTBOUND_DONE | _SILENT and said(value):
             draft.note(value.line, tag, f"{key} is not kept")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from byway.flow import packed_address
-from byway.importing.draft import OTHERWISE, Draft, Section, Way
+from byway.importing.draft import LOST, OTHERWISE, Draft, Section, Way
 from byway.importing.source import Fields, endpoint, fields, flag, items, number, said, text, texts
 from byway.values.written import Node
 
@@ -29,11 +29,13 @@ _DONE = {
     "independent_cache", "cache_capacity",
 }  # fmt: skip
 _SYSTEM = "system"
+_ASKED = re.compile(r"(?:udp|tcp|tls|https)://")
 
 
 def read(found: Fields, outbounds: list[Node], route: Fields, draft: Draft) -> None:
     """Take over name servers and rules about names, and who resolves the names of ways out."""
     if not found:
+        _note_strategies(outbounds, draft)
         return
     nodes = list(items(found.get("servers")))
     words = _words(nodes, draft)
@@ -81,16 +83,27 @@ def _words(nodes: list[Node], draft: Draft) -> dict[str, str]:
         tag, address = _tag(node), _address(node)
         if address == _SYSTEM:
             words[tag] = _SYSTEM
-        elif re.match(r"(udp|tcp|tls|https)://", address):
+            continue
+        if _ASKED.match(address) or _is_hidden(node, draft):
             name = re.sub(r"[^A-Za-z0-9_.-]+", "-", tag).strip("-") or f"dns-{len(words) + 1}"
             while name in words.values() or name == _SYSTEM:
                 name += "-2"
             words[tag] = name
-        else:
+        if not _ASKED.match(address):
             what = re.match(r"[a-z0-9]{0,12}", address)
             kind = (what[0] if what else "") or "?"
             draft.note(node.line, tag, f"a name server of type {kind} is not there yet")
     return words
+
+
+def _is_hidden(node: Node, draft: Draft) -> bool:
+    """Whether a server that cannot be asked here was to be asked by a proxy: then nobody is asked
+    in its place."""
+    found = fields(node)
+    way = text(found.get("detour"))
+    if not way and re.match(r"(quic|h3)://", text(found.get("address"))):
+        way = str(draft.otherwise["otherwise"])
+    return draft.hidden(way)
 
 
 def _address(node: Node) -> str:
@@ -122,6 +135,9 @@ def _server(
     if words.get(tag, _SYSTEM) == _SYSTEM:
         return
     address = _address(node)
+    if not _ASKED.match(address):
+        servers[words[tag]] = {"via": LOST}
+        return
     server: Section = {"address": address}
     way = text(found.get("detour"))
     if way:
@@ -175,6 +191,7 @@ def _of_ways(
     outbounds: list[Node], resolvers: dict[str, str], use: str, ruled: bool, draft: Draft
 ) -> list[Section]:
     """Rules for the names of servers; a way that goes direct gets name servers of its own."""
+    _note_strategies(outbounds, draft)
     hosts: dict[str, list[str]] = {}
     for node in outbounds:
         out = fields(node)
@@ -183,9 +200,6 @@ def _of_ways(
         if "strategy" in fields(out.get("domain_resolver")):
             why = "domain_resolver.strategy is not kept: see dns.addresses"
             draft.note(out["domain_resolver"].line, tag, why)
-        if said_strategy := text(out.get("domain_strategy")):
-            why = f"domain_strategy {said_strategy} is not kept: see dns.addresses"
-            draft.note(out["domain_strategy"].line, tag, why)
         word = resolvers.get(tag)
         if word is None:
             continue
@@ -195,6 +209,15 @@ def _of_ways(
         elif host and packed_address(host) is None and (word != use or ruled):
             hosts.setdefault(word, []).append(host.lower())
     return [{"domain": list(dict.fromkeys(names)), "use": word} for word, names in hosts.items()]
+
+
+def _note_strategies(outbounds: list[Node], draft: Draft) -> None:
+    for node in outbounds:
+        out = fields(node)
+        if strategy := text(out.get("domain_strategy")):
+            tag = text(out.get("tag")) or text(out.get("type"))
+            why = f"domain_strategy {strategy} is not kept: see dns.addresses"
+            draft.note(out["domain_strategy"].line, tag, why)
 
 
 def _rule(node: Node, words: dict[str, str], draft: Draft) -> list[Section]:
