@@ -102,7 +102,9 @@ def test_a_choice_is_made_shown_and_remembered(tmp_path: Path) -> None:
         assert "-> auto" in told
         assert "the default, nobody chose" in told
         assert "auto             fallback" in told
-        assert said(tmp_path, "select", "mine", "direct") == "mine takes direct from now on\n"
+        told = said(tmp_path, "select", "mine", "direct")
+        assert told.startswith("mine takes direct from now on\n(byway, pid ")
+        assert told.endswith(f", {tmp_path}/c.yaml)\n")
         (group,) = json.loads(said(tmp_path, "select", "mine", "--json"))["groups"]
         assert (group["taken"], group["why"]) == ("direct", "chosen by hand")
         told = said(tmp_path, "select", "mine", "dircet", status=1)

@@ -48,6 +48,10 @@ class Running:
         assert done.returncode == status, done.stderr
         return done.stdout + done.stderr
 
+    def __str__(self) -> str:
+        """What a verb that changes something says of whom it changed."""
+        return f"(byway, pid {self.program.pid}, {self.folder / 'c.yaml'})\n"
+
     def flow(self) -> socket.socket:
         """A client whose flow is on the road."""
         near = socket.create_connection(("127.0.0.1", self.port), timeout=10)
@@ -106,7 +110,7 @@ def test_flows_are_listed_and_cut(running: Running) -> None:
         table = running.said("flows")
         assert f"127.0.0.1:{running.far}" in table
         (flow,) = json.loads(running.said("flows", "--json"))["live"]
-        assert running.said("flows", "cut", str(flow["id"])) == f"cut {flow['id']}\n"
+        assert running.said("flows", "cut", str(flow["id"])) == f"cut {flow['id']}\n{running}"
         with contextlib.suppress(ConnectionResetError):
             assert near.recv(1) == b""
         assert "has ended" in running.said("flows", "cut", str(flow["id"]), status=1)
@@ -245,7 +249,7 @@ def test_rules_are_listed_and_switched(running: Running) -> None:
     assert "stays switched off" in running.said("reload")
     (_, one, _) = running.said("rules").splitlines()
     assert "[switched off for" in one
-    assert running.said("rules", "on", ":3") == f"rule 1 is on: {text}\n"
+    assert running.said("rules", "on", ":3") == f"rule 1 is on: {text}\n{running}"
     rules = json.loads(running.said("rules", "--json"))["rules"]
     assert [rule["state"] for rule in rules] == ["on", "on"]
     for words, why in (
@@ -261,11 +265,12 @@ def test_rules_are_listed_and_switched(running: Running) -> None:
 
 def test_reload_tells_what_changed_and_what_is_wrong(running: Running) -> None:
     file = running.folder / "c.yaml"
-    assert running.said("reload") == "nothing changed\n"
+    assert running.said("reload") == f"nothing changed\n{running}"
     file.write_text(CONFIG.replace("reject", "drop"))
     assert running.said("reload").splitlines() == [
         "- rule domain: odd.example, to: reject",
         "+ rule domain: odd.example, to: drop",
+        str(running).strip(),
     ]
     file.write_text("ruels: []\n")
     assert "ruels: unknown key" in running.said("reload", status=1)

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+MISUSED = 2
 INTERRUPTED = 130  # the shells' status for Ctrl-C
 
 
@@ -44,12 +45,35 @@ def _main(arguments: Sequence[str] | None) -> int:
 
         print(f"byway {version()}")
         return 0
-    from byway.cli.verbs import parser
+    from byway.cli.verbs import parser, verbs_of
 
-    options = parser().parse_args(given)
+    known = parser()
+    if not given:
+        known.print_help()
+        return MISUSED
+    if not given[0].startswith("-") and given[0] not in (verbs := verbs_of(known)):
+        return _unknown(given[0], verbs)
+    options = known.parse_args(given)
     status = options.verb(options)
     assert isinstance(status, int)
     return status
+
+
+def _unknown(word: str, verbs: Sequence[str]) -> int:
+    """A word that is no verb: what may have been meant."""
+    from byway.log import escaped
+    from byway.values.problems import nearest
+
+    is_file = word.endswith((".yaml", ".yml", ".json")) or os.path.isfile(word)
+    if is_file or "://" in word:
+        hint = f"byway run {word if is_file else 'LINK'}"
+        word = word if is_file else "a link"
+    else:
+        near = nearest(word, verbs)
+        hint = f"did you mean {near}? " if near else ""
+        hint += f"verbs: {', '.join(verbs)}"
+    print(f"byway: {escaped(word)} is no verb\n  hint: {escaped(hint)}", file=sys.stderr)
+    return MISUSED
 
 
 def _failed(error: OSError) -> int:

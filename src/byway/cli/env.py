@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 from urllib.parse import quote
 
 from byway.config import Config
@@ -42,6 +43,12 @@ def variables(
     where = _credentials(inbound, name, user) + str(_near(place))
     http, every = (f"{scheme}://{where}" for scheme in inbound.program_schemes)
     return dict(zip(NAMES, (http, http, every, NO_PROXY), strict=True))
+
+
+def addresses(status: Mapping[str, object]) -> Mapping[str, Sequence[str]]:
+    """Where the inbounds of a running Byway listen, by its status."""
+    inbounds = cast("Sequence[Mapping[str, object]]", status["inbounds"])
+    return {str(one["name"]): cast("Sequence[str]", one["addresses"]) for one in inbounds}
 
 
 def lines(shell: str, values: Mapping[str, str | None]) -> Sequence[str]:

@@ -8,6 +8,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from byway.cli.which import needed, tell
+from byway.errors import BywayError
+
 if TYPE_CHECKING:
     from byway.api.client import Client
 
@@ -48,6 +51,7 @@ def asking(verbs: Verbs, name: str, told: str) -> argparse.ArgumentParser:
     """A verb that asks a running Byway."""
     verb = verbs.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
     verb.add_argument("--socket", metavar="PATH", help="the control socket of the Byway to ask")
+    verb.add_argument("-c", "--config", metavar="FILE", help="the config that is meant")
     return verb
 
 
@@ -65,46 +69,36 @@ def _json_option(verb: argparse.ArgumentParser) -> None:
 
 
 def asked(
-    options: argparse.Namespace, ask: Callable[[Client], int], patience: float | None = None
+    options: argparse.Namespace,
+    ask: Callable[[Client], int],
+    patience: float | None = None,
+    changes: bool = False,
 ) -> int:
-    """Ask the running Byway that the options name; tell what goes wrong."""
-    from byway.api.client import PATIENCE, Client, found
-    from byway.errors import BywayError
-    from byway.log import escaped
-
-    client = None
+    """Ask the running Byway that the options mean; tell what goes wrong, and which one changed."""
+    found = None
     try:
-        client = Client(found(options.socket, os.environ), patience or PATIENCE)
-        return ask(client)
+        found = needed(options, patience)
+        status = ask(found.client)
+        if changes and status == 0:
+            tell(found, options)
+        return status
     except BywayError as error:
-        told = "\n".join(map(escaped, str(error).split("\n")))
-        print(f"byway: {told}", file=sys.stderr)
-        if error.hint:
-            print(f"  hint: {escaped(error.hint)}", file=sys.stderr)
-        return 1
+        return failed(error)
     except KeyboardInterrupt:
         return 130
     finally:
-        if client is not None:
-            client.close()
+        if found is not None:
+            found.client.close()
 
 
-def addresses(socket: str | None) -> dict[str, list[str]]:
-    """Where the inbounds of the running Byway listen; empty where none runs."""
-    from byway.api.client import Client, NotRunning, found
+def failed(error: Exception) -> int:
+    """Tell of an error, with its hint; the status of a verb that failed."""
+    from byway.cli.faults import fault_lines
+    from byway.log import escaped
 
-    try:
-        client = Client(found(socket, os.environ))
-    except NotRunning:
-        return {}
-    try:
-        inbounds = client.ask("GET", "/status")["inbounds"]
-    except NotRunning:
-        return {}
-    finally:
-        client.close()
-    assert isinstance(inbounds, list)
-    return {one["name"]: one["addresses"] for one in inbounds}
+    for line in fault_lines(error):
+        print(escaped(line), file=sys.stderr)
+    return 1
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -120,7 +114,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _flows(options: argparse.Namespace) -> int:
     if options.what == "cut":
-        return asked(options, lambda client: _cut(client, options.ids))
+        return asked(options, lambda client: _cut(client, options.ids), changes=True)
     return asked(options, lambda client: _listed(client, options))
 
 
@@ -181,7 +175,7 @@ def _reload(options: argparse.Namespace) -> int:
             print(escaped(str(line)))
         return 0
 
-    return asked(options, ask, RELOADING)
+    return asked(options, ask, RELOADING, changes=True)
 
 
 def _log(options: argparse.Namespace) -> int:

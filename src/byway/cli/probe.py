@@ -29,7 +29,6 @@ def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "names", nargs="*", type=name, metavar="NAME|LINK",
         help="outbounds, groups, links (all outbounds)",
     )  # fmt: skip
-    probe.add_argument("-c", "--config", metavar="FILE", help="without a running Byway, of this")
     probe.add_argument("--url", help="what is asked for to see the delay")
     probe.add_argument("--load", metavar="URL", help="what is read to see the throughput; or `off`")
     probe.add_argument("--times", type=int, default=3, metavar="N", help="answers to wait for (3)")
@@ -117,23 +116,20 @@ def _probe(options: argparse.Namespace) -> int:
 
 def _asked(options: argparse.Namespace, question: View, show: Show) -> bool:
     """Have a running Byway measure, where there is one and its outbounds are meant."""
-    from byway.api.client import Client, NotRunning, found
+    from byway.cli.which import named_config, running
 
-    if options.config is not None or any("://" in name for name in options.names):
+    if any("://" in name for name in options.names):
         return False
-    client, begun = None, False
+    if named_config(options) is not None and options.socket is None:
+        return False
+    found = running(options)
+    if found is None:
+        return False
     try:
-        client = Client(found(options.socket, os.environ))
-        for view in client.follow("/probe", question):
-            begun = True
+        for view in found.client.follow("/probe", question):
             show(view)
-    except NotRunning:
-        if begun or options.socket is not None:
-            raise
-        return False
     finally:
-        if client is not None:
-            client.close()
+        found.client.close()
     return True
 
 

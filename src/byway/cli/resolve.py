@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -13,6 +12,7 @@ from urllib.parse import quote
 from byway.log import escaped
 
 if TYPE_CHECKING:
+    from byway.cli.which import Running
     from byway.config import Config
 
 View = Mapping[str, object]
@@ -23,19 +23,9 @@ def resolve(config: Config, options: argparse.Namespace) -> int:
     return show(asyncio.run(_resolved(config, options.names)), options.json)
 
 
-def ask_running(options: argparse.Namespace) -> Sequence[View] | None:
-    """Have the running Byway resolve them; None where none runs."""
-    from byway.api.client import Client, NotRunning, found
-
-    client = None
-    try:
-        client = Client(found(options.socket, os.environ))
-        return [client.ask("GET", f"/resolve?name={quote(name)}") for name in options.names]
-    except NotRunning:
-        return None
-    finally:
-        if client is not None:
-            client.close()
+def ask_running(found: Running, options: argparse.Namespace) -> Sequence[View]:
+    """Have the running Byway resolve them."""
+    return [found.client.ask("GET", f"/resolve?name={quote(name)}") for name in options.names]
 
 
 def show(found: Sequence[View], as_json: bool) -> int:

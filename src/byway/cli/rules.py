@@ -26,27 +26,11 @@ def rules(options: argparse.Namespace) -> int:
     """Show them, or switch one."""
     if options.what is None:
         return asked(options, lambda client: _show(client, options))
-    return asked(options, lambda client: _switch(client, options))
+    return asked(options, lambda client: _switch(client, options), changes=True)
 
 
-def off_by_hand(where: str | None, config: Config) -> frozenset[int]:
-    """Which rules of a config (from 0) the running Byway has off; none where none runs it."""
-    import os
-
-    from byway.api.client import Client, NotRunning, Told, found
-
-    try:
-        client = Client(found(where, os.environ))
-    except NotRunning:
-        return frozenset()
-    try:
-        status = client.ask("GET", "/status")
-    except (NotRunning, Told):
-        return frozenset()
-    finally:
-        client.close()
-    if str(status["config"]) != os.path.abspath(config.file):
-        return frozenset()
+def off_by_hand(status: View, config: Config) -> frozenset[int]:
+    """Which rules of a config (from 0) the Byway that runs it has off, by its status."""
     texts = [entry.ref.text for entry in config.rules]
     off = {
         cast(int, one["number"]) - 1: cast("View", one["rule"])["text"]

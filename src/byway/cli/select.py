@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
@@ -24,18 +23,14 @@ if TYPE_CHECKING:
 def select(options: argparse.Namespace) -> int:
     """Choose, where a member is named, else show."""
     if options.member is not None:
-        return asked(options, lambda client: _choose(client, options))
+        return asked(options, lambda client: _choose(client, options), changes=True)
     return asked(options, lambda client: _show(client, options))
 
 
-def choices_of(where: str | None, flow: Flow) -> Mapping[str, View]:
-    """What each group of the running Byway would do for a flow; empty where none runs."""
-    from byway.api.client import Client, NotRunning, Told, found
+def choices_of(client: Client, flow: Flow) -> Mapping[str, View]:
+    """What each group of the running Byway would do for a flow."""
+    from byway.api.client import NotRunning, Told
 
-    try:
-        client = Client(found(where, os.environ))
-    except NotRunning:
-        return {}
     try:
         source = None if flow.source is None else str(flow.source)
         question = {
@@ -44,8 +39,6 @@ def choices_of(where: str | None, flow: Flow) -> Mapping[str, View]:
         return cast("dict[str, View]", client.ask("POST", "/groups/choices", question)["choices"])
     except (NotRunning, Told):
         return {}
-    finally:
-        client.close()
 
 
 def _choose(client: Client, options: argparse.Namespace) -> int:

@@ -58,7 +58,7 @@ def _sets(options: argparse.Namespace) -> int:
     import time
 
     if options.what == "update":
-        return live.asked(options, lambda client: _update(client, options))
+        return live.asked(options, lambda client: _update(client, options), changes=True)
 
     def ask(client: Client) -> int:
         answer = client.ask("GET", "/sets")

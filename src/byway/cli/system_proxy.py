@@ -164,14 +164,12 @@ def _system_proxy(options: argparse.Namespace) -> int:
 
 
 def _on(options: argparse.Namespace) -> int:
-    from byway.api.client import Client, found
+    from byway.cli.which import needed, tell
     from byway.system.desktop import desktop
 
-    client = Client(found(options.socket, os.environ))
-    try:
-        inbounds = client.ask("GET", "/status")["inbounds"]
-    finally:
-        client.close()
+    found = needed(options)
+    found.client.close()
+    inbounds = found.status["inbounds"]
     assert isinstance(inbounds, list)
     told = wanted(inbounds, options.inbound, options.pac)
     there = desktop(os.environ, options.desktop)
@@ -183,10 +181,13 @@ def _on(options: argparse.Namespace) -> int:
     )
     print(f"on: {there.name} uses {where}")
     print("byway system-proxy off puts back what was there")
+    tell(found, options)
     return 0
 
 
 def _status(options: argparse.Namespace, found: Desktop) -> int:
+    from byway.api.client import NotRunning
+    from byway.cli.which import needed
     from byway.log import escaped
 
     settings = _settings()
@@ -198,6 +199,8 @@ def _status(options: argparse.Namespace, found: Desktop) -> int:
     for key, value in taken.set.items():
         mark = "  (changed by somebody since)" if key in changed else ""
         print(escaped(f"  {key}: {value if value is not None else 'not set'}") + mark)
-    if not live.addresses(options.socket):
+    try:
+        needed(options).client.close()
+    except NotRunning:
         print("no Byway runs here: programs reach nothing; byway system-proxy off puts it back")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from byway.cli.live import name
 if TYPE_CHECKING:
     from byway.api.client import Client
     from byway.config import Config
+    from byway.errors import BywayError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,9 +32,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "links",
         nargs="*",
-        metavar="LINK",
-        help="ways out in place of a config, in travel order; - reads them from standard input,"
-        " @FILE from a file, which keeps passwords out of the list of processes",
+        metavar="FILE|LINK",
+        help="a config, or links: ways out in place of one, in travel order; - reads links from"
+        " standard input, @FILE from a file, which keeps passwords out of the list of processes",
     )
     run.add_argument(
         "--system-proxy", action="store_true", help="lead the desktop's programs here meanwhile"
@@ -41,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
 
     check = verbs.add_parser("check", help="check a config, and say what is wrong with it")
     _config_option(check)
+    check.add_argument("file", nargs="?", metavar="FILE", help="the same")
     check.add_argument("--json", action="store_true", help="for programs")
     check.set_defaults(verb=_check)
 
@@ -51,8 +54,8 @@ def parser() -> argparse.ArgumentParser:
     lab.add_argument("arguments", nargs="?", metavar="HOST", help="on which host (the laptop)")
     lab.set_defaults(verb=partial(_program, "byway.lab"))
 
-    link = verbs.add_parser("link", help="print the link of an outbound or inbound, with a QR code")
-    _config_option(link)
+    told = "print the link of an outbound or inbound, with a QR code"
+    link = live.asking(verbs, "link", told)
     link.add_argument("name", type=name, metavar="NAME", help="an outbound or an inbound")
     link.add_argument("--host", help="how others reach this host, for the link of an inbound")
     link.add_argument(
@@ -88,7 +91,6 @@ def parser() -> argparse.ArgumentParser:
     select.set_defaults(verb=_select)
 
     why = live.asking(verbs, "why", "say which rule sends a flow which way, and why")
-    _config_option(why)
     why.add_argument("target", nargs="?", metavar="TARGET", help="a host, host:port or URL")
     why.add_argument("--port", type=int, help="the target's port (443)")
     why.add_argument("--network", choices=["tcp", "udp"], default="tcp")
@@ -105,13 +107,11 @@ def parser() -> argparse.ArgumentParser:
     why.set_defaults(verb=_why)
 
     resolve = live.asking(verbs, "resolve", "resolve names as Byway does, and say who told them")
-    _config_option(resolve)
     resolve.add_argument("names", nargs="+", metavar="NAME", help="a host name")
     resolve.add_argument("--json", action="store_true", help="for programs: an object a line")
     resolve.set_defaults(verb=_resolve)
 
     env = live.asking(verbs, "env", "print lines that send a shell's programs through Byway")
-    _config_option(env)
     env.add_argument("--shell", choices=["bash", "fish", "powershell"], help="for which (yours)")
     env.add_argument("--inbound", type=name, metavar="NAME", help="by which (the first mixed one)")
     env.add_argument("--user", metavar="NAME", help="as whom, where the inbound has users")
@@ -121,6 +121,12 @@ def parser() -> argparse.ArgumentParser:
     schema = verbs.add_parser("schema", help="print the config's JSON Schema")
     schema.set_defaults(verb=_schema)
     return top
+
+
+def verbs_of(top: argparse.ArgumentParser) -> Sequence[str]:
+    """The words that a command line begins with."""
+    (verbs,) = [one.choices for one in top._actions if isinstance(one, argparse._SubParsersAction)]
+    return tuple(verbs)
 
 
 def _config_option(verb: argparse.ArgumentParser) -> None:
@@ -155,6 +161,11 @@ def _run(options: argparse.Namespace) -> int:
     if options.links and options.config:
         print("byway: a config or links, not both", file=sys.stderr)
         return 2
+    for word in options.links:
+        if _is_subscription(word):
+            return live.failed(_no_file(word))
+    if len(options.links) == 1 and _is_config(options.links[0]):
+        options.config, options.links = options.links[0], []
     try:
         links = with_links_read(options.links)
         config = _loaded(options.config, links)
@@ -168,8 +179,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _why(options: argparse.Namespace) -> int:
+    from byway.cli.which import config_of, running
     from byway.cli.why import show, why
-    from byway.errors import ConfigError
+    from byway.errors import BywayError
 
     if (options.target is None) == (options.flow is None):
         print("byway: why which target? byway why TARGET, or byway why --flow ID", file=sys.stderr)
@@ -181,12 +193,15 @@ def _why(options: argparse.Namespace) -> int:
             return 0
 
         return live.asked(options, ask)
+    found = None
     try:
-        config = _loaded(options.config, [])
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return why(config, options)
+        found = running(options)
+        return why(config_of(options, found), options, found)
+    except BywayError as error:
+        return live.failed(error)
+    finally:
+        if found is not None:
+            found.client.close()
 
 
 def _rules(options: argparse.Namespace) -> int:
@@ -204,7 +219,8 @@ def _select(options: argparse.Namespace) -> int:
 def _resolve(options: argparse.Namespace) -> int:
     """By the running Byway, unless a config or nothing that runs says otherwise."""
     from byway.cli.resolve import ask_running, names_of, resolve, show
-    from byway.errors import BywayError, ConfigError, in_words
+    from byway.cli.which import config_of, named_config, running
+    from byway.errors import BywayError
     from byway.log import escaped
 
     try:
@@ -212,44 +228,89 @@ def _resolve(options: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"byway: {escaped(str(error))}", file=sys.stderr)
         return 2
+    found = None
     try:
-        found = ask_running(options) if options.config is None else None
+        if named_config(options) is None or options.socket is not None:
+            found = running(options)
         if found is not None:
-            return show(found, options.json)
-        return resolve(_loaded(options.config, []), options)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
+            return show(ask_running(found, options), options.json)
+        return resolve(config_of(options, found), options)
     except (BywayError, OSError) as error:
-        print(f"byway: {escaped(in_words(error))}", file=sys.stderr)
-    return 1
+        return live.failed(error)
+    finally:
+        if found is not None:
+            found.client.close()
 
 
 def _loaded(file: str | None, links: list[str]) -> Config:
-    from byway.config import default, find, from_links, load
+    from byway.cli.which import loaded
+    from byway.config import from_links
 
-    if links:
-        return from_links(links)
-    path = find(file, os.environ, Path.cwd())
-    return default() if path is None else load(path)
+    return from_links(links) if links else loaded(file)
+
+
+def _is_subscription(word: str) -> bool:
+    """Whether it is the address of a document, and no link to an HTTP proxy."""
+    scheme, separator, rest = word.partition("://")
+    behind = rest.partition("@")[2] or rest
+    document = "/" in behind.rstrip("/") or "?" in behind
+    return bool(separator) and (
+        scheme.lower() == "https" or (scheme.lower() == "http" and document)
+    )
+
+
+def _no_file(word: str) -> BywayError:
+    from byway.errors import BywayError
+
+    scheme, _, rest = word.partition("://")
+    host = rest.rpartition("@")[2].partition("/")[0].partition("?")[0]  # the rest may be a secret
+    message = f"{scheme}://{host} is no config file"
+    return BywayError(message, "a subscription: byway import URL -o byway.yaml, then byway run")
+
+
+def _is_config(word: str) -> bool:
+    """Whether a word of the command line is a file that is not one of shadowsocks servers."""
+    from byway.config.foreign import foreign
+
+    if "://" in word or word == "-" or word.startswith("@"):
+        return False
+    if not word.endswith(".json"):
+        return True
+    try:
+        kind = foreign(Path(word).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return "SIP008" not in kind
 
 
 def _check(options: argparse.Namespace) -> int:
     from byway.config import check_report, find
 
-    report = check_report(find(options.config, os.environ, Path.cwd()))
+    if options.file and options.config:
+        print("byway: one config, not two", file=sys.stderr)
+        return 2
+    if options.file and "://" in options.file:
+        return live.failed(_no_file(options.file))
+    named = options.file or options.config or os.environ.get("BYWAY_CONFIG") or ""
+    report = check_report(find(named, os.environ, Path.cwd()), named)
     print(report.json() if options.json else report.human())
     return 0 if report.ok else 1
 
 
 def _link(options: argparse.Namespace) -> int:
     from byway.cli.link import link
-    from byway.errors import ConfigError
+    from byway.cli.which import config_of, running
+    from byway.errors import BywayError
 
+    found = None
     try:
-        config = _loaded(options.config, [])
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 1
+        found = running(options)
+        config = config_of(options, found)
+    except BywayError as error:
+        return live.failed(error)
+    finally:
+        if found is not None:
+            found.client.close()
     qr = sys.stdout.isatty() if options.qr is None else options.qr
     return link(config, options.name, options.host, qr)
 
@@ -267,21 +328,26 @@ def _program(module: str, options: argparse.Namespace) -> int:
 
 
 def _env(options: argparse.Namespace) -> int:
-    from byway.cli.env import NAMES, lines, variables
-    from byway.errors import ConfigError
+    from byway.cli.env import NAMES, addresses, lines, variables
+    from byway.cli.which import config_of, running
+    from byway.errors import BywayError
 
     own = os.path.basename(os.environ.get("SHELL", ""))
     shell = options.shell or {"fish": "fish", "pwsh": "powershell"}.get(own, "bash")
     if options.unset:
         print("\n".join(lines(shell, dict.fromkeys(NAMES))))
         return 0
+    found = None
     try:
-        config = _loaded(options.config, [])
-        running = live.addresses(options.socket)
-        print("\n".join(lines(shell, variables(config, options.inbound, options.user, running))))
-    except (ConfigError, ValueError) as error:
-        print(error if isinstance(error, ConfigError) else f"byway: {error}", file=sys.stderr)
-        return 1
+        found = running(options)
+        config = config_of(options, found)
+        places = {} if found is None else addresses(found.status)
+        print("\n".join(lines(shell, variables(config, options.inbound, options.user, places))))
+    except (BywayError, ValueError) as error:
+        return live.failed(error)
+    finally:
+        if found is not None:
+            found.client.close()
     return 0
 
 

@@ -14,6 +14,7 @@ from byway.cli.tables import member_lines
 from byway.log import escaped
 
 if TYPE_CHECKING:
+    from byway.cli.which import Running
     from byway.config import Config
     from byway.flow import Flow, Process
     from byway.rules import Facts
@@ -25,14 +26,14 @@ DEFAULT_PORT = 443
 _WITHIN = {"set", "ip", "source", "country", "asn", "source_country", "source_asn"}
 
 
-def why(config: Config, options: argparse.Namespace) -> int:
-    """Explain a flow that has not happened, from a config alone."""
+def why(config: Config, options: argparse.Namespace, found: Running | None) -> int:
+    """Explain a flow that has not happened, from a config, and the Byway that runs it."""
     try:
         flow, given = _flow(config, options), _given(options)
     except ValueError as error:
         print(f"byway: {escaped(str(error))}", file=sys.stderr)
         return 2
-    show(asyncio.run(_inquired(config, flow, given, options.socket)), options.json)
+    show(asyncio.run(_inquired(config, flow, given, found)), options.json)
     return 0
 
 
@@ -202,7 +203,7 @@ def _process(text: str | None) -> Process | None:
     return Process(name, text if "/" in text else "")
 
 
-async def _inquired(config: Config, flow: Flow, given: Facts, where: str | None) -> View:
+async def _inquired(config: Config, flow: Flow, given: Facts, found: Running | None) -> View:
     from byway.api.why import inquire
     from byway.cli.rules import off_by_hand
     from byway.cli.select import choices_of
@@ -214,9 +215,10 @@ async def _inquired(config: Config, flow: Flow, given: Facts, where: str | None)
         finder = Finder(names, listed=names.listed)
 
         def live() -> Mapping[str, dict[str, object]]:
-            return choices_of(where, flow)
+            return {} if found is None else choices_of(found.client, flow)
 
-        judge = judge_of(config).without(off_by_hand(where, config))
+        off = frozenset() if found is None else off_by_hand(found.status, config)
+        judge = judge_of(config).without(off)
         try:
             return await inquire(config, judge, finder, flow, live, given, names)
         finally:

@@ -27,7 +27,7 @@ from byway.config.model import (
     Log,
 )
 from byway.config.pac import pac_file
-from byway.config.report import Report, check_report
+from byway.config.report import Report, as_typed, check_report
 from byway.config.schema import schema, schema_text
 from byway.config.sets import OpenSets, open_sets
 from byway.values.limit import Limit
@@ -59,6 +59,7 @@ __all__ = [
     "UnixPath",
     "UrlSet",
     "User",
+    "as_typed",
     "changes",
     "check_report",
     "default",

@@ -12,6 +12,7 @@ from pathlib import Path
 from byway import dialects
 from byway.config.canonical import canonical
 from byway.config.check import build
+from byway.config.foreign import foreign, import_hint
 from byway.config.links import is_link, read_link
 from byway.config.model import RESERVED, Config
 from byway.config.tree import MAX_BYTES, TreeError, grow, parse, place_in
@@ -58,6 +59,15 @@ def load_text(text: str, name: str = "config", folder: str | None = None) -> Con
 
     Raises ConfigError. Without a folder, relative paths stay as they are.
     """
+    try:
+        return _built(text, name, folder)
+    except ConfigError:
+        if kind := foreign(text):
+            raise _refusal(name, f"is {kind}, not one of Byway's", import_hint(name)) from None
+        raise
+
+
+def _built(text: str, name: str, folder: str | None) -> Config:
     try:
         root, twice = parse(text)
     except TreeError as error:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 from byway.config.load import default, load
 from byway.config.model import Config
@@ -54,16 +55,29 @@ class Report:
         return json.dumps(found, indent=2, ensure_ascii=False)
 
 
-def check_report(path: str | os.PathLike[str] | None) -> Report:
-    """Check a file; None: the default. Raises nothing for a bad config: that is the report."""
+def check_report(path: str | os.PathLike[str] | None, typed: str = "") -> Report:
+    """Check a file; None: the default. Raises nothing for a bad config: that is the report.
+
+    `typed`: the path as somebody wrote it, and wants to read it.
+    """
     if path is None:
         config = default()
         return Report(config.file, config)
+    file, shown = os.fspath(path), typed or os.fspath(path)
     try:
         config = load(path)
     except ConfigError as error:
-        return Report(os.fspath(path), None, error.problems)
-    return Report(os.fspath(path), config, (), (*config.warnings, *open_sets(config).problems))
+        return Report(shown, None, as_typed(error.problems, file, shown))
+    warnings = (*config.warnings, *open_sets(config).problems)
+    return Report(shown, config, (), as_typed(warnings, file, shown))
+
+
+def as_typed(problems: Sequence[Problem], file: str, typed: str) -> tuple[Problem, ...]:
+    """The problems of a file under the path that somebody typed."""
+    return tuple(
+        replace(one, file=typed, hint=one.hint.replace(file, typed)) if one.file == file else one
+        for one in problems
+    )
 
 
 def _as_warning(problem: Problem) -> Problem:

@@ -70,6 +70,16 @@ def listen(text: str) -> Target:
     raise Wrong(f"{shown(host)} is not an address to listen on", example)
 
 
+def bracketed(text: str, port: str = ":1080") -> str:
+    """An IPv6 address without brackets as it was most likely meant: the last part as the port,
+    where it can be one, else with this port."""
+    host, _, last = text.rpartition(":")
+    host = "::" if host == ":" and len(last) > 1 else host
+    if packed_address(host) is not None and last.isdigit() and 0 < int(last) <= 65535:
+        return f"[{host}]:{last}"
+    return f"[{text}]{port}"
+
+
 def placed(path: str, folder: str | None) -> str:
     """A path, counted from the config's folder when it is relative and there is one."""
     path = os.path.expanduser(path)
@@ -80,7 +90,7 @@ def _split(text: str, example: str) -> tuple[str, int]:
     if "://" in text:
         raise Wrong(f"expected host:port, got the link {shown(text)}", example)
     if ":" in text and packed_address(text) is not None:
-        raise Wrong(f"{shown(text)} has no port", f"[{text}]:1080")
+        raise Wrong(f"{shown(text)} has no port", bracketed(text))
     host, colon, port = text.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()):
         raise Wrong(f"{shown(text)} is not host:port", example)
@@ -94,7 +104,8 @@ def _split(text: str, example: str) -> tuple[str, int]:
             raise Wrong(f"{shown(host)} is not an IPv6 address in brackets", example)
         return inner, int(port)
     if ":" in host:
-        raise Wrong(f"{shown(text)}: an IPv6 address needs brackets before its port", example)
+        hint = f"[{host}]:{port}" if packed_address(host) is not None else example
+        raise Wrong(f"{shown(text)}: an IPv6 address needs brackets before its port", hint)
     return host, int(port)
 
 

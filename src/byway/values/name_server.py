@@ -76,7 +76,7 @@ def _placed(place: str, port: int) -> Target:
     bare = place.strip("[]") if place.startswith("[") and place.endswith("]") else place
     if (packed := packed_address(bare)) is not None:
         if ":" in bare and bare is place:
-            raise Wrong("an IPv6 address needs brackets", f"[{place}]")
+            raise Wrong("an IPv6 address needs brackets", hosts.bracketed(place, ""))
         return Target.from_packed(packed, port)
     return hosts.host_port(place if ":" in place else f"{place}:{port}")
 

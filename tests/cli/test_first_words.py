@@ -1,0 +1,108 @@
+"""What a newcomer types: files without -c, subscriptions, other programs' configs, wrong verbs."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from byway.cli import main
+
+CLASH = "mixed-port: 7890\nproxies:\n  - {<<: *d, name: a, type: ss}\nrules: ['MATCH,a']\n"
+SING_BOX = json.dumps({"inbounds": [], "outbounds": [{"type": "direct", "tag": "d"}]}, indent="\t")
+XRAY = json.dumps({"inbounds": [], "outbounds": [{"protocol": "freedom"}]})
+SUBSCRIPTION = base64.b64encode(b"ss://YWVzLTEyOC1nY206eA==@h.example:1#a\n" * 3).decode()
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("verb", [["check"], ["run"], ["check", "-c"], ["run", "-c"]])
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("clash.yaml", CLASH, "a Clash config"),
+        ("clash.yaml", "port: 7890\nproxies: []\n", "a Clash config"),
+        ("sing.json", SING_BOX, "a sing-box config"),
+        ("sing.json", "// of mine\n" + SING_BOX, "a sing-box config"),
+        ("xray.json", XRAY, "an Xray or V2Ray config"),
+        ("links.txt", "ss://YTpi@h.example:1#a\ntrojan://x@h.example:2\n", "a list of links"),
+        ("sub.txt", SUBSCRIPTION, "a subscription in base64"),
+    ],
+)
+def test_the_config_of_another_program_is_told_to_be_one(
+    verb: list[str], name: str, text: str, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(name).write_text(text)
+    assert main([*verb, name]) == 1
+    told = capsys.readouterr()
+    assert f"is {kind}, not one of Byway's" in told.out + told.err
+    assert f"byway import {name} -o byway.yaml" in told.out + told.err
+
+
+def test_an_own_config_with_a_wrong_key_is_still_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.yaml").write_text("proxies: {a: direct}\noutbounds: {}\n")
+    assert main(["check", "c.yaml"]) == 1
+    assert "did you mean outbounds?" in capsys.readouterr().out
+
+
+def test_check_takes_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.yaml").write_text("rules: [{otherwise: direct}]\n")
+    assert main(["check", "c.yaml"]) == 0
+    assert "c.yaml is sound" in capsys.readouterr().out
+    assert main(["check", "c.yaml", "-c", "c.yaml"]) == 2
+
+
+def test_run_takes_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.yaml").write_text("inbounds: 7\n")
+    assert main(["run", "c.yaml"]) == 1
+    assert "c.yaml:1:11: inbounds: expected a mapping" in capsys.readouterr().err
+    assert main(["run", "gone.yaml"]) == 1
+    assert "cannot be read: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["run", "check"])
+@pytest.mark.parametrize(
+    "address", ["https://sub.example/api?token=geheim", "https://u:geheim@sub.example",
+                "http://sub.example/geheim"],
+)  # fmt: skip
+def test_a_subscription_is_to_be_imported(
+    verb: str, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([verb, address]) == 1
+    told = capsys.readouterr().err
+    assert "://sub.example is no config file" in told
+    assert "byway import URL" in told
+    assert "geheim" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["runn"], "did you mean run?"),
+        (["chekc"], "did you mean check?"),
+        (["stats"], "did you mean status?"),
+        (["xyzzy"], "verbs: run, check"),
+        (["c.yaml"], "byway run c.yaml"),
+        (["socks5://u:geheim@h:1"], "byway run LINK"),
+    ],
+)
+def test_a_word_that_is_no_verb(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    told = capsys.readouterr().err
+    assert "is no verb" in told
+    assert hint in told
+    assert "geheim" not in told
+
+
+def test_without_a_word_the_verbs_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    told = capsys.readouterr()
+    assert "run what the config says" in told.out
+    assert told.err == ""
