@@ -145,7 +145,9 @@ class Draft:
 
     def direct(self, line: int, content: Section) -> None:
         """How `direct` leaves, where the source says more of it."""
-        self.entries["outbounds"]["direct"] = Item({"type": "direct", **content}, line, "direct")
+        known = self.entries["outbounds"].get("direct")
+        before = {"type": "direct"} if known is None else known.content
+        self.entries["outbounds"]["direct"] = Item({**before, **content}, line, "direct")
 
     def known(self, way: str) -> bool:
         """Whether a name is one of a way, carried or not."""

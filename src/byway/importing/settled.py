@@ -279,10 +279,12 @@ class _Settling:
                 left = [one for one in listed(section["use"]) if one not in lost]
                 section["use"] = left or nowhere
                 asked |= not left
-        for server in made_servers.values():
-            if isinstance(server, dict) and server.get("bootstrap") in lost:
-                server["bootstrap"] = nowhere
-                asked = True
+        ways = self._made.sections["outbounds"].values()
+        for key, sections in (("bootstrap", made_servers.values()), ("dns", ways)):
+            for one in sections:
+                if isinstance(one, dict) and one.get(key) in lost:
+                    one[key] = nowhere
+                    asked = True
         if asked:
             made_servers[nowhere] = _NOWHERE
         return {**made, "servers": made_servers, **({"rules": rules} if rules else {})}
