@@ -26,10 +26,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test run peers lint format bench fuzz clean
+.PHONY: help build dev demo test run peers peers-bench lint format bench fuzz clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: $(VENV)/.engine ## build the engine in release mode and install the byway command into .venv
 
@@ -67,14 +67,19 @@ format: dev ## rewrite the sources into the form that lint asks for
 	cargo fmt --all
 	cargo fmt $(LOADGEN)
 
-bench: dev ## speed and memory side by side with other programs, in one run
+peers-bench: ## compile what the bench measures beside us and no Debian package has, into .peers
+	@if command -v cargo >/dev/null; then \
+		test -x .peers/bin/ssserver || cargo install shadowsocks-rust --locked --quiet --root .peers; \
+	else echo "peers-bench: cargo is missing; the bench goes without shadowsocks-rust" >&2; fi
+
+bench: dev peers-bench ## speed and memory side by side with other programs, in one run
 	$(PY) bench/run.py $(ARGS)
 
 fuzz: dev $(VENV)/.fuzz ## every fuzz target, Python and Rust, for SECONDS_EACH seconds
 	tools/fuzz.sh $(SECONDS_EACH)
 
 clean: ## remove what the verbs made: .venv, target and caches
-	rm -rf $(VENV) target rust/fuzz/target .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .peers target rust/fuzz/target .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	rm -f src/byway/_engine*.so
 	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 

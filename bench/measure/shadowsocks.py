@@ -79,6 +79,40 @@ def _v2ray(method: str) -> Start:
     return start
 
 
+def _rust(method: str) -> Start:
+    def start(site: Site, executable: str, port: int) -> list[Process]:
+        client = str(Path(executable).with_name("sslocal"))
+        both = ["-m", method, "-k", secret(method), "-s", f"{FAR_ADDRESS}:{port}", "-U"]
+        both += ["--tcp-no-delay", "-n", "20000"]
+        near = [client, *both, "-b", f"127.0.0.1:{port}"]
+        return pairs.start_both(site, f"rust-{method}", [executable, *both], near)
+
+    return start
+
+
+def _mihomo(method: str) -> Start:
+    def start(site: Site, executable: str, port: int) -> list[Process]:
+        end = {"type": "shadowsocks", "port": port, "password": secret(method), "udp": True}
+        way = {**end, "type": "ss", "name": "far", "server": FAR_ADDRESS, "cipher": method}
+        door = {**end, "name": "door", "listen": FAR_ADDRESS, "cipher": method}
+        # Both ends share a folder, so neither may keep anything in it.
+        forgetful = {"store-selected": False, "store-fake-ip": False}
+        quiet = {"log-level": "silent", "geo-auto-update": False, "profile": forgetful}
+        server = {**quiet, "mode": "direct", "listeners": [door]}
+        client = {
+            **quiet,
+            "mixed-port": port,
+            "bind-address": "127.0.0.1",
+            "mode": "rule",
+            "proxies": [way],
+            "rules": ["MATCH,far"],
+        }
+        words = [executable, "-d", str(site.folder), "-f"]
+        return pairs.start_twice(site, f"mihomo-{method}", words, server, client)
+
+    return start
+
+
 def _pair(name: str, executable: str, **more: Any) -> Program:
     """What all methods of a program share."""
     return Program(name, executable, pairs.nothing, {}, pair=True, idle_flows=_IDLE, **more)
@@ -88,6 +122,8 @@ _LIBEV = "shadowsocks-libev"
 _KINDS: tuple[tuple[Program, Callable[[str], Start], Sequence[str]], ...] = (
     (_pair("byway", "byway", packets=True), _byway, METHODS),
     (_pair("sing-box", "sing-box", packets=True, version=("version",)), _sing_box, METHODS),
+    (_pair("mihomo", "mihomo", packets=True, version=("-v",)), _mihomo, METHODS),
+    (_pair("shadowsocks-rust", "ssserver", packets=True), _rust, METHODS),
     (_pair(_LIBEV, "ss-server", packets=True, package=_LIBEV), _libev, CLASSIC),
     (_pair("v2ray", "v2ray", version=("-version",)), _v2ray, (METHODS[0], METHODS[2])),
 )
