@@ -170,8 +170,7 @@ def _run(options: argparse.Namespace) -> int:
         links = with_links_read(options.links)
         config = _loaded(options.config, links)
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 1
+        return live.failed(error)
     except (OSError, ValueError) as error:
         print(f"byway: {escaped(in_words(error))}", file=sys.stderr)
         return 1

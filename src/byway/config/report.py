@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
+from byway.config.excerpt import told_lines
 from byway.config.load import default, load
 from byway.config.model import Config
 from byway.config.sets import open_sets
@@ -29,8 +30,8 @@ class Report:
 
     def human(self) -> str:
         """Lines for a person; each problem begins with `file:line:column:`, as editors expect."""
-        lines = [str(problem) for problem in self.problems]
-        lines += [str(_as_warning(problem)) for problem in self.warnings]
+        lines = list(told_lines(self.problems))
+        lines += told_lines([_as_warning(one) for one in self.warnings], excerpts=False)
         if self.config is None:
             lines.append(f"{_count(len(self.problems), 'error')} in {self.file}")
         else:
