@@ -49,6 +49,7 @@ from byway.ledger import Ledger
 from byway.limits import Limits
 from byway.log import Log
 from byway.naming import Naming
+from byway.outbounds.loops import Loops
 from byway.outbounds.roster import Roster
 from byway.router import Router
 from byway.rules import Judge
@@ -57,6 +58,7 @@ from byway.switches import Switches, carried_over
 from byway.system.files import open_to_append
 from byway.system.limits import flows_for, open_files, pipes_for
 from byway.system.lines import LineWriter
+from byway.system.own import OwnAddresses
 from byway.system.plugin import Plugin
 from byway.system.state import StateFile
 from byway.ways import Ways, same_way
@@ -97,6 +99,7 @@ class App:
         self.reloads = 0
         self.reload_error = ""  # why the last one was refused
         self._inbounds: dict[str, Inbound] = {}
+        self._loops = Loops(OwnAddresses().holds)
         self._serving: set[asyncio.Task[None]] = set()
         self._keeping: list[asyncio.Task[None]] = []
         self._plugins: list[Plugin] = []
@@ -137,7 +140,7 @@ class App:
         self._silence.set(limits.drop, _most_held(config))
         self.engine.bound_pipes(pipes_for(open_files()))
         before = Roster(choices=self._chosen_before())
-        ways = Ways(config, self.engine, self.names, self.log, former=before)
+        ways = Ways(config, self.engine, self.names, self.log, former=before, loops=self._loops)
         sets = open_sets(config)
         self._plugins, self.roster = ways.plugins, ways.roster
         try:
@@ -150,6 +153,7 @@ class App:
                     await inbound.open()
                 except OSError as error:
                     raise cannot_listen(config, name, error) from error
+            self._loops.turn(self.addresses)
         except BaseException:
             await self._closed()
             raise
@@ -340,7 +344,7 @@ class App:
         """
         old = self.config
         kept = {name: way for name, way in self.outbounds.items() if same_way(name, old, config)}
-        ways = Ways(config, self.engine, self.names, self.log, kept, self.roster)
+        ways = Ways(config, self.engine, self.names, self.log, kept, self.roster, self._loops)
         running = self.refresher.unchanged(config) if self.refresher is not None else {}
         sets = await asyncio.to_thread(open_sets, config, None, running)
         judge = await asyncio.to_thread(judge_of, config, sets.sets)  # seconds, of many rules
@@ -351,6 +355,7 @@ class App:
             outbounds = ways.outbounds()
             prepared = self.names.prepare(config, outbounds, sets.sets)
             self._inbounds = await self._exchanged(ways, config)
+            self._loops.turn(self.addresses)
         except BaseException:
             for plugin in ways.plugins:
                 await plugin.close()
@@ -410,7 +415,7 @@ class App:
         except BaseException:
             for name in coming:
                 new[name].close()
-            again = Ways(old, self.engine, self.names, self.log, self.outbounds)
+            again = Ways(old, self.engine, self.names, self.log, self.outbounds, loops=self._loops)
             self._plugins += again.plugins
             for name in going:
                 running[name] = await self._opened(again, old, name)

@@ -18,6 +18,7 @@ from byway.engine import Engine, ListenOptions
 from byway.inbounds.entry import Means
 from byway.interfaces import Inbound, Outbound
 from byway.log import Log
+from byway.outbounds.loops import Loops
 from byway.outbounds.roster import Roster
 from byway.system.own import OwnAddresses
 
@@ -26,6 +27,7 @@ class Ways:
     """Builds the ways of one app. `dialling` are the plugins of outbounds, which start when they
     are first needed, if something serves them; `plugins` are all, to be ended. `kept` are outbounds
     of an earlier config that stay, `former` its roster; the one of this config is `roster`.
+    `loops` knows where the app listens.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Ways:
         log: Log,
         kept: Mapping[str, Outbound] = MappingProxyType({}),
         former: Roster | None = None,
+        loops: Loops | None = None,
     ) -> None:
         self.roster = Roster() if former is None else Roster(former)
         self._config = config
@@ -49,6 +52,7 @@ class Ways:
             config.limits.dial,
             os.urandom,
             time.time,
+            loops=loops,
         )
         self.plugins, self.dialling = self._lent.plugins, self._lent.dialling
         self._built: dict[str, Outbound] = dict(kept)

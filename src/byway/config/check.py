@@ -33,6 +33,7 @@ from byway.config.groups import (
 from byway.config.links import is_link, read_link
 from byway.config.model import RESERVED, Config, Control, Geo, Limits, Log
 from byway.config.names import Dns
+from byway.config.returning import check_returns
 from byway.config.tree import Twice, grow
 from byway.errors import ConfigError
 from byway.rules import RuleRef
@@ -135,6 +136,8 @@ class _Checker:
             check_names(config, dns, self._problems)
         if any(rule.python is not None for rule in rules):
             config._functions = self._opened_functions(rules, {*outbounds, *groups})
+        if not self._problems.errors:
+            check_returns(config, self._problems)
         if not self._problems.errors:
             crosscheck.warn(config, self._problems)
         config._file = self._problems.file

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from byway.flow import Network, Target
 from byway.interfaces import Resolver
+from byway.outbounds.loops import Loops
 from byway.outbounds.proxy import Client, Layer, Proxy
 from byway.values.limit import Limit
 from byway.values.problems import Path, Problems
@@ -59,8 +60,19 @@ class Lent:
     now: Callable[[], float]
     dialling: list[Plugin] = field(default_factory=list)
     """Programs that outbounds need, which start at their first dial."""
+    loops: Loops | None = None
+    """Knows the listeners that nothing may be dialled to twice."""
     plugins: list[Plugin] = field(default_factory=list)
     """All programs, to be ended."""
+
+
+class Lead(NamedTuple):
+    """A target that an inbound was given; `key` is where. `judged`: rules say how it is reached."""
+
+    key: tuple[str | int, ...]
+    target: Target
+    networks: frozenset[Network]
+    judged: bool = True
 
 
 class In(Section):
@@ -118,6 +130,11 @@ class In(Section):
         `server`. Raises ValueError where there is none, or a link could not say it."""
         raise ValueError(f"a {self.type} inbound has no link: it is reached without a protocol")
 
+    @property
+    def leads(self) -> Sequence[Lead]:
+        """Where its flows go that have no target of their client's."""
+        return ()
+
     def places(self) -> list[Address]:
         """Where it listens, as a listener takes it."""
         return [place.path if isinstance(place, UnixPath) else place for place in self.listen]
@@ -152,6 +169,11 @@ class Out(Section):
     def hop(self) -> tuple[Target, str] | None:
         """The server, and the outbound by which it is reached; None: there is no server."""
         return None
+
+    @property
+    def reached_by(self) -> frozenset[Network]:
+        """How its server is dialled: by streams, by packets, or both."""
+        return TCP
 
     @property
     def asks(self) -> tuple[str, ...] | None:

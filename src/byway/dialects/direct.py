@@ -51,7 +51,7 @@ class DirectOutbound(Out):
         """This host."""
         resolver = lent.resolver if self.dns is None else lent.resolver.by(self.dns)
         options = replace(self.dialling, timeout=lent.dial)
-        return Direct(name, lent.engine, resolver, options, lent.own)
+        return Direct(name, lent.engine, resolver, options, lent.own, loops=lent.loops)
 
 
 CARD = Card(outbound=DirectOutbound)

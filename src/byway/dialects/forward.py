@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from byway.dialects.card import TCP, Card, Lent
+from byway.dialects.card import TCP, Card, Lead, Lent
 from byway.dialects.login import Open
 from byway.flow import Network
 from byway.inbounds.entry import Entry
@@ -33,6 +34,11 @@ class ForwardInbound(Open):
     def guarded(self) -> bool:
         """Its one target was chosen here and not by a client: guarded only when told to be."""
         return self.allow_local is False
+
+    @property
+    def leads(self) -> Sequence[Lead]:
+        """Its one target."""
+        return (Lead(("target",), self.target, frozenset(self.network)),)
 
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:

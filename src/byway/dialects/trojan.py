@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import parse_qsl, quote
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote
 from pydantic import Field
 
 from byway.dialects import links, reach
-from byway.dialects.card import BOTH, Card, In, Lent, Out, Written
+from byway.dialects.card import BOTH, TCP, Card, In, Lead, Lent, Out, Written
 from byway.dialects.passwords import SECRET_BYTES, check_passwords
 from byway.dialects.reach import Streamed
 from byway.engine import Engine
@@ -59,6 +59,15 @@ class TrojanInbound(In):
     def known_users(self) -> tuple[User, ...]:
         """Who may use it, by name."""
         return self.users
+
+    @property
+    def leads(self) -> Sequence[Lead]:
+        """The web servers, which are dialled whatever the rules say."""
+        others = self.fallback_by_alpn.items()
+        return (
+            Lead(("fallback",), self.fallback, TCP, judged=False),
+            *(Lead(("fallback_by_alpn", word), web, TCP, judged=False) for word, web in others),
+        )
 
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:

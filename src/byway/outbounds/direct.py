@@ -11,6 +11,7 @@ from byway.errors import Reason, Refused, Unreachable, in_words, reason_of
 from byway.flow import Flow, Network, Target
 from byway.interfaces import Binding, Datagrams, Listener, Outbound, Resolver, Stream
 from byway.outbounds import guard
+from byway.outbounds.loops import Loops
 from byway.trail import Trail
 
 MOST_ADDRESSES = 16  # of one name are tried; no honest name needs more within a dial's time
@@ -34,7 +35,9 @@ class Direct:
         options: DialOptions | None = None,
         own: guard.Own = lambda _: False,
         closed: bool = False,
+        loops: Loops | None = None,
     ) -> None:
+        self._loops = loops
         self.name = name
         self.chain = (name,)
         self._engine = engine
@@ -42,7 +45,11 @@ class Direct:
         self._options = options or DialOptions()
         self._own = own
         self._closed = closed
-        self._guarded = self if closed else Direct(name, engine, resolver, options, own, True)
+        self._guarded = (
+            self
+            if closed
+            else Direct(name, engine, resolver, options, own, closed=True, loops=loops)
+        )
 
     def guarded(self) -> Direct:
         """The same way, closed to loopback, link-local, metadata and this host's own addresses."""
@@ -57,7 +64,13 @@ class Direct:
     async def connect(self, target: Target) -> Stream:
         """A TCP connection to the target. Raises Refused (guard) or Unreachable."""
         try:
-            return await self._engine.connect(await self._located(target), self._options)
+            found = await self._located(target)
+            dial = self._engine.connect
+            if self._loops is not None:
+                turns = await self._loops.entering(Network.TCP, found)
+                if turns:
+                    return await self._loops.dialled(turns, dial(found, self._options))
+            return await dial(found, self._options)
         except OSError as error:  # TimeoutError is one
             raise _unreachable(target, error) from error
 
@@ -79,7 +92,10 @@ class Direct:
 
     async def located(self, target: Target) -> Target:
         """The target as its best address. Raises Refused (guard) or Unreachable."""
-        return (await self._located(target))[0]
+        found = (await self._located(target))[0]
+        if self._loops is not None:
+            await self._loops.entering(Network.UDP, (found,))
+        return found
 
     async def _located(self, target: Target) -> Sequence[Target]:
         """Where to dial, best first, families taking turns (RFC 8305 section 4)."""

@@ -195,8 +195,9 @@ class Proxy:
 
     def _unreached(self, error: Refused | Unreachable) -> Unreachable:
         late = error.reason is Reason.TIMED_OUT
+        why = str(error) if isinstance(error, Refused) else error.reason.value
         return Unreachable(
-            f"{self.name}: cannot reach its server {self._server}: {error.reason.value}",
+            f"{self.name}: cannot reach its server {self._server}: {why}",
             self.name,
             Reason.TIMED_OUT if late else Reason.FAILURE,  # it is not the target that refused
         )

@@ -38,6 +38,13 @@ class OwnAddresses:
         return answer
 
 
+def is_near(packed: bytes) -> bool:
+    """Whether an address is loopback, or the unspecified one, which the kernel takes for it."""
+    if len(packed) == 4:
+        return packed[0] == 127 or not any(packed)
+    return not any(packed[:15]) and packed[15] < 2
+
+
 def _ends_here(packed: bytes) -> bool:
     """Whether the route to an address is a local one (rtnetlink(7), RTM_GETROUTE).
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from byway.dialects.card import BOTH, TCP, In, Lent, Out, Proxied
+from byway.dialects.card import BOTH, TCP, In, Lead, Lent, Out, Proxied
 from byway.dialects.passwords import check_passwords
 from byway.dialects.shadowsocks.client import ShadowsocksClient
 from byway.dialects.shadowsocks.links import write_link
@@ -121,6 +121,15 @@ class ShadowsocksInbound(In):
     def known_users(self) -> tuple[User, ...]:
         """Who may use it, by name."""
         return self.users
+
+    @property
+    def leads(self) -> Sequence[Lead]:
+        """The servers that users are handed on to."""
+        return [
+            Lead(("users", at, "relay"), user.relay, self.networks)
+            for at, user in enumerate(self.users)
+            if user.relay is not None
+        ]
 
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:
@@ -261,6 +270,12 @@ class ShadowsocksOutbound(Proxied):
     def packets_in_stream(self) -> bool:
         """Only with `udp_over_tcp`."""
         return self.udp_over_tcp
+
+    @property
+    def reached_by(self) -> frozenset[Network]:
+        """Packets go to it as such, but inside a stream with `udp_over_tcp`."""
+        networks = _networks(self.network, self.plugin)
+        return networks | TCP if self.udp_over_tcp else networks
 
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
