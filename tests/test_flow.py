@@ -69,8 +69,8 @@ def test_an_absolute_name_keeps_its_dot_for_those_who_resolve_it() -> None:
         "gone.example.",
         "gone.example.:80",
     )
-    assert target != Target.parse("gone.example:80")
-    assert Target.named("gone.example.", 80) == target == Target.parse(str(target))
+    assert target == Target.parse("gone.example:80")
+    assert Target.named("gone.example.", 80).full == Target.parse(str(target)).full == target.full
     assert Target.of("a.example", 1).full == "a.example"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 
@@ -21,13 +21,14 @@ class Target:
 
     Names are kept in lower case without a final dot, addresses in their canonical text without
     brackets; build one with `of` or `from_packed`, which see to that. `absolute`: the name was
-    written with a final dot, so that no search list may complete it.
+    written with a final dot, so that no search list may complete it. It does not count when targets
+    are compared, as it does not to rules: what depends on where a name leads is kept by `full`.
     """
 
     host: str
     port: int
     packed: bytes | None = None
-    absolute: bool = False
+    absolute: bool = field(default=False, compare=False)
 
     @classmethod
     def of(cls, host: str, port: int) -> Target:

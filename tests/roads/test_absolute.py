@@ -14,7 +14,7 @@ from byway.config import load_text
 from byway.errors import Reason, Unreachable
 from byway.flow import Target
 from tests.roads import certificates, clients
-from tests.roads.conftest import echoing
+from tests.roads.conftest import echoing, served
 from tests.roads.test_encrypted import KEYS
 from tests.roads.test_udp import associated, wrapped
 
@@ -133,3 +133,20 @@ async def test_a_server_and_the_address_rules(echo: Target) -> None:
         assert await clients.socks5(link, Target.of(NAME, echo.port)) == 2
         await clients.left(link)
         assert resolver.asked == [NAME]
+
+
+async def test_a_kept_connection_is_not_that_of_the_other_name() -> None:
+    """One client, one connection to us, two names that differ in their dots alone."""
+
+    def answer(data: bytes) -> bytes:
+        return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    http = "inbounds: {in: {type: http, listen: '127.0.0.1:0'}}\n"
+    async with served(answer, "127.0.0.1") as origin, run(http) as (_, door, resolver):
+        reader, writer = link = await clients.linked(door)
+        for name, status in ((NAME, b"200"), (NAME, b"200"), (NAME[:-1], b"502")):
+            writer.write(f"GET http://{name}:{origin.port}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.split()[1] == status
+        await clients.left(link)
+        assert resolver.asked == [NAME, NAME[:-1]]

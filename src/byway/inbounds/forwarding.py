@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from byway.engine import Body, Engine, EngineStream, Meter
 from byway.errors import EngineError, PeerError, Reason, Refused, in_words, reason_of
-from byway.flow import Flow, Network, Target
+from byway.flow import Flow, Network
 from byway.inbounds.entry import Entry, Visit
 from byway.inbounds.farewell import farewell
 from byway.interfaces import Arrival, Bucket, Carry, Ending, Enough, Outbound, Relay, Stream
@@ -42,7 +42,7 @@ class Conversation(Visit):
         tunnel: Tunnel,
     ) -> None:
         self.stream = stream
-        self.kept: dict[tuple[Outbound, Target], Stream] = {}
+        self.kept: dict[tuple[Outbound, str], Stream] = {}
         self._first = first
         self._entry = entry
         self._next = following
@@ -116,7 +116,7 @@ class Exchange:
         self._outgoing = outgoing
         self._near = talk.stream
         self._far: Stream | None = None
-        self._far_key: tuple[Outbound, Target] | None = None
+        self._far_key: tuple[Outbound, str] | None = None
         self._reused = False
         self._answered = False  # the client has something, if only a 1xx
         self._begun = self._whole = False  # the response proper, with the client
@@ -131,7 +131,7 @@ class Exchange:
 
     async def dial(self, outbound: Outbound) -> Stream:
         """A kept connection where there is a live one, else a new one."""
-        key = self._far_key = (outbound, self.flow.target)
+        key = self._far_key = (outbound, str(self.flow.target))
         far = self._talk.kept.pop(key, None)
         if far is not None:
             self._entry.means.room.take(far)
