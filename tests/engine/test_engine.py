@@ -15,8 +15,7 @@ import pytest
 from byway.engine import DialOptions, Engine, EngineStream, ListenOptions
 from byway.errors import EngineError
 from byway.flow import Target
-
-LOOPBACKS = ["127.0.0.1", "::1"]
+from tests.machine import LOOPBACKS
 
 
 @pytest.fixture

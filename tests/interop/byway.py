@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tests.interop.programs import Program, free_port
+from tests.machine import LOOPBACKS
 
 Config = dict[str, Any]
 
@@ -25,8 +26,8 @@ def command() -> list[str]:
 
 
 def listening(port: int, kind: str = "mixed", **more: object) -> Config:
-    """A config with one inbound on loopback, on IPv4 and IPv6."""
-    listen = [f"127.0.0.1:{port}", f"[::1]:{port}"]
+    """A config with one inbound on loopback, on IPv4 and (where it is there) IPv6."""
+    listen = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host in LOOPBACKS]
     return {"inbounds": {"home": {"type": kind, "listen": listen, **more}}}
 
 

@@ -15,6 +15,7 @@ from tests.interop.byway import USERS, proxying
 from tests.interop.hosts import Hosts, three_hosts
 from tests.interop.origin import Server
 from tests.interop.programs import need, run, told
+from tests.machine import LOOPBACKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def origin(certificate: Certificate) -> Iterator[Origin]:
     with ExitStack() as stack:
         ports = []
         for context in (None, tls):
-            for host in ("127.0.0.1", "::1"):
+            for host in ("127.0.0.1", LOOPBACKS[-1]):  # twice the same without IPv6
                 server = stack.enter_context(Server(host, 0, context))
                 thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
                 thread.start()

@@ -15,6 +15,7 @@ from tests.interop.conftest import Origin
 from tests.interop.origin import content, digest
 from tests.interop.programs import need, run, told
 from tests.interop.raw import dial
+from tests.machine import needs_ipv6
 
 MIB = 1 << 20
 SCHEMES = ["http", "socks4", "socks4a", "socks5", "socks5h"]
@@ -57,6 +58,7 @@ def test_fetches_by_name(scheme: str, tls: bool, port: int, origin: Origin) -> N
     assert curl(f"{scheme}://127.0.0.1:{port}", *_trust(origin), url) == content(5)
 
 
+@needs_ipv6
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 @pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
 def test_fetches_over_ipv6(scheme: str, tls: bool, port: int, origin: Origin) -> None:

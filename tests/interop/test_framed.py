@@ -24,6 +24,7 @@ from tests.interop.test_sealed import (
 )
 from tests.interop.test_upstreams import through
 from tests.interop.upstreams import sing_box
+from tests.machine import LOOPBACKS
 from tests.roads.certificates import pin
 
 SIZES = (1, 0, 1200, 8000, 8192, 16_000)
@@ -36,8 +37,8 @@ of an empty one, and cuts others at 8192 bytes."""
 def echoed(port: int, peer: str = "") -> None:
     """Packets of every size to IPv4, IPv6 and a name by a SOCKS proxy, an association for each."""
     least, most = LIMITS.get(peer, (0, SIZES[-1]))
-    with udp_echo(HOST) as four, udp_echo("::1") as six:
-        places = [(HOST, four), ("::1", six), ("localhost", four)]
+    with udp_echo(HOST) as four, udp_echo(LOOPBACKS[-1]) as six:
+        places = [(HOST, four), (LOOPBACKS[-1], six), ("localhost", four)]
         for place in places[:2] if peer == "mihomo" else places:  # it asks name servers alone
             with UdpSocket((HOST, port)) as sock:
                 for size in (size for size in SIZES if least <= size <= most):

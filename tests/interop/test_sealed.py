@@ -13,6 +13,7 @@ from tests.interop.origin import content
 from tests.interop.programs import free_port, need, run, told
 from tests.interop.sealed import AEAD, HOST, NEW, Client, Server, secret
 from tests.interop.test_upstreams import through
+from tests.machine import LOOPBACKS
 from tests.roads.certificates import pin
 
 SERVERS: dict[str, tuple[Server, tuple[str, ...]]] = {
@@ -43,7 +44,7 @@ def fetch(port: int, origin: Origin) -> None:
     """Fetch by a SOCKS proxy from IPv4, IPv6 and a name, and send; all must come whole."""
     curl = (need("curl"), "-q", "-sS", "-f", "--noproxy", "", "-m", "30")
     proxy = ("-x", f"socks5h://{HOST}:{port}")
-    for host in (HOST, "::1", "localhost"):
+    for host in (*LOOPBACKS, "localhost"):
         url = origin.url("/bytes/1000003", host)
         assert told(run(*curl, *proxy, "-g", url)) == content(1_000_003)
     sent = told(run(*curl, *proxy, "-T", "-", origin.url("/up"), data=content(1_000_003)))

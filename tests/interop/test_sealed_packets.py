@@ -17,6 +17,7 @@ from tests.interop.programs import free_port, need, until
 from tests.interop.sealed import AEAD, HOST, NEW, secret
 from tests.interop.test_sealed import CLIENTS, SERVERS, fetch, inbound, outbound
 from tests.interop.test_upstreams import through
+from tests.machine import LOOPBACKS
 
 KNOCK = b"knock, knock"
 
@@ -30,7 +31,7 @@ def echo() -> Iterator[int]:
 
 def exchange(port: int, echo: int) -> None:
     """Packets by a SOCKS proxy to IPv4, IPv6 and a name; all must come back."""
-    for host in (HOST, "::1", "localhost"):
+    for host in (*LOOPBACKS, "localhost"):
         with socks_client.UdpSocket((HOST, port)) as client:
             knock(client, (host, echo))
             for size in (1, 64, 1200):  # shadowsocks-libev and v2ray take no larger ones

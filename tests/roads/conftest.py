@@ -15,6 +15,7 @@ import pytest
 from byway.app import App
 from byway.config import load_text
 from byway.flow import Target
+from tests.machine import HAS_IPV6, NO_IPV6
 
 
 @dataclass
@@ -76,6 +77,8 @@ async def served(answer: Callable[[bytes], bytes | None], host: str) -> AsyncIte
         finally:
             writer.close()
 
+    if ":" in host and not HAS_IPV6:
+        pytest.skip(NO_IPV6)
     server = await asyncio.start_server(talk, host, 0)
     try:
         name = server.sockets[0].getsockname()
@@ -111,6 +114,8 @@ class _Echo(asyncio.DatagramProtocol):
 @asynccontextmanager
 async def echoing(host: str) -> AsyncIterator[Target]:
     """A UDP echo."""
+    if ":" in host and not HAS_IPV6:
+        pytest.skip(NO_IPV6)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(_Echo, (host, 0))
     name = transport.get_extra_info("sockname")

@@ -15,6 +15,7 @@ import pytest
 
 from byway.flow import Target
 from byway.protocols.shadowsocks import METHODS
+from tests.machine import HAS_IPV6
 from tests.roads import certificates, clients
 from tests.roads.conftest import Road, RunRoad
 
@@ -28,9 +29,12 @@ def word(method: str) -> str:
     return KEYS[known.size] if known.is_2022 else "a secret: änn"
 
 
+ANYWHERE = ["127.0.0.1:0", *(["[::1]:0"] if HAS_IPV6 else [])]
+
+
 def at_server(method: str, more: str = "") -> str:
     return (
-        "inbounds: {in: {type: shadowsocks, listen: ['127.0.0.1:0', '[::1]:0'],"
+        f"inbounds: {{in: {{type: shadowsocks, listen: {ANYWHERE},"
         f" method: {method}, password: '{word(method)}'{more}}}}}\n"
     )
 

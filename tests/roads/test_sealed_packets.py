@@ -10,6 +10,7 @@ import pytest
 from byway.config import load_text
 from byway.flow import Network, Target
 from byway.protocols.shadowsocks import METHODS
+from tests.machine import needs_ipv6
 from tests.roads import clients
 from tests.roads.conftest import Road, RunRoad, echoing
 from tests.roads.test_encrypted import at_client, at_server, word
@@ -140,6 +141,7 @@ async def test_network_chooses(road: RunRoad, udp_echo: Target, echo: Target) ->
             await clients.left(link)
 
 
+@needs_ipv6
 async def test_streams_and_packets_share_a_port(road: RunRoad, tmp_path: Path) -> None:
     text = at_server(SMALL).replace("listen: [", f"listen: ['unix:{tmp_path}/sock', ")
     async with road(text) as far:

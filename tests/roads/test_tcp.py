@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from byway.flow import Target
+from tests.machine import needs_ipv6
 from tests.roads import clients
 from tests.roads.conftest import RunRoad, served
 
@@ -73,6 +74,7 @@ async def test_single_protocol_inbounds_refuse_the_other(
         await clients.left(link)
 
 
+@needs_ipv6
 async def test_listens_on_several_addresses(road: RunRoad, echo: Target, tmp_path: Path) -> None:
     path = tmp_path / "byway.sock"
     text = f'inbounds: {{in: {{type: mixed, listen: ["127.0.0.1:0", "[::1]:0", "unix:{path}"]}}}}'

@@ -14,11 +14,14 @@ from byway.facts import Finder
 from byway.flow import Flow, Network, Process, Target
 from byway.rules import NO_FACTS, Fact, Lacks
 from byway.system.processes import NOBODY, owner_of
+from tests.machine import needs_ipv6
 
 OWN = os.path.realpath(sys.executable)
 
 
-@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+@pytest.mark.parametrize(
+    "family", [socket.AF_INET, pytest.param(socket.AF_INET6, marks=needs_ipv6)]
+)
 def test_our_own_sockets_are_ours(family: socket.AddressFamily) -> None:
     loopback = "127.0.0.1" if family == socket.AF_INET else "::1"
     with socket.create_server((loopback, 0), family=family) as server:
