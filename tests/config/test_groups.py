@@ -88,7 +88,7 @@ rules: [{domain: x.example, to: even}, {otherwise: mine}]
         ),
         (
             "g: {type: fastest, members: g}",
-            "7:31 groups.g.members: the chain never leaves: g -> g",
+            "7:31 groups.g.members: loop: g -> g",
         ),
         (
             "a: {type: select, members: direct}",
@@ -150,7 +150,7 @@ def test_an_error_is_told_with_its_place(groups: str, problem: str) -> None:
 
 def test_a_chain_that_never_leaves_is_told_once() -> None:
     text = WAYS + "groups: {auto: {type: select, members: [a, b]}}\n"
-    assert problems(text) == ["5:44 groups.auto.members[1]: the chain never leaves: b -> auto -> b"]
+    assert problems(text) == ["5:44 groups.auto.members[1]: loop: b -> auto -> b"]
 
 
 def test_rules_and_ways_may_name_groups() -> None:

@@ -97,7 +97,7 @@ rules:
     door = config.inbounds["door"]
     assert isinstance(door, ForwardInbound)
     assert door.listen == (Target.parse("[::1]:53"), UnixPath("/x.sock"))
-    assert door.target == Target.parse("dns.example:53")
+    assert door.target == Target.parse("dns.example.:53")
     assert door.network == (Network.TCP, Network.UDP)
     up = config.outbounds["up"]
     assert isinstance(up, SocksOutbound)
@@ -339,7 +339,7 @@ outbounds:
   c: {type: http, server: h:1, via: b}
 """)
 
-    assert problem.message == "the chain never leaves: b -> c -> b"
+    assert problem.message == "loop: b -> c -> b"
     assert (problem.line, problem.key) == (5, "outbounds.c.via")
 
 
@@ -368,7 +368,7 @@ def test_an_address_can_be_listened_on_once(one: str, other: str, collide: bool)
         return
     problem = only(text)
     assert problem.key == "inbounds.b.listen"
-    assert "taken already, in line 2" in problem.message
+    assert "taken already, on line 2" in problem.message
 
 
 def test_tcp_and_udp_do_not_take_each_others_ports() -> None:

@@ -72,7 +72,7 @@ def build(root: Node, file: str, folder: str | None = None, twice: Sequence[Twic
     """Check a tree and make the config. Raises ConfigError with every problem."""
     problems = Problems(file, root)
     for key in twice:
-        problems.at(key.line, key.column, key.path, f"stands twice, first in line {key.first}")
+        problems.at(key.line, key.column, key.path, f"duplicate key, first on line {key.first}")
     if not isinstance(root.content, dict):
         problems.add(
             (), f"expected a mapping of sections, got {kind_of(root.plain())}", _sections()

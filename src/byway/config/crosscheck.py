@@ -217,7 +217,7 @@ def _listeners(inbounds: dict[str, Node], problems: Problems) -> None:
                 for other_network, other, other_path in taken:
                     if network == other_network and _collide(address, other):
                         line = problems.line(other_path)
-                        problems.add(where, f"{address} is taken already, in line {line}")
+                        problems.add(where, f"{address} is taken already, on line {line}")
                         break
                 else:
                     taken.append((network, address, where))
@@ -338,7 +338,7 @@ def _loops(outbounds: dict[str, Node], groups: dict[str, Node], problems: Proble
                     hint = "the last hop of a chain has no via"
                     if path[0] == "groups":
                         hint = "a group cannot be reached through itself"
-                    problems.add(path, f"the chain never leaves: {' -> '.join(loop)}", hint)
+                    problems.add(path, f"loop: {' -> '.join(loop)}", hint)
                 elif further in leads and further not in done:
                     trail[further] = iter(leads[further])
                     break
