@@ -242,3 +242,15 @@ def test_the_interface_of_everything_is_that_of_direct_by_which_proxies_are_reac
     assert (direct.interface, direct.mark) == ("wg0", 42)  # type: ignore[attr-defined]
     assert found.config.outbounds["p"].hop[1] == "direct"  # type: ignore[index]
     assert ends_of(clash("interface-name: wg0\nrules: ['MATCH,DIRECT']\n")) == {"direct"}
+
+
+def test_a_note_names_the_first_few_of_the_members_that_are_lost() -> None:
+    lost = "".join(f"- {{name: n{at}, type: vless, server: x, port: 1}}\n" for at in range(900))
+    found = clash(
+        f"{lost}proxy-groups: [{{name: G, type: select, include-all: true, filter: 'n|p'}}]\n"
+        "rules: ['MATCH,G']\n"
+    )
+
+    notes = {note.what: note.why for note in found.notes}
+    assert notes["G"] == "is without n0, n1, n10, n100, n101 and 895 more now"
+    assert ends_of(found) == {"p"}

@@ -25,6 +25,7 @@ from byway.importing.draft import (
     told,
 )
 
+_MOST_NAMED = 5  # members in a note
 _NOWHERES = [f"nowhere{end}" for end in ("", *range(2, 100))]
 _NOWHERE = "tcp://127.0.0.1:9"
 """A name server that answers nobody: the port of the discard service, where none listens."""
@@ -172,7 +173,9 @@ class _Settling:
         kept = listed(content["members"])
         missing = [told(way) for way in members if way not in kept]
         if missing and item.line:  # a group that the import itself made says nothing new
-            self._note(item.line, item.what, f"is without {', '.join(missing)} now")
+            more = len(missing) - _MOST_NAMED
+            named = ", ".join(missing[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+            self._note(item.line, item.what, f"is without {named} now")
         self._direct[name] = any(
             map(self._may_go_direct, [content.get("default", kept[0])] if by_hand else kept)
         )
