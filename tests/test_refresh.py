@@ -25,6 +25,8 @@ from byway.rules import Reject
 from byway.web import Denied, Document
 from tests.website import page, silent, stalling, website
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 CONFIG = """
 log: {{file: {folder}/log}}
 limits: {{drain: 0s}}

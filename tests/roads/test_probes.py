@@ -23,6 +23,8 @@ from byway.streams.memory import pair, play
 from tests.roads.conftest import RunRoad
 from tests.roads.test_encrypted import at_server, word
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 PATIENCE = 0.8  # seconds for a handshake at the server
 AT_ONCE = 300  # probes on their way at a time
 

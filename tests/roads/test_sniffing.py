@@ -18,6 +18,8 @@ from tests.roads.conftest import Road, RunRoad
 from tests.roads.test_encrypted import at_client, at_server
 from tests.roads.test_udp import associated, packets, wrapped
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 RULES = """\
 rules:
   - {sniffed: {domain_suffix: example.com}, to: reject}

@@ -13,6 +13,8 @@ from tests.machine import needs_ipv6
 from tests.roads import clients
 from tests.roads.conftest import RunRoad, served
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 ASKS = {"socks5": clients.socks5, "socks4a": clients.socks4a, "http": clients.http}
 
 PLAIN = "inbounds: {in: {type: %s, listen: '127.0.0.1:0'}}\n"
