@@ -96,3 +96,45 @@ def test_lists_are_read_and_what_is_bad_in_them_is_told(tmp_path: Path) -> None:
     opened = open_sets(report.config)
     assert not opened.sets["gone"].contents.complete
     assert len(opened.sets["ads"].contents) == 1
+
+
+@pytest.mark.parametrize("form", ["lines", "clash", "hosts", "adblock", "sing-box"])
+@pytest.mark.parametrize(
+    ("start", "words"),
+    [
+        (b"SRS\x03\x78\xda", "sing-box's binary form (srs)"),
+        (b"\x28\xb5\x2f\xfd\x04abc", "mihomo's binary form (mrs)"),
+        (b"\n\xac\x01\n\x02CN\x12\x0f\x08\x02\x12\x0ba.example\x12\x08", "a binary file"),
+        (b"\x7fELF\x02\x01\x01\0", "a program"),
+        (b"MZ\x90\0", "a program"),
+        (b"\x1f\x8b\x08abc", "unpack it"),
+        ("\ufeffa.example\n".encode("utf-16-le"), "UTF-16"),
+    ],
+)
+def test_a_binary_file_is_no_list(start: bytes, words: str, form: str, tmp_path: Path) -> None:
+    for size in (1, 300_000):  # beyond what is read anew at each start, too
+        list_, file = tmp_path / f"{size}.bin", tmp_path / "byway.yaml"
+        list_.write_bytes(start + b"\x01\x02ab\n" * size)
+        file.write_text(
+            f"sets: {{s: {{path: '{list_}', format: {form}}}}}\n"
+            "rules: [{set: s, to: reject}, {otherwise: direct}]\n"
+        )
+
+        report = check_report(file)
+
+        (told,) = report.warnings
+        assert told.message.startswith("the set is empty: it is ")
+        assert words in told.message
+        assert report.config is not None
+        assert not open_sets(report.config, tmp_path / "cache").sets["s"].contents.complete
+
+
+def test_a_text_with_a_slip_in_it_is_a_list(tmp_path: Path) -> None:
+    for text in (b"MZ.example\n", b"SRS.example\nPK.example\n", "# 列表\na.example\n".encode()):
+        (tmp_path / "a.txt").write_bytes(text + b"b.example\n" * 100 + b"c\x01.example\n")
+        file = tmp_path / "byway.yaml"
+        file.write_text(
+            "sets: {s: {path: a.txt}}\nrules: [{set: s, to: reject}, {otherwise: direct}]\n"
+        )
+        (told,) = check_report(file).warnings
+        assert "passed over: not a host name" in str(told)

@@ -156,7 +156,7 @@ def in_words_of_clash(condition: Condition) -> str:
         parts = [value] if word == "not" else value
         return f"{word.upper()},({','.join(f'({in_words_of_clash(one)})' for one in parts)})"
     if word == "private":
-        return "GEOIP,private,no-resolve"
+        return "GEOIP,LAN,no-resolve"
     kinds = {
         "ip": "IP-CIDR",
         "port": "DST-PORT",

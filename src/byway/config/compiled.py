@@ -11,6 +11,7 @@ from pathlib import Path
 from byway.engine.sets import FORMS, EngineLists
 from byway.rules.gathering import BadEntry
 from byway.rules.geo import NOWHERE, World
+from byway.rules.guess import refuse_binary
 from byway.rules.large import contents_of
 from byway.rules.lists import gather
 from byway.rules.sets import Contents
@@ -39,20 +40,26 @@ def read_list(
     """The set that a list is, and its bad entries; `read` gives its bytes, when they are needed.
 
     `place` says which list it is and `version` which state of it, for the cache. Raises what
-    `read` raises.
+    `read` raises, and Bad for what is no text.
     """
+
+    def text() -> bytes:
+        data = read()
+        refuse_binary(data)
+        return data
+
     if form not in FORMS:
         # what is not UTF-8 in a list makes bad entries, not a bad list
-        gathered = gather(form, read().decode("utf-8-sig", "replace"), world)
+        gathered = gather(form, text().decode("utf-8-sig", "replace"), world)
         return gathered.contents(), gathered.bad
     if size < CACHED:
-        return contents_of(EngineLists.read(read(), form), form, world)
+        return contents_of(EngineLists.read(text(), form), form, world)
     place = f"{place}\n{form}"
     stamp = hashlib.sha256(f"{place}\n{version}".encode()).digest()
     kept = cache / f"{hashlib.sha256(place.encode()).hexdigest()[:32]}.set"
     lists = EngineLists.load(kept, stamp)
     if lists is None:
-        lists = EngineLists.read(read(), form)
+        lists = EngineLists.read(text(), form)
         with contextlib.suppress(OSError):  # without a cache the next start is slower
             cache.mkdir(mode=0o700, parents=True, exist_ok=True)
             lists.save(kept, stamp)

@@ -13,7 +13,7 @@ from byway.config.compiled import read_list, user_cache
 from byway.config.conditions import FileSet, InlineSet, SetConfig, UrlSet
 from byway.config.model import Config
 from byway.errors import Problem
-from byway.rules.gathering import BadEntry, Gathering
+from byway.rules.gathering import Bad, BadEntry, Gathering
 from byway.rules.geo import World
 from byway.rules.lists import read_lines
 from byway.rules.sets import Contents, RuleSet
@@ -68,6 +68,9 @@ def _open(
             contents, entries = _of_file(section, cache, config.world)
         else:
             contents, entries = _of_web(section, cache, config.world)
+    except Bad as error:
+        problem = Problem(source, 0, 0, f"sets.{name}", f"the set is empty: {error}")
+        return RuleSet(name, source, Contents(complete=False)), [problem]
     except OSError as error:
         why = f"the set is empty: its file cannot be read: {(error.strerror or str(error)).lower()}"
         problem = Problem(source, 0, 0, f"sets.{name}", why)

@@ -15,7 +15,15 @@ _HOSTS = re.compile(rb"(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+[^ \t#/]")
 _BINARY = {
     b"SRS": "sing-box's binary form (srs); there is a source form of most lists, in JSON",
     b"\x28\xb5\x2f\xfd": "mihomo's binary form (mrs); there is a text or YAML form of most lists",
+    b"\x1f\x8b": "packed by gzip: unpack it",
+    b"PK\x03\x04": "packed by zip: unpack it",
+    b"\x7fELF": "a binary file: a program",
+    b"MZ": "a binary file: a program",
+    b"\xff\xfe": "written in UTF-16: save it in UTF-8",
+    b"\xfe\xff": "written in UTF-16: save it in UTF-8",
 }
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_MOST_CONTROLS = 0.005  # of all bytes: text has none, but for a slip
 
 
 def form_of(data: bytes) -> str:
@@ -23,14 +31,10 @@ def form_of(data: bytes) -> str:
 
     Raises Bad for an error page, a binary file, or nothing: what can never be a list.
     """
-    for magic, name in _BINARY.items():
-        if data.startswith(magic):
-            raise Bad(f"it is {name}")
+    refuse_binary(data)
     start = data[:LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start:
         raise Bad("it is empty")
-    if b"\0" in start:
-        raise Bad("it is a binary file")
     if start[:1] == b"<":
         raise Bad("it is a web page, not a list")
     if start[:1] == b"{":
@@ -40,6 +44,16 @@ def form_of(data: bytes) -> str:
         if votes[form] and (form != "hosts" or votes[form] >= votes["lines"]):
             return form.removesuffix("-yaml")
     return "lines"
+
+
+def refuse_binary(data: bytes) -> None:
+    """Raise Bad for what is no text, with what it is instead."""
+    start = data[:LOOKED_AT]
+    named = next((name for magic, name in _BINARY.items() if start.startswith(magic)), "")
+    controls = len(_CONTROLS.findall(start))
+    sure = named and not start[:4].isascii()
+    if sure or b"\0" in start or controls > len(start) * _MOST_CONTROLS:
+        raise Bad(f"it is {named or 'a binary file; a list is text'}")
 
 
 def _vote(line: bytes) -> str:
