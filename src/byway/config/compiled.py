@@ -13,7 +13,7 @@ from byway.rules.gathering import BadEntry
 from byway.rules.geo import NOWHERE, World
 from byway.rules.guess import refuse_binary
 from byway.rules.large import contents_of
-from byway.rules.lists import gather
+from byway.rules.large_json import contents_of_json
 from byway.rules.sets import Contents
 
 CACHED = 1024 * 1024  # smaller lists are read anew as fast as their cache would be
@@ -49,9 +49,7 @@ def read_list(
         return data
 
     if form not in FORMS:
-        # what is not UTF-8 in a list makes bad entries, not a bad list
-        gathered = gather(form, text().decode("utf-8-sig", "replace"), world)
-        return gathered.contents(), gathered.bad
+        return contents_of_json(text(), world)
     if size < CACHED:
         return contents_of(EngineLists.read(text(), form), form, world)
     place = f"{place}\n{form}"

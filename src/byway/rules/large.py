@@ -18,25 +18,32 @@ def contents_of(
     """The set that a list is, and the entries of it that were passed over."""
     into = Gathering(world=world)
     read_lines(form, lists.rest, into)
-    rest = into.contents()
+    return of_both(lists, into.contents()), into.bad
+
+
+def of_both(lists: EngineLists, rest: Contents, numbered: bool = True) -> Contents:
+    """What the engine keeps and what it does not, as one set. Lines that are not `numbered` say
+    nothing to people."""
     names, addresses, literal, _ = lists.sizes
-    found = replace(
+    return replace(
         rest,
-        names=_either(EngineNames(lists, names), rest.names),
-        addresses=_either_address(EngineAddresses(lists, addresses, False), rest.addresses),
-        literal=_either_address(EngineAddresses(lists, literal, True), rest.literal),
+        names=_either(EngineNames(lists, names, numbered), rest.names),
+        addresses=_either_address(
+            EngineAddresses(lists, addresses, False, numbered), rest.addresses
+        ),
+        literal=_either_address(EngineAddresses(lists, literal, True, numbered), rest.literal),
     )
-    return found, into.bad
 
 
 class EngineNames:
     """The names of a list."""
 
-    __slots__ = ("_count", "_lists", "holds")
+    __slots__ = ("_count", "_lists", "_numbered", "holds")
 
-    def __init__(self, lists: EngineLists, count: int) -> None:
+    def __init__(self, lists: EngineLists, count: int, numbered: bool) -> None:
         self._lists = lists
         self._count = count
+        self._numbered = numbered
         self.holds: Callable[[str], bool] = lists.has_name
 
     def __len__(self) -> int:
@@ -44,18 +51,18 @@ class EngineNames:
 
     def place(self, name: str) -> Place | None:
         """The entry nearest to a name that takes it."""
-        found = self._lists.name_place(name)
-        return None if found is None else Place(*found)
+        return _place(self._lists.name_place(name), self._numbered)
 
 
 class EngineAddresses:
     """The prefixes of a list: those for names too, or the literal ones."""
 
-    __slots__ = ("_count", "_lists", "_literal", "holds")
+    __slots__ = ("_count", "_lists", "_literal", "_numbered", "holds")
 
-    def __init__(self, lists: EngineLists, count: int, literal: bool) -> None:
+    def __init__(self, lists: EngineLists, count: int, literal: bool, numbered: bool) -> None:
         self._lists = lists
         self._count = count
+        self._numbered = numbered
         self._literal = literal
         self.holds: Callable[[bytes], bool] = lists.has_literal if literal else lists.has_address
 
@@ -64,8 +71,11 @@ class EngineAddresses:
 
     def place(self, packed: bytes) -> Place | None:
         """The widest prefix that an address is in."""
-        found = self._lists.address_place(packed, self._literal)
-        return None if found is None else Place(*found)
+        return _place(self._lists.address_place(packed, self._literal), self._numbered)
+
+
+def _place(found: tuple[int, str] | None, numbered: bool) -> Place | None:
+    return None if found is None else Place(found[0] if numbered else 0, found[1])
 
 
 class EitherNames:

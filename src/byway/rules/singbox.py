@@ -7,7 +7,7 @@ question must be answered by one of its items.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from byway.rules import matchers as m
 from byway.rules.clash import network, ports, program, program_file
@@ -22,16 +22,31 @@ _PLAIN = {"domain", "domain_suffix", "domain_keyword", "domain_regex", "ip_cidr"
 
 def read(text: str, into: Gathering) -> None:
     """Read a whole list."""
+    read_rules(enumerate(rules_of(text, into)), text, into)
+
+
+def rules_of(text: str, into: Gathering) -> list[object]:
+    """The rules of a list; none of what is no list."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         into.refuse(getattr(error, "lineno", 0), "", f"not JSON: {getattr(error, 'msg', error)}")
-        return
+        return []
     rules = found.get("rules") if isinstance(found, dict) else None
     if not isinstance(rules, list):
         into.refuse(1, "", "expected an object with a list of rules")
-        return
-    for at, rule in enumerate(rules):
+        return []
+    return rules
+
+
+def is_plain(rule: object) -> bool:
+    """Whether any item of a rule is enough, whatever its other items are."""
+    return isinstance(rule, dict) and set(rule) <= _PLAIN and bool(rule)
+
+
+def read_rules(rules: Iterable[tuple[int, object]], text: str, into: Gathering) -> None:
+    """Read rules, each with its place in the list; the text is where they stand."""
+    for at, rule in rules:
         try:
             _rule(rule, f"rules[{at}]", into, text)
         except Bad as error:
@@ -44,7 +59,7 @@ def read_line(text: str, into: Gathering, line: int) -> None:
         rule = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Bad(f"not JSON: {getattr(error, 'msg', error)}") from None
-    if isinstance(rule, dict) and set(rule) <= _PLAIN and rule:
+    if isinstance(rule, dict) and is_plain(rule):
         for key, value in rule.items():
             for item in _items(value):
                 _plain(key, item, text, into, line)
@@ -53,7 +68,7 @@ def read_line(text: str, into: Gathering, line: int) -> None:
 
 
 def _rule(rule: object, path: str, into: Gathering, text: str) -> None:
-    if isinstance(rule, dict) and set(rule) <= _PLAIN and rule:
+    if isinstance(rule, dict) and is_plain(rule):
         for key, value in rule.items():
             for item in _items(value):
                 try:
