@@ -119,6 +119,11 @@ impl Greeting {
         Heard::More
     }
 
+    /// How many bytes the records of a whole hello took.
+    pub fn heard(&self) -> usize {
+        self.at
+    }
+
     /// What the message is, as far as it came.
     fn message(&self) -> Heard {
         let [kind, length @ ..]: [u8; 4] = match self.begun.first_chunk() {

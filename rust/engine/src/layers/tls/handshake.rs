@@ -47,7 +47,7 @@ pub async fn accept(stream: Stream, server: Arc<Server>) -> Outcome<Stream> {
     loop {
         match greeting.hear(&mut shake.incoming) {
             Heard::Hello(minor) => {
-                shake.hello = Some(minor);
+                (shake.hello, shake.heard) = (Some(minor), greeting.heard());
                 break;
             }
             Heard::Foreign => return Ok(shake.give_back()),
@@ -160,10 +160,11 @@ struct Shake<S> {
     out: Vec<u8>,
     /// Payload that came with the end of the handshake.
     early: Vec<u8>,
-    /// Of a server: the minor version of the hello that it answers.
+    /// Of a server: the minor version of the hello that it answers, and how much of `incoming` is that.
     hello: Option<u8>,
+    heard: usize,
     sent: bool,
-    /// How that began which was looked at last.
+    /// How that began which was looked at last, the hello aside.
     header: Option<[u8; 5]>,
     /// The name that a client asked for.
     name: Option<String>,
@@ -179,6 +180,7 @@ impl<S: Side> Shake<S> {
             out: Vec::new(),
             early: Vec::new(),
             hello: None,
+            heard: 0,
             sent: false,
             header: None,
             name: None,
@@ -214,7 +216,8 @@ impl<S: Side> Shake<S> {
     }
 
     fn step(&mut self) -> Outcome<Next> {
-        self.header = self.incoming.first_chunk().copied();
+        let behind = self.incoming.get(self.heard..).unwrap_or_default();
+        self.header = behind.first_chunk().copied();
         let UnbufferedStatus { discard, state, .. } = self.connection.process(&mut self.incoming);
         let next = match state {
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
@@ -244,6 +247,7 @@ impl<S: Side> Shake<S> {
             Err(error) => Next::Fail(error),
         };
         self.incoming.drain(..discard);
+        self.heard = self.heard.saturating_sub(discard);
         self.name = asked_name().or(self.name.take());
         Ok(match next {
             // A server may speak before the client's last word has come; that is not yet the end.
@@ -254,11 +258,13 @@ impl<S: Side> Shake<S> {
 
     /// Say goodbye as TLS wants it, and give the error.
     async fn fail(&mut self, error: Error) -> Failure {
-        let (at, behind) = (self.out.len(), self.header.filter(|_| self.sent));
+        let at = self.out.len();
+        let answered = self.sent || at > 0;
+        let behind = answered.then_some(self.header.unwrap_or_default());
         // The alert is queued; the error itself comes again once it has been taken.
         while let Ok(Next::Again | Next::Send) = self.step() {}
         if let Some(minor) = self.hello
-            && (!self.sent || self.connection.is_old())
+            && (!answered || self.connection.is_old())
         {
             let said = match self.out.get(at..) {
                 Some([.., description]) if self.out.len() == at + 7 => Some(*description),
