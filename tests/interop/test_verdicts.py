@@ -210,7 +210,7 @@ class Ground:
     def judge(self) -> Judge:
         settings = {
             "inbounds": {"home": {"type": "mixed", "listen": "127.0.0.1:1"}},
-            "outbounds": {way: {"type": "socks", "server": "127.0.0.1:1"} for way in self.ways},
+            "outbounds": {way: {"type": "socks", "server": "127.0.0.1:2"} for way in self.ways},
             "sets": self.our_sets,
             "rules": [*self.ours, {"otherwise": self.ways[-1]}],
         }
