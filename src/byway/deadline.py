@@ -19,19 +19,21 @@ class Deadline:
     what it was waiting for; the first note is told.
     """
 
-    __slots__ = ("_ends", "_timer", "seconds", "what")
+    __slots__ = ("_ends", "_loop", "_timer", "seconds", "what")
 
     def __init__(self, seconds: float, what: str) -> None:
         self.seconds = seconds
         self.what = what
         self._ends: dict[asyncio.Task[object], float] = {}  # in the order in which they end
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __enter__(self) -> Self:
-        task = asyncio.current_task()
+        # Asking for the running loop costs a system call before Python 3.12: so only once.
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a deadline needs a task to interrupt")
-        loop = task.get_loop()
         end = self._ends[task] = loop.time() + self.seconds
         if self._timer is None:
             self._timer = loop.call_at(end, self._tick, loop)
@@ -43,7 +45,7 @@ class Deadline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         if task is None or self._ends.pop(task, None) is not None:
             return
         # The timer took the task out and cancelled it. Where others cancelled it too, theirs wins.

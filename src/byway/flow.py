@@ -7,6 +7,8 @@ import socket
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from byway.frozen import frozen
+
 
 class Network(Enum):
     """The layer-4 network of a flow."""
@@ -15,7 +17,7 @@ class Network(Enum):
     UDP = "udp"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """A host and a port. `packed` is the address in 4 or 16 bytes, or None when `host` is a name.
 
@@ -97,7 +99,7 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.full}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Flow:
     """One connection, or one (UDP session, target) pair, as it arrived."""
 
@@ -124,7 +126,7 @@ class Process:
     cgroup: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sniffed:
     """What a flow's first bytes tell. What was not understood is empty."""
 

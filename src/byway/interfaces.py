@@ -7,14 +7,15 @@ closes. End of stream is an exception (EOFError), never an empty read.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol, TypeVar
 
 from byway.flow import Flow, Network, Target
+from byway.frozen import frozen
 from byway.trail import Trail
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StreamInfo:
     """Where a stream runs. `local` and `remote` are None for unix and memory streams."""
 
@@ -68,7 +69,7 @@ class Datagrams(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ending:
     """How a relay ended: the reason in a few words, and the bytes moved. `up` is near to far."""
 
@@ -169,7 +170,7 @@ Cipher = Literal["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"]
 """An AEAD with 12-byte nonces (little-endian counters here) and 16-byte tags."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sealing:
     """How what we write is sealed: `prefix | seal(lead | u16 length) | seal(payload)` first, all in
     one write, then `seal(u16 length) | seal(payload)`; nonces count seals from 0. A lead holds the
@@ -180,7 +181,7 @@ class Sealing:
     lead: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opening:
     """How what we read is opened: so many seals under this key were opened already."""
 
@@ -188,7 +189,7 @@ class Opening:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Awaited:
     """How an answer is opened whose salt is still to come, as long as `master` is.
 

@@ -112,6 +112,7 @@ class Ledger:
         self.carried = 0
         self.failed = 0
         self.up = self.down = 0  # of the flows that have ended
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._live: dict[int, Passage] = {}
         self._sources: dict[bytes, int] = {}
 
@@ -147,7 +148,9 @@ class Ledger:
             self._sources[key] = count + 1
         else:
             self.room.enter()
-        passage.task = asyncio.current_task()
+        # Asking for the running loop costs a system call before Python 3.12: so only once.
+        loop = self._loop = self._loop or asyncio.get_running_loop()
+        passage.task = asyncio.current_task(loop)
         ASKER.set(passage.flow)  # look-ups of this task are its
         self._live[passage.flow.id] = passage
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from byway._engine import Turnstile
 from byway.flow import Target
+from byway.frozen import frozen
 
 Framing = Literal["trojan", "uot"]
 """How packets look inside a stream: each with its address and length, as trojan or as UDP over TCP
@@ -68,7 +69,7 @@ Codec = Literal["socks5"] | Target | SealedPackets
 """How packets say where they want to go: SOCKS5 headers, all to one target, or sealed."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Body:
     """How the end of an HTTP/1.1 body is known (RFC 9112, section 6).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 
 from byway.engine import EngineStream, ListenOptions
@@ -56,8 +56,8 @@ class _Forwarded:
     async def hear(self, enough: Enough, within: float) -> None:
         await overhear(self._stream, enough, within)
 
-    async def dial(self, outbound: Outbound) -> Stream:
-        return await outbound.connect(self.flow.target)
+    def dial(self, outbound: Outbound) -> Coroutine[None, None, Stream]:
+        return outbound.connect(self.flow.target)
 
     async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
         return self._means.engine.relay(self._stream, far, self._means.idle, buckets)

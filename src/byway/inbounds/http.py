@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 
 from byway.deadline import Deadline
@@ -110,8 +110,8 @@ class _Tunnel:
         await self._grant()
         await overhear(self._stream, enough, within)
 
-    async def dial(self, outbound: Outbound) -> Stream:
-        return await outbound.connect(self.flow.target)
+    def dial(self, outbound: Outbound) -> Coroutine[None, None, Stream]:
+        return outbound.connect(self.flow.target)
 
     async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
         await self._grant()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Protocol
 
 from byway.engine import EngineStream
@@ -70,8 +70,8 @@ class Asked:
     async def hear(self, enough: Enough, within: float) -> None:
         await overhear(self._stream, enough, within)
 
-    async def dial(self, outbound: Outbound) -> Stream:
-        return await outbound.connect(self.flow.target)
+    def dial(self, outbound: Outbound) -> Coroutine[None, None, Stream]:
+        return outbound.connect(self.flow.target)
 
     async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
         return self._means.engine.relay(self._stream, far, self._means.idle, buckets)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 
 from byway.engine import EngineStream
@@ -84,8 +84,8 @@ class _Connect(_Answered):
         await self._grant()
         await overhear(self._stream, enough, within)
 
-    async def dial(self, outbound: Outbound) -> Stream:
-        return await outbound.connect(self.flow.target)
+    def dial(self, outbound: Outbound) -> Coroutine[None, None, Stream]:
+        return outbound.connect(self.flow.target)
 
     async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
         means = self._means

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target
+from byway.frozen import frozen
 from byway.interfaces import Stream
 from byway.protocols.credentials import Verify
 
@@ -49,7 +50,7 @@ class HeadError(PeerError):
         self.bodiless = bodiless
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestHead:
     """A request line and its fields. `uri` is the request target in latin-1; HTTP/1.`minor`."""
 
@@ -64,7 +65,7 @@ class RequestHead:
         return _encoded(line, self.fields)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResponseHead:
     """A status line and its fields; HTTP/1.`minor`."""
 
@@ -82,7 +83,7 @@ Page = Callable[[RequestHead], bytes | None]
 """A whole response of our own to a request in origin form, or None where there is no such page."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Framing:
     """Where a body ends: after `length` bytes, with its last chunk, or (neither) with the stream.
 
@@ -101,7 +102,7 @@ class Framing:
         return self.length == 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """What a client asked of the proxy: a tunnel (`is_connect`), or to forward `head`.
 

@@ -8,8 +8,8 @@ the head, moves the body as its framing says, and asks again for the next head.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from byway.frozen import frozen
 from byway.protocols.http import (
     Fields,
     Framing,
@@ -25,7 +25,7 @@ from byway.protocols.http import (
 PSEUDONYM = "byway"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outgoing:
     """A request on its way to the origin: the head to send, then its body.
 
@@ -39,7 +39,7 @@ class Outgoing:
     upgrade: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Incoming:
     """A response on its way to the client: the head to send (b"": nothing), then its body.
 

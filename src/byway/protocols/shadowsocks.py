@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target
+from byway.frozen import frozen
 from byway.interfaces import Awaited, Cipher, Framings, Opening, Sealing, Stream
 from byway.protocols import address
 
@@ -77,7 +78,7 @@ class ShadowsocksOptions:
     keys: tuple[bytes, ...] = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """What a client asked for. `stream` takes the place of the one it came by."""
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target
+from byway.frozen import frozen
 from byway.interfaces import Stream
 from byway.protocols import address
 from byway.protocols.credentials import Verify
@@ -27,7 +28,7 @@ class Command(Enum):
     ASSOCIATE = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """What a client asked. `user` is set only when the server verified it; `version` is 4 or 5.
 

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 from byway.errors import PeerError
 from byway.flow import Target
+from byway.frozen import frozen
 from byway.interfaces import Stream
 from byway.protocols import address
 
@@ -33,7 +33,7 @@ class Command(Enum):
     ASSOCIATE = 3
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """What a client with a known password asked for; of ASSOCIATE the target is mostly all zero."""
 

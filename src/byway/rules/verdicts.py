@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Protocol
 
 from byway.flow import Process, Sniffed
+from byway.frozen import frozen
 
 
 class Fact(Enum):
@@ -25,7 +26,7 @@ class Fact(Enum):
     ANSWER = "answer"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Said:
     """What a function of a rule in Python said: a way, or None for no match.
 
@@ -49,7 +50,7 @@ class Function(Protocol):
         """What has to be known before it is asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Facts:
     """What was found out about a flow so far. A field is None while nobody has asked for it.
 
@@ -123,7 +124,7 @@ class Drop:
     rule: RuleRef
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lacks:
     """The judge cannot tell without this fact; an answer is that of a `function`."""
 
