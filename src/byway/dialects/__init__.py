@@ -7,8 +7,9 @@ sections, and the inbounds and outbounds that they stand for. On config time.
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Literal
 
-from byway.dialects.card import Card, In, Line, Out
+from byway.dialects.card import Card, FromForeign, In, Line, Out, Theirs
 
 TABLE: dict[str, Line] = {
     "direct": Line("byway.dialects.direct", enters=False),
@@ -58,3 +59,24 @@ def outbound(name: str) -> type[Out]:
 def schemes() -> dict[str, str]:
     """The schemes of share links, and the protocol of each."""
     return {scheme: name for name, line in TABLE.items() for scheme in line.schemes}
+
+
+def foreign(program: Literal["clash", "sing_box"]) -> Theirs:
+    """What another program calls all protocols: the parts of every card together."""
+    cards = {name: card(name) for name in TABLE}
+    leaving: dict[str, FromForeign] = {}
+    entering: dict[str, FromForeign] = {}
+    for one in cards.values():
+        theirs: Theirs = getattr(one, program)
+        leaving |= theirs.leaving
+        entering |= theirs.entering
+    return Theirs(leaving, entering)
+
+
+def ports(program: Literal["clash", "sing_box"]) -> dict[str, str]:
+    """Another program's settings that open an inbound by themselves, and its type here."""
+    found: dict[str, str] = {}
+    for name in entering():
+        theirs: Theirs = getattr(card(name), program)
+        found |= dict.fromkeys(theirs.ports, name)
+    return found

@@ -19,6 +19,7 @@ from byway.flow import Network, Target
 from byway.interfaces import Resolver
 from byway.outbounds.loops import Loops
 from byway.outbounds.proxy import Client, Layer, Proxy
+from byway.values.foreign import Foreign
 from byway.values.limit import Limit
 from byway.values.problems import Path, Problems
 from byway.values.section import Section
@@ -259,6 +260,21 @@ ReadLink = Callable[[str, str], tuple[str, Written]]
 """Takes a scheme and what stands behind `://`; gives a label and an outbound. Raises Wrong."""
 
 
+FromForeign = Callable[[Foreign], Written]
+"""Makes a section of another program's entry: what only this protocol has, its type included.
+Raises NotCarried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """What another program calls the protocol: its types of ways out and in, with their readers.
+    `ports` are settings of a whole file that open an inbound, by themselves."""
+
+    leaving: Mapping[str, FromForeign] = field(default_factory=dict)
+    entering: Mapping[str, FromForeign] = field(default_factory=dict)
+    ports: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Card:
     """One protocol. `links` reads links by their scheme; `secret` makes a new password for a word
@@ -272,6 +288,10 @@ class Card:
     """The words that `secret` takes."""
     document: Callable[[str], list[tuple[str, Written]]] | None = None
     """Reads a document of several servers: labels and outbounds. Raises Wrong."""
+    clash: Theirs = field(default_factory=Theirs)
+    """In configs of Clash and mihomo."""
+    sing_box: Theirs = field(default_factory=Theirs)
+    """In configs of sing-box."""
 
 
 TCP = frozenset({Network.TCP})

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from byway.dialects.card import TCP, Card, Lead, Lent
+from byway.dialects.card import TCP, Card, Lead, Lent, Theirs, Written
 from byway.dialects.login import Open
 from byway.flow import Network
 from byway.inbounds.entry import Entry
 from byway.inbounds.forward import Forward
+from byway.values.foreign import Foreign, NotCarried, endpoint
 from byway.values.texts import HostPort, Many, NetworkName
 from byway.values.written import Node
 
@@ -51,4 +52,23 @@ class ForwardInbound(Open):
         return Forward(entry, self.places(), self.target, frozenset(self.network), options)
 
 
-CARD = Card(ForwardInbound)
+def _networks(entry: Foreign) -> list[str]:
+    return entry.texts("network") or ["tcp", "udp"]
+
+
+def _of_clash(entry: Foreign) -> Written:
+    return {"type": "forward", "target": entry.text("target"), "network": _networks(entry)}
+
+
+def _of_sing_box(entry: Foreign) -> Written:
+    if entry.enabled("tls"):
+        raise NotCarried("its TLS is not kept, and so neither is it")
+    target = endpoint(entry.text("override_address"), entry.number("override_port"))
+    return {"type": "forward", "target": target, "network": _networks(entry)}
+
+
+CARD = Card(
+    ForwardInbound,
+    clash=Theirs(entering={"tunnel": _of_clash}),
+    sing_box=Theirs(entering={"direct": _of_sing_box}),
+)

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from byway.dialects import links
-from byway.dialects.card import TCP, Card, Lent, Out, Written
+from byway.dialects.card import TCP, Card, Lent, Out, Theirs, Written
+from byway.dialects.foreign_plain import (
+    into_clash,
+    into_sing_box,
+    out_of_clash,
+    out_of_sing_box,
+)
 from byway.dialects.login import LoggedIn, WithUsers
 from byway.dialects.uot import UdpOverTcp
 from byway.errors import Reason, Refused
@@ -114,4 +120,10 @@ def _read(scheme: str, rest: str) -> tuple[str, Written]:
     return links.read_plain({"type": "http"}, scheme, rest, PORT)
 
 
-CARD = Card(HttpInbound, HttpOutbound, {"http": _read})
+CARD = Card(
+    HttpInbound,
+    HttpOutbound,
+    {"http": _read},
+    clash=Theirs({"http": out_of_clash("http", False)}, {"http": into_clash("http")}, ("port",)),
+    sing_box=Theirs({"http": out_of_sing_box("http", False)}, {"http": into_sing_box("http")}),
+)

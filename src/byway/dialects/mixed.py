@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from byway.dialects.card import Card, Out
+from byway.dialects.card import Card, Out, Theirs
+from byway.dialects.foreign_plain import into_clash, into_sing_box
 from byway.dialects.http import check_users
 from byway.dialects.login import WithUsers
 from byway.dialects.socks import SocksOutbound
@@ -37,4 +38,8 @@ class MixedInbound(WithUsers):
         return SocksOutbound.of(server, user)
 
 
-CARD = Card(MixedInbound)
+CARD = Card(
+    MixedInbound,
+    clash=Theirs(entering={"mixed": into_clash("mixed")}, ports=("mixed-port",)),
+    sing_box=Theirs(entering={"mixed": into_sing_box("mixed")}),
+)

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
 from byway.dialects import links
-from byway.dialects.card import BOTH, TCP, Card, Lent, Out, ReadLink, Written
+from byway.dialects.card import BOTH, TCP, Card, Lent, Out, ReadLink, Theirs, Written
+from byway.dialects.foreign_plain import (
+    into_clash,
+    into_sing_box,
+    out_of_clash,
+    out_of_sing_box,
+)
 from byway.dialects.login import LoggedIn, WithUsers
 from byway.dialects.uot import UdpOverTcp
 from byway.engine import Engine
@@ -16,6 +22,7 @@ from byway.inbounds.socks import Socks
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.proxy import Client, toward
 from byway.protocols import socks
+from byway.values.foreign import Foreign
 from byway.values.problems import Path, Problems
 from byway.values.texts import Reads
 from byway.values.user import User
@@ -168,6 +175,11 @@ def _reads(version: str | None) -> ReadLink:
     return read
 
 
+def _of_sing_box(entry: Foreign) -> Written:
+    made = out_of_sing_box("socks", True)(entry)
+    return made | ({"version": version} if (version := entry.text("version")) else {})
+
+
 CARD = Card(
     SocksInbound,
     SocksOutbound,
@@ -178,4 +190,8 @@ CARD = Card(
         "socks4": _reads("4"),
         "socks4a": _reads("4a"),
     },
+    clash=Theirs(
+        {"socks5": out_of_clash("socks", True)}, {"socks": into_clash("socks")}, ("socks-port",)
+    ),
+    sing_box=Theirs({"socks": _of_sing_box}, {"socks": into_sing_box("socks")}),
 )

@@ -11,8 +11,9 @@ from urllib.parse import parse_qsl, quote
 
 from pydantic import Field
 
-from byway.dialects import links, reach
-from byway.dialects.card import BOTH, TCP, Card, In, Lead, Lent, Out, Written
+from byway.dialects import foreign_tls, links, reach, uot
+from byway.dialects.card import BOTH, TCP, Card, In, Lead, Lent, Out, Theirs, Written
+from byway.dialects.foreign_plain import always_both
 from byway.dialects.passwords import SECRET_BYTES, check_passwords
 from byway.dialects.reach import Streamed
 from byway.engine import Engine
@@ -24,6 +25,7 @@ from byway.inbounds.trojan import Trojan
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.direct import Direct
 from byway.protocols import trojan
+from byway.values.foreign import Foreign, NotCarried, endpoint
 from byway.values.problems import Path, Problems
 from byway.values.texts import HostPort, Many, Password
 from byway.values.tls import ClientTls, ServerTls
@@ -192,4 +194,43 @@ def new_secret(word: str) -> str | None:
     return base64.urlsafe_b64encode(secrets.token_bytes(SECRET_BYTES)).decode("ascii")
 
 
-CARD = Card(TrojanInbound, TrojanOutbound, {"trojan": read_link}, new_secret, ("trojan",))
+def _of_clash(entry: Foreign) -> Written:
+    if (network := entry.text("network")) not in ("", "tcp"):
+        raise NotCarried(f"trojan over {network} is not spoken yet")
+    if entry.says("ss-opts"):
+        raise NotCarried("trojan with shadowsocks inside (ss-opts) is not spoken")
+    made: Written = {"type": "trojan", "password": entry.text("password")}
+    tls = foreign_tls.of_clash(entry)
+    if "udp" in entry and not entry.flag("udp"):
+        entry.note("udp", "udp: false is not kept: it carries UDP here")
+    uot.not_in_clash(entry)
+    entry.pass_over("tls")
+    return made | ({"tls": tls} if tls else {})
+
+
+def _of_sing_box(entry: Foreign) -> Written:
+    tls = foreign_tls.of_sing_box(entry)
+    if tls is None:
+        raise NotCarried("trojan without TLS is not spoken")
+    always_both(entry)
+    made: Written = {"type": "trojan", "password": entry.text("password")}
+    return made | ({"tls": tls} if tls else {})
+
+
+def _into_sing_box(entry: Foreign) -> Written:
+    site, tls = entry.part("fallback"), foreign_tls.of_listener(entry)
+    if not entry.says("fallback") or tls is None:
+        raise NotCarried("is not kept: trojan needs TLS and a web site (fallback)")
+    to = endpoint(site.text("server") or "127.0.0.1", site.number("server_port"))
+    return {"type": "trojan", "fallback": to, "tls": tls}
+
+
+CARD = Card(
+    TrojanInbound,
+    TrojanOutbound,
+    {"trojan": read_link},
+    new_secret,
+    ("trojan",),
+    clash=Theirs({"trojan": _of_clash}),
+    sing_box=Theirs({"trojan": _of_sing_box}, {"trojan": _into_sing_box}),
+)

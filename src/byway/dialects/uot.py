@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from byway.dialects.card import Written
 from byway.engine import Engine
 from byway.flow import Network, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.proxy import Client
 from byway.protocols import uot
+from byway.values.foreign import Foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,30 @@ class UdpOverTcp:
     async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
         """As the client below."""
         return await self.under.bind(stream, target, server)
+
+
+def of_sing_box(entry: Foreign) -> Written:
+    """`udp_over_tcp` of sing-box: version 2 is what `true` means, and what is spoken here."""
+    if not (entry.flag("udp_over_tcp") or entry.enabled("udp_over_tcp")):
+        return {}
+    if entry.part("udp_over_tcp").number("version") not in (0, 2):
+        entry.note("udp_over_tcp", "udp_over_tcp is spoken in version 2 only: not kept")
+        return {}
+    return {"udp_over_tcp": True}
+
+
+def of_clash(entry: Foreign) -> Written:
+    """`udp-over-tcp` of Clash: version 1 there unless 2 is asked for, here 2 alone."""
+    if not entry.flag("udp-over-tcp"):
+        return {}
+    if entry.number("udp-over-tcp-version") != 2:
+        return not_in_clash(entry)
+    return {"udp_over_tcp": True}
+
+
+def not_in_clash(entry: Foreign) -> Written:
+    """Nothing, told of where it was asked for."""
+    if entry.flag("udp-over-tcp"):
+        entry.note("udp-over-tcp", "udp-over-tcp is spoken in version 2 only: not kept")
+    entry.pass_over("udp-over-tcp-version")
+    return {}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from byway import dialects
 from byway.config.setitems import fault
 from byway.importing import clash_proxies, clash_rules
 from byway.importing.draft import LOST, OTHERWISE, Draft, Section, Way
-from byway.importing.source import (
+from byway.values.foreign import (
     Fields,
+    Foreign,
     endpoint,
     fields,
     flag,
@@ -25,7 +27,7 @@ from byway.values.written import Node
 _OWN = "Byway has its own way of it"
 _DONE = {
     "proxies", "proxy-groups", "proxy-providers", "rule-providers", "rules", "rule", "sub-rules",
-    "port", "socks-port", "mixed-port", "allow-lan", "bind-address", "authentication",
+    "allow-lan", "bind-address", "authentication",
     "listeners", "tunnels", "log-level", "dns", "hosts", "ipv6", "mode", "interface-name",
     "routing-mark",
 }  # fmt: skip
@@ -86,13 +88,14 @@ def _first_way(draft: Draft) -> str:
 
 
 def _settings(top: Fields, draft: Draft) -> None:
+    opening = dialects.ports("clash")
     level = text(top.get("log-level")).lower()
     if level == "silent":
         draft.plain["log"] = {"level": "error", "flows": False}
     elif level in _LEVELS and level != "info":
         draft.plain["log"] = {"level": _LEVELS[level]}
     for key, node in top.items():
-        if key in _DONE or (key in _REASONS and not flag(_enabled(node))):
+        if key in _DONE or key in opening or (key in _REASONS and not flag(_enabled(node))):
             continue
         draft.note(node.line, key, _REASONS.get(key, "there is no such thing here"))
     direct: Section = {}
@@ -120,7 +123,7 @@ def _inbounds(top: Fields, draft: Draft) -> None:
     lan, bind = flag(top.get("allow-lan")), text(top.get("bind-address")) or "*"
     users = [_user(word) for word in texts(top.get("authentication"))]
     host = "127.0.0.1" if not lan else "0.0.0.0" if bind in ("*", "0.0.0.0") else bind  # noqa: S104
-    for key, kind in (("mixed-port", "mixed"), ("port", "http"), ("socks-port", "socks")):
+    for key, kind in dialects.ports("clash").items():
         if port := number(top.get(key)):
             listen: object = endpoint(host, port)
             if lan and bind == "*":
@@ -152,25 +155,26 @@ def _listener(node: Node, common: list[Section], draft: Draft) -> None:
     found = fields(node)
     name, kind = text(found.get("name")) or "listener", text(found.get("type")).lower()
     host, port = text(found.get("listen")) or "0.0.0.0", number(found.get("port"))  # noqa: S104
-    if kind not in ("http", "socks", "mixed", "shadowsocks", "tunnel") or not port:
-        why = "write it as an inbound" if kind == "trojan" else "is not there yet"
+    read = dialects.foreign("clash").entering.get(kind)
+    if read is None or not port:
+        why = "write it as an inbound" if kind in dialects.entering() else "is not there yet"
         draft.note(node.line, name, f"a listener of type {kind or '?'}: {why}")
         return
-    content: Section = {"type": kind, "listen": endpoint(host, port)}
+    entry = Foreign(found, lambda at, why: draft.note(at, name, why), node.line)
+    made = read(entry)
+    content: Section = {"type": made.pop("type"), "listen": endpoint(host, port), **made}
+    section = dialects.inbound(str(content["type"]))
     beyond = not host.startswith("127.") and host != "::1"
-    if kind == "shadowsocks":
-        content |= {"method": text(found.get("cipher")), "password": text(found.get("password"))}
-    elif kind == "tunnel":
-        content |= {"type": "forward", "target": text(found.get("target"))}
-        content["network"] = texts(found.get("network")) or ["tcp", "udp"]
-        _closed(content, [], beyond, node.line, draft)
-    else:
-        users: list[Section] = [
-            {"name": text(one.get("username")), "password": text(one.get("password"))}
-            for one in map(fields, items(found.get("users")))
-            if one
-        ]
-        _closed(content, users if "users" in found else common, beyond, node.line, draft)
+    if "open" in section.model_fields:
+        users: list[Section] = []
+        if "users" in section.model_fields:
+            own: list[Section] = [
+                {"name": one.text("username"), "password": one.text("password")}
+                for one in entry.parts("users")
+                if one.keys()
+            ]
+            users = own if "users" in found else common
+        _closed(content, users, beyond, node.line, draft)
     ours = draft.inbound(name, node.line, content)
     if way := text(found.get("proxy")):
         draft.rule(node.line, {"inbound": ours}, way, name)

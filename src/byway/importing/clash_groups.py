@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from byway.importing.clash_providers import Provider
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.name_filters import NameFilters, Unfit
-from byway.importing.source import Fields, fields, flag, items, number, probe, text, texts
+from byway.importing.source import probe
+from byway.values.foreign import Fields, fields, flag, items, number, text, texts
 
 _KINDS = {"select", "url-test", "fallback", "load-balance", "relay"}
 _BALANCED = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from byway.config.tree import TreeError, parse
 from byway.importing.draft import Draft
 from byway.importing.name_filters import NameFilters, Unfit
-from byway.importing.source import Fields, fields, items, said, text
+from byway.values.foreign import Fields, fields, items, said, text
 from byway.values.written import Node
 
 _SILENT = {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from byway.importing.clash_proxies import BUILT_IN
 from byway.importing.draft import Draft, Section, Way, unresolved
-from byway.importing.source import Fields, fields, items, text
 from byway.rules.networks import named
+from byway.values.foreign import Fields, fields, items, text
 from byway.values.written import Node
 
 _DEEPEST = 8

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 from byway.config.links import SCHEMES, read_link
 from byway.importing.draft import Draft
-from byway.importing.source import endpoint
+from byway.values.foreign import endpoint
 from byway.values.wrong import Wrong
 
 NOT_YET = {

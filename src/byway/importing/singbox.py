@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from byway.dialects.shadowsocks.links import PLUGINS
+from byway import dialects
 from byway.importing import singbox_dns, singbox_rules
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.links import NOT_YET
-from byway.importing.source import (
+from byway.importing.source import probe
+from byway.values.foreign import (
     Fields,
+    Foreign,
+    NotCarried,
     endpoint,
     fields,
     flag,
     items,
     mark_of,
     number,
-    probe,
-    said,
     text,
     texts,
 )
@@ -33,24 +34,19 @@ _REASONS = {
     "services": "there is no such thing here",
     "certificate": "the authorities are the system's; see tls.ca",
 }
-_OUTBOUND_DONE = {
-    "type", "tag", "server", "server_port", "method", "password", "username", "version",
-    "plugin", "plugin_opts", "detour", "tls", "network", "bind_interface", "inet4_bind_address",
-    "inet6_bind_address", "routing_mark", "domain_resolver", "domain_strategy", "outbounds",
-    "default", "tolerance", "url", "interval", "idle_timeout", "interrupt_exist_connections",
-    "transport", "multiplex", "udp_over_tcp",
-}  # fmt: skip
-_SILENT = {"tcp_fast_open", "tcp_multi_path", "udp_fragment", "connect_timeout", "fallback_delay"}
-_TLS_DONE = {
-    "enabled", "server_name", "alpn", "certificate_path", "certificate_public_key_sha256",
-    "insecure", "reality",
-}  # fmt: skip
-_INBOUND_DONE = {
-    "type", "tag", "listen", "listen_port", "users", "method", "password", "tls", "network",
-    "override_address", "override_port", "sniff", "sniff_override_destination", "sniff_timeout",
-    "domain_strategy", "set_system_proxy", "tcp_fast_open", "tcp_multi_path", "udp_timeout",
-    "fallback",
-}  # fmt: skip
+_OUT = (
+    "type", "tag", "server", "server_port", "detour", "bind_interface", "inet4_bind_address",
+    "inet6_bind_address", "routing_mark", "domain_resolver", "domain_strategy", "transport",
+    "multiplex", "tcp_fast_open", "tcp_multi_path", "udp_fragment", "connect_timeout",
+    "fallback_delay", "network",
+)  # fmt: skip
+"""What every outbound may have, read here or without a meaning for what is carried."""
+_IN = (
+    "type", "tag", "listen", "listen_port", "users", "sniff", "sniff_override_destination",
+    "sniff_timeout", "domain_strategy", "set_system_proxy", "tcp_fast_open", "tcp_multi_path",
+    "udp_timeout", "network",
+)  # fmt: skip
+"""The same of inbounds."""
 
 
 def read(root: Node, draft: Draft) -> None:
@@ -90,53 +86,32 @@ def _inbound(node: Node, draft: Draft) -> None:
     found = fields(node)
     kind = text(found.get("type"))
     tag = text(found.get("tag")) or kind
-    if kind not in ("mixed", "http", "socks", "direct", "shadowsocks", "trojan"):
+    read = dialects.foreign("sing_box").entering.get(kind)
+    if read is None:
         draft.note(node.line, tag, f"an inbound of type {kind or '?'} is not there yet")
         return
-    host, port = text(found.get("listen")) or "127.0.0.1", number(found.get("listen_port"))
-    content: Section = {"type": kind, "listen": endpoint(host, port)}
-    beyond = not host.startswith("127.") and host != "::1"
-    users: list[Section] = [
-        {
-            "name": text(one.get("username")) or text(one.get("name")),
-            "password": text(one.get("password")),
-        }
-        for one in map(fields, items(found.get("users")))
+    entry = Foreign(found, lambda at, why: draft.note(at, tag, why), node.line)
+    entry.pass_over(*_IN)
+    try:
+        made = read(entry)
+    except NotCarried as error:
+        draft.note(node.line, tag, str(error))
+        return
+    host, port = entry.text("listen") or "127.0.0.1", entry.number("listen_port")
+    content: Section = {"type": made.pop("type"), "listen": endpoint(host, port), **made}
+    section = dialects.inbound(str(content["type"]))
+    users = [
+        {"name": one.text("username", "name"), "password": one.text("password")}
+        for one in entry.parts("users")
     ]
-    if kind == "direct":
-        target = endpoint(text(found.get("override_address")), number(found.get("override_port")))
-        content |= {"type": "forward", "target": target}
-        content["network"] = texts(found.get("network")) or ["tcp", "udp"]
-        if beyond:
-            _opened(content, tag, node.line, draft)
-    elif kind == "trojan":
-        site = fields(found.get("fallback"))
-        if not site or not flag(fields(found.get("tls")).get("enabled")):
-            draft.note(node.line, tag, "is not kept: trojan needs TLS and a web site (fallback)")
-            return
-        to = endpoint(text(site.get("server")) or "127.0.0.1", number(site.get("server_port")))
-        content |= {"users": users, "fallback": to}
-    elif kind == "shadowsocks":
-        content |= {"method": text(found.get("method")), "password": text(found.get("password"))}
-        if users:
-            content["users"] = users
-    elif users:
+    beyond = not host.startswith("127.") and host != "::1"
+    if users and "users" in section.model_fields:
         content["users"] = users
-    elif beyond:
+    elif beyond and "open" in section.model_fields:
         _opened(content, tag, node.line, draft)
-    tls = fields(found.get("tls"))
-    if flag(tls.get("enabled")):
-        cert, key = text(tls.get("certificate_path")), text(tls.get("key_path"))
-        if not cert or not key or kind in ("direct", "shadowsocks"):
-            draft.note(node.line, tag, "its TLS is not kept, and so neither is it")
-            return
-        alpn = texts(tls.get("alpn"))
-        content["tls"] = {"cert": cert, "key": key} | ({"alpn": alpn} if alpn else {})
-    for name, value in found.items():
-        if name not in _INBOUND_DONE and said(value):
-            draft.note(value.line, tag, f"{name} is not kept")
-    if flag(found.get("set_system_proxy")):
-        draft.note(found["set_system_proxy"].line, tag, "run it with: byway run --system-proxy")
+    entry.tell_unread()
+    if entry.flag("set_system_proxy"):
+        entry.note("set_system_proxy", "run it with: byway run --system-proxy")
     draft.inbound(tag, node.line, content)
 
 
@@ -163,8 +138,9 @@ def _opened(content: Section, tag: str, line: int, draft: Draft) -> None:
 
 def _outbound(tag: str, node: Node, draft: Draft) -> None:
     found = fields(node)
-    kind = text(found.get("type"))
-    content: Section | None
+    entry = Foreign(found, lambda at, why: draft.note(at, tag, why), node.line)
+    kind = entry.text("type")
+    entry.pass_over(*_OUT)
     match kind:
         case "direct":
             content = _direct(found)
@@ -181,23 +157,18 @@ def _outbound(tag: str, node: Node, draft: Draft) -> None:
         case "selector" | "urltest":
             _group(tag, kind, node, found, draft)
             return
-        case "socks" | "http" | "shadowsocks" | "trojan":
-            content = _proxied(tag, kind, node, found, draft)
-            if content is None:
-                return
         case _:
-            draft.lost(tag, node.line, f"{NOT_YET.get(kind, kind or '?')} is not spoken yet")
-            return
-    if via := text(found.get("detour")):
+            made = _proxied(tag, kind, entry, draft)
+            if made is None:
+                return
+            content = made
+    if via := entry.text("detour"):
         content["via"] = Way(via)
     elif kind != "direct":
         _leaving(tag, found, content, draft)
-    for key, value in found.items():
-        if key not in _OUTBOUND_DONE | _SILENT and said(value):
-            draft.note(value.line, tag, f"{key} is not kept")
-    if flag(fields(found.get("multiplex")).get("enabled")):
-        draft.note(found["multiplex"].line, tag, "multiplexing is not there yet")
-    _over_tcp(tag, found.get("udp_over_tcp"), content, draft)
+    entry.tell_unread()
+    if entry.enabled("multiplex"):
+        entry.note("multiplex", "multiplexing is not there yet")
     draft.outbound(tag, node.line, content)
 
 
@@ -208,18 +179,6 @@ def _leaving(tag: str, found: Fields, content: Section, draft: Draft) -> None:
         draft.note(0, tag, f"{', '.join(leaving)} cannot be said beside a plugin: not kept")
     elif leaving:
         content["via"] = draft.leaving_by(leaving)
-
-
-def _over_tcp(tag: str, node: Node | None, content: Section, draft: Draft) -> None:
-    """Packets inside a connection: version 2 is what `true` means, and what is spoken here."""
-    if node is None or not (flag(node) or flag(fields(node).get("enabled"))):
-        return
-    if content["type"] not in ("http", "socks", "shadowsocks"):
-        draft.note(node.line, tag, "udp_over_tcp is not kept")
-    elif number(fields(node).get("version")) not in (0, 2):
-        draft.note(node.line, tag, "udp_over_tcp is spoken in version 2 only: not kept")
-    else:
-        content["udp_over_tcp"] = True
 
 
 def _direct(found: Fields) -> Section:
@@ -234,52 +193,21 @@ def _direct(found: Fields) -> Section:
     return content
 
 
-def _proxied(tag: str, kind: str, node: Node, found: Fields, draft: Draft) -> Section | None:
-    if way := text(fields(found.get("transport")).get("type")):
-        draft.lost(tag, node.line, f"{kind} over {way} is not spoken yet")
+def _proxied(tag: str, kind: str, entry: Foreign, draft: Draft) -> Section | None:
+    read = dialects.foreign("sing_box").leaving.get(kind)
+    if read is None:
+        draft.lost(tag, entry.line, f"{NOT_YET.get(kind, kind or '?')} is not spoken yet")
         return None
-    server = endpoint(text(found.get("server")), number(found.get("server_port")))
-    content: Section = {"type": kind, "server": server}
-    networks = texts(found.get("network"))
-    if kind == "shadowsocks" and networks:
-        content["network"] = networks
-    elif "udp" not in (networks or ["udp"]) and kind != "http":
-        draft.note(found["network"].line, tag, "network: tcp is not kept: it carries UDP here")
-    elif "tcp" not in (networks or ["tcp"]):
-        draft.note(found["network"].line, tag, "network: udp is not kept: it carries TCP here")
-    if kind == "socks" and "version" in found:
-        content["version"] = text(found["version"])
-    for key in ("method", "username", "password", "plugin", "plugin_opts"):
-        if word := text(found.get(key)):
-            content[key] = word
-    if (plugin := text(found.get("plugin"))) and plugin not in PLUGINS:
-        draft.lost(tag, node.line, f"the plugin {plugin[:40]!r} is not known here")
+    if way := entry.part("transport").text("type"):
+        draft.lost(tag, entry.line, f"{kind} over {way} is not spoken yet")
         return None
-    tls = fields(found.get("tls"))
-    if not flag(tls.get("enabled")):
-        if kind == "trojan":
-            draft.lost(tag, node.line, "trojan without TLS is not spoken")
-            return None
-        return content
-    if flag(fields(tls.get("reality")).get("enabled")):
-        draft.lost(tag, node.line, "REALITY is not spoken yet")
+    try:
+        made = read(entry)
+    except NotCarried as error:
+        draft.lost(tag, entry.line, str(error))
         return None
-    made: Section = {}
-    if sni := text(tls.get("server_name")):
-        made["sni"] = sni
-    if alpn := texts(tls.get("alpn")):
-        made["alpn"] = alpn
-    if ca := text(tls.get("certificate_path")):
-        made["ca"] = ca
-    if pins := texts(tls.get("certificate_public_key_sha256")):
-        made["pin"] = pins
-    elif flag(tls.get("insecure")):
-        made["insecure"] = True
-        draft.note(tls["insecure"].line, tag, "trusts anyone, as the file says; pin it")
-    for key, part in tls.items():
-        if key not in _TLS_DONE and said(part):
-            draft.note(part.line, tag, f"tls.{key} is not kept")
-    return content | ({"tls": made} if made or kind != "trojan" else {})
+    server = endpoint(entry.text("server"), entry.number("server_port"))
+    return {"type": made.pop("type"), "server": server, **made}
 
 
 def _group(tag: str, kind: str, node: Node, found: Fields, draft: Draft) -> None:

@@ -10,7 +10,7 @@ import re
 
 from byway.flow import packed_address
 from byway.importing.draft import LOST, OTHERWISE, Draft, Section, Way
-from byway.importing.source import Fields, endpoint, fields, flag, items, number, said, text, texts
+from byway.values.foreign import Fields, endpoint, fields, flag, items, number, said, text, texts
 from byway.values.written import Node
 
 _ORDERS = {

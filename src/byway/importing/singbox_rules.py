@@ -11,8 +11,9 @@ from pathlib import Path
 
 from byway.config.setitems import fault
 from byway.importing.draft import OTHERWISE, Draft, Section, Way, unresolved
-from byway.importing.source import Fields, fields, flag, items, mark_of, seconds, text, texts
+from byway.importing.source import seconds
 from byway.rules.networks import LAN
+from byway.values.foreign import Fields, fields, flag, items, mark_of, text, texts
 from byway.values.written import Node
 
 _DEEPEST = 8
