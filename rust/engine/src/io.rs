@@ -33,6 +33,10 @@ pub trait Layer: Send {
     fn rehome(&mut self) -> io::Result<()> {
         Ok(())
     }
+    /// Whether it lives on one loop for good, as the streams of a session do.
+    fn is_pinned(&self) -> bool {
+        self.below().is_some_and(Io::is_pinned)
+    }
     /// What a TLS handshake has settled.
     fn facts(&self) -> Option<&Facts> {
         None
@@ -134,6 +138,14 @@ impl Io {
             Self::Tcp(socket) => Some(socket),
             Self::Layer(layer) => layer.below()?.bottom(),
             Self::Unix(_) | Self::Gone => None,
+        }
+    }
+
+    /// Whether it cannot move to another loop. A bare socket can, and so can what stands on one.
+    pub fn is_pinned(&self) -> bool {
+        match self {
+            Self::Layer(layer) => layer.is_pinned(),
+            _ => false,
         }
     }
 
