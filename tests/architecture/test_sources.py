@@ -33,8 +33,8 @@ ROUTER = 100
 BARE_TASKS = re.compile(r"\b(asyncio|loop)\.(create_task|ensure_future)\(")
 TASK_PLACES = {
     "app.py": "the wait for a second signal, ended before drain returns",
-    "inbounds/forwarding.py": "two waits raced, both ended before the function returns",
-    "inbounds/socks.py": "two waits raced, both ended before the function returns",
+    "dialects/http/forwarding.py": "two waits raced, both ended before the function returns",
+    "dialects/socks/server.py": "two waits raced, both ended before the function returns",
 }
 
 

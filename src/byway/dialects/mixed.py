@@ -6,15 +6,34 @@ from typing import ClassVar, Literal
 
 from byway.dialects.card import Card, Out, Theirs
 from byway.dialects.foreign_plain import into_clash, into_sing_box
-from byway.dialects.http import check_users
+from byway.dialects.http.sections import check_users
+from byway.dialects.http.server import Http
 from byway.dialects.login import WithUsers
-from byway.dialects.socks import SocksOutbound
+from byway.dialects.socks.sections import SocksOutbound
+from byway.dialects.socks.server import Socks
+from byway.engine import EngineStream
 from byway.flow import Target
-from byway.inbounds.entry import Entry, Greet
-from byway.inbounds.mixed import Mixed
+from byway.inbounds.entry import Entry, Greet, Met
 from byway.values.problems import Path, Problems
 from byway.values.user import User
 from byway.values.written import Node
+
+CHUNK = 4096  # most first messages come whole in it
+
+
+class _Mixed:
+    """Greets a client in the protocol it begins with: 04 and 05 are SOCKS, all else is HTTP."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._socks = Socks(entry)
+        self._http = Http(entry)
+
+    async def greet(self, stream: EngineStream) -> Met:
+        """Hear what the client wants. Raises with the client already told no."""
+        begun = await stream.read(CHUNK)
+        if begun[0] == 5 or begun[0] == 4:
+            return await self._socks.greet(stream, begun)
+        return await self._http.greet(stream, begun)
 
 
 class MixedInbound(WithUsers):
@@ -32,7 +51,7 @@ class MixedInbound(WithUsers):
 
     def greet(self, entry: Entry) -> Greet:
         """In the protocol that a client begins with."""
-        return Mixed(entry).greet
+        return _Mixed(entry).greet
 
     def _invited(self, server: Target, user: User | None) -> Out:
         return SocksOutbound.of(server, user)

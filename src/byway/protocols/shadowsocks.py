@@ -5,7 +5,7 @@ the address form. Ciphers, and the framing of all that follows the handshake, ar
 
 A stream is, in each direction, a random salt and sealed chunks under a key made of it. The server
 says nothing until it has something to relay, so a failed request must not be answered either: see
-`inbounds.silence`.
+`inbounds/silence.py`.
 """
 
 from __future__ import annotations

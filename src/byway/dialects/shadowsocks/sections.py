@@ -11,6 +11,7 @@ from byway.dialects.card import BOTH, TCP, In, Lead, Lent, Out, Proxied
 from byway.dialects.passwords import check_passwords
 from byway.dialects.shadowsocks.client import ShadowsocksClient
 from byway.dialects.shadowsocks.links import write_link
+from byway.dialects.shadowsocks.server import Server, Shadowsocks
 from byway.dialects.uot import UdpOverTcp
 from byway.engine import SealedPackets, SealedUser
 from byway.flow import Network, Target
@@ -19,7 +20,6 @@ from byway.inbounds.entry import Entry, Greet
 from byway.inbounds.listener import StreamInbound
 from byway.inbounds.packets import PacketDoor
 from byway.inbounds.plugged import Plugged
-from byway.inbounds.shadowsocks import Server, Shadowsocks
 from byway.outbounds.direct import Direct
 from byway.outbounds.plugged import Plugged as PluggedVia
 from byway.outbounds.proxy import Client

@@ -1,4 +1,4 @@
-"""HTTP proxies (RFC 9110): CONNECT as a client; CONNECT and plain requests as a server."""
+"""The card of http: its sections, client and links."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from byway.dialects.foreign_plain import (
     out_of_clash,
     out_of_sing_box,
 )
+from byway.dialects.http.server import Http
 from byway.dialects.login import LoggedIn, WithUsers
 from byway.dialects.uot import UdpOverTcp
 from byway.errors import Reason, Refused
 from byway.flow import Network, Target
 from byway.inbounds.entry import Entry, Greet
-from byway.inbounds.http import Http
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.proxy import Client
 from byway.protocols import http

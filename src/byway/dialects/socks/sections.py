@@ -1,4 +1,4 @@
-"""SOCKS 5, 4a and 4 (RFC 1928, RFC 1929)."""
+"""The card of socks: its sections, client and links."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from byway.dialects.foreign_plain import (
     out_of_sing_box,
 )
 from byway.dialects.login import LoggedIn, WithUsers
+from byway.dialects.socks.server import Socks
 from byway.dialects.uot import UdpOverTcp
 from byway.engine import Engine
 from byway.flow import Network, Target
 from byway.inbounds.entry import Entry, Greet
-from byway.inbounds.socks import Socks
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.proxy import Client, toward
 from byway.protocols import socks

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
 from typing import Protocol
 
 from byway.engine import EngineStream
-from byway.flow import Flow, Network
-from byway.inbounds.entry import Entry, Means, Met, Visit
+from byway.flow import Network
+from byway.inbounds.asked import Asked
+from byway.inbounds.entry import Entry, Met, Visit
 from byway.inbounds.framed import OverTcp
-from byway.inbounds.hearing import overhear
 from byway.inbounds.silence import greeted
-from byway.interfaces import Bucket, Carry, Enough, Outbound, Relay, Stream
+from byway.interfaces import Carry, Stream
 from byway.protocols import uot
 from byway.protocols.shadowsocks import Request
 
@@ -55,30 +54,3 @@ class _Knock(Visit):
             return
         flow = entry.flow(Network.TCP, source, request.target, request.user)
         await carry(Asked(request.stream, flow, entry.means))
-
-
-class Asked:
-    """A flow of a protocol without answers: yes is the far side's bytes, no is a close."""
-
-    __slots__ = ("_means", "_stream", "flow")
-
-    def __init__(self, stream: Stream, flow: Flow, means: Means) -> None:
-        self.flow = flow
-        self._stream = stream
-        self._means = means
-
-    async def hear(self, enough: Enough, within: float) -> None:
-        await overhear(self._stream, enough, within)
-
-    def dial(self, outbound: Outbound) -> Coroutine[None, None, Stream]:
-        return outbound.connect(self.flow.target)
-
-    async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
-        return self._means.engine.relay(self._stream, far, self._means.idle, buckets)
-
-    async def refuse(self, why: BaseException | None) -> None:
-        if why is None:
-            await self._means.silence.hold(self._stream)
-        elif isinstance(self._stream, EngineStream):
-            self._stream.abort()  # a reset says more than an end that looks like an empty answer
-        self._stream.close()

@@ -7,12 +7,12 @@ from collections.abc import Coroutine, Sequence
 from functools import partial
 
 from byway.deadline import Deadline
+from byway.dialects.http.forwarding import Conversation
 from byway.engine import EngineStream
 from byway.errors import EngineError, Refused, reason_of
 from byway.flow import Flow, Network
 from byway.inbounds.entry import Entry, Means, Met, Visit
 from byway.inbounds.farewell import farewell
-from byway.inbounds.forwarding import Conversation
 from byway.inbounds.framed import OverTcp
 from byway.inbounds.hearing import overhear
 from byway.interfaces import Arrival, Bucket, Carry, Enough, Outbound, Relay, Stream

@@ -1,4 +1,4 @@
-"""Trojan: a password inside TLS, behind a real web site."""
+"""The card of trojan: its sections, client and links."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from byway.dialects.card import BOTH, TCP, Card, In, Lead, Lent, Out, Theirs, Wr
 from byway.dialects.foreign_plain import always_both
 from byway.dialects.passwords import SECRET_BYTES, check_passwords
 from byway.dialects.reach import Streamed
+from byway.dialects.trojan.server import Trojan
 from byway.engine import Engine
 from byway.errors import Reason, Refused
 from byway.flow import Network, Target
 from byway.inbounds.entry import Entry
 from byway.inbounds.listener import StreamInbound
-from byway.inbounds.trojan import Trojan
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.direct import Direct
 from byway.protocols import trojan

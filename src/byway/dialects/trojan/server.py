@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from byway.engine import EngineStream, NotTls
 from byway.errors import BywayError
 from byway.flow import Network, Target
+from byway.inbounds.asked import Asked
 from byway.inbounds.entry import Entry, Met, Visit
 from byway.inbounds.framed import Framed, OverTcp
-from byway.inbounds.shadowsocks import Asked
 from byway.inbounds.tls import TlsDoor
 from byway.interfaces import Carry, Dialer
 from byway.protocols import trojan, uot
