@@ -263,6 +263,22 @@ async def test_its_own_answer_to_head_has_no_content(
         await clients.left(link)
 
 
+async def test_a_stranger_may_send_a_smaller_head_than_who_has_logged_in(road: RunRoad) -> None:
+    big = b"Cookie: " + b"c" * 20000 + b"\r\n"
+    login = b"Proxy-Authorization: Basic YW5uOnNlc2FtZQ==\r\n"
+    async with serving(Origin([OK, OK])) as target, road(GUARDED) as run:
+        ask = b"GET http://%b/ HTTP/1.1\r\n%b%b\r\n"
+        stranger = await clients.linked(run.place("in"))
+        stranger[1].write(ask % (str(target).encode(), b"", big))
+        assert (await response(stranger))[0] == 431
+        await clients.left(stranger)
+        known = await clients.linked(run.place("in"))
+        for fields in (b"", big):
+            known[1].write(ask % (str(target).encode(), login, fields))
+            assert (await response(known))[0] == 200
+        await clients.left(known)
+
+
 async def test_a_bad_answer_to_head_is_told_without_content(road: RunRoad) -> None:
     async with serving(Origin([b"nonsense\r\n\r\n"], close=True)) as target, road(PLAIN) as run:
         link = await clients.linked(run.place("in"))

@@ -26,6 +26,9 @@ from byway.protocols.credentials import Verify
 HEAD_LIMIT = 65536
 """Bytes of a head, empty line and all; browsers and servers stay below 64 KiB."""
 
+STRANGERS_LIMIT = 16384
+"""The same, as long as nobody has logged in where users are asked for."""
+
 Fields = tuple[tuple[bytes, bytes], ...]
 """Names and values in their order, bytes as they came, less the space around values."""
 

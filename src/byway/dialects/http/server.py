@@ -27,12 +27,14 @@ class Http:
 
     def __init__(self, entry: Entry) -> None:
         self._entry = entry
+        limit = entry.means.head
+        self._strangers_limit = min(limit, http.STRANGERS_LIMIT) if entry.verify else limit
         self._patience = Deadline(entry.means.handshake, "the next request took too long to come")
 
     async def greet(self, stream: EngineStream, begun: bytes = b"") -> Met:
         """Hear what the client wants. Raises with the client already told no."""
         try:
-            request = await self._request(stream, begun)
+            request = await self._request(stream, begun, self._strangers_limit)
         except http.Answered:
             return _Served(stream)
         if request.is_connect and uot.is_asked(request.target):
@@ -42,11 +44,11 @@ class Http:
             return self._tunnel(stream, request)
         return Conversation(stream, request, self._entry, self._next, self._tunnel)
 
-    async def _request(self, stream: EngineStream, begun: bytes) -> http.Request:
+    async def _request(self, stream: EngineStream, begun: bytes, limit: int) -> http.Request:
         try:
             entry = self._entry
             own = partial(self._page, stream)
-            return await http.accept(stream, entry.verify, entry.means.head, begun, own)
+            return await http.accept(stream, entry.verify, limit, begun, own)
         except (http.HeadError, Refused):
             await farewell(stream)
             raise
@@ -72,7 +74,7 @@ class Http:
 
     async def _next(self, stream: EngineStream) -> http.Request:
         with self._patience:
-            return await self._request(stream, b"")
+            return await self._request(stream, b"", self._entry.means.head)
 
     def _tunnel(self, stream: EngineStream, request: http.Request) -> Arrival[Stream]:
         entry = self._entry
