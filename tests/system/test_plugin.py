@@ -72,6 +72,25 @@ async def test_it_starts_when_it_is_wanted_and_is_told_where_to_stand(
     await until(lambda: not listens(place.port))
 
 
+async def test_it_gets_nothing_of_our_environment_but_what_programs_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOUD_TOKEN", "geheim")
+    monkeypatch.setenv("SS_PLUGIN_OPTIONS", "of=another")
+    monkeypatch.setenv("TZ", "UTC")
+    seen, file = tmp_path / "seen", tmp_path / "plugin"
+    lines = PROGRAM.format(python=sys.executable, seen=str(seen)).splitlines()
+    lines.insert(2, f"open({str(seen)!r}, 'w').write('\\n'.join(os.environ))")
+    file.write_text("\n".join([*lines[:3], *lines[6:]]) + "\n")
+    file.chmod(0o755)
+    plugin = Plugin(str(file), "", Target.of("h.example", 1), None, lambda line: None)
+    async with served(plugin):
+        await plugin.ready()
+    names = set(seen.read_text().split())
+    assert {"PATH", "TZ", "SS_REMOTE_HOST", "SS_LOCAL_PORT"} <= names
+    assert not names & {"CLOUD_TOKEN", "SS_PLUGIN_OPTIONS", "CI", "PYTHONPATH"}
+
+
 async def test_it_is_started_again(program: tuple[str, Seen]) -> None:
     told: list[str] = []
     plugin = Plugin(program[0], "", Target.of("h.example", 1), None, told.append)

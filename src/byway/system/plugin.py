@@ -25,6 +25,13 @@ STEADY = 60.0  # seconds after which a plugin that ran counts as sound again
 LAST_WORDS = 2.0  # seconds to end by itself when asked to
 LOOK = 0.02  # seconds between two looks at whether it listens
 
+PASSED_ON = (
+    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR",
+    "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR", "V2RAY_LOCATION_ASSET",
+    "XRAY_LOCATION_ASSET",
+)  # fmt: skip
+"""All of our environment that a plugin gets: the rest may hold secrets of other programs."""
+
 Tell = Callable[[str], None]
 
 
@@ -166,7 +173,7 @@ class Plugin:
         }
         if self._options:
             told["SS_PLUGIN_OPTIONS"] = self._options
-        return {**os.environ, **told}
+        return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | told
 
     async def _ended(self) -> None:
         """Asked first, then made to."""
