@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import pytest
 
+from byway import dialects
 from byway.config.schema import schema
 
 ROOT = Path(__file__).parents[2]
@@ -36,12 +37,12 @@ def _definitions() -> dict[str, Schema]:
     return cast(dict[str, Schema], schema()["$defs"])
 
 
-def _types(ending: str) -> Iterator[str]:
-    """The `type:` words of all inbounds, or all outbounds, of the config."""
-    for name, definition in _definitions().items():
-        if name.endswith(ending):
-            properties = cast(dict[str, Schema], definition["properties"])
-            yield cast(str, properties["type"]["const"])
+def missing_pages(name: str) -> Iterator[str]:
+    """The pages that a protocol in the table of cards lacks."""
+    line = dialects.TABLE[name]
+    for ends, folder in ((line.enters, "inbounds"), (line.leaves, "outbounds")):
+        if ends and not (DOCS / folder / f"{name}.md").is_file():
+            yield f"docs/{folder}/{name}.md"
 
 
 def _keys() -> Iterator[tuple[str, str]]:
@@ -51,18 +52,18 @@ def _keys() -> Iterator[tuple[str, str]]:
             yield section, key
 
 
-def test_each_inbound_has_a_page() -> None:
-    kinds = set(_types("Inbound"))
-    assert {"mixed", "http", "socks", "forward"} <= kinds
-    for kind in kinds:
-        assert (DOCS / "inbounds" / f"{kind}.md").is_file(), f"docs/inbounds/{kind}.md"
+@pytest.mark.parametrize("name", dialects.TABLE)
+def test_each_card_has_its_pages(name: str) -> None:
+    assert not list(missing_pages(name))
 
 
-def test_each_outbound_has_a_page() -> None:
-    kinds = set(_types("Outbound"))
-    assert {"direct", "http", "socks"} <= kinds
-    for kind in kinds:
-        assert (DOCS / "outbounds" / f"{kind}.md").is_file(), f"docs/outbounds/{kind}.md"
+@pytest.mark.parametrize("name", dialects.TABLE)
+def test_the_line_of_a_card_is_true(name: str) -> None:
+    line, card = dialects.TABLE[name], dialects.card(name)
+    assert (card.inbound is not None, card.outbound is not None) == (line.enters, line.leaves)
+    assert tuple(card.links) == line.schemes
+    for section in filter(None, (card.inbound, card.outbound)):
+        assert get_args(section.model_fields["type"].annotation) == (name,)
 
 
 def test_each_protocol_has_a_page() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 from urllib.parse import quote
 
+from byway import dialects
 from byway.config import Config
 from byway.dialects.card import In
 from byway.flow import Target
@@ -32,7 +33,9 @@ def variables(
     inbound = fit.get(name)
     if inbound is None or inbound.program_schemes is None:
         known = ", ".join(fit) or "none"
-        raise ValueError(f"no mixed, http or socks inbound {name!r}; there is: {known}")
+        *kinds, last = dialects.serving_programs()
+        wanted = f"{', '.join(kinds)} or {last}"
+        raise ValueError(f"no {wanted} inbound {name!r}; there is: {known}")
     if getattr(inbound, "tls", None) is not None:
         raise ValueError(f"inbound {name} wants TLS, which few programs speak with a proxy")
     places = [Target.parse(text) for text in running.get(name, ()) if not text.startswith("unix:")]

@@ -32,7 +32,7 @@ def link(config: Config, name: str, host: str | None, qr: bool) -> int:
 
 
 def password(word: str) -> int:
-    """Print a new password for a shadowsocks method, or for `trojan`."""
+    """Print a new password or key for a word that some protocol has passwords for."""
     known: list[str] = []
     for name in dialects.TABLE:
         card = dialects.card(name)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from byway.system.settings import Settings
 
 View = Mapping[str, object]
-HTTP, SOCKS = ("mixed", "http"), ("mixed", "socks")
 
 
 def add_verb(verbs: live.Verbs) -> None:
@@ -35,16 +34,20 @@ def wanted(inbounds: Sequence[View], name: str | None, pac: bool) -> Wanted:
 
     Raises ValueError where none fits.
     """
+    from byway import dialects
     from byway.system.desktop import Wanted
 
-    http = _at(inbounds, name, HTTP)
-    socks = _at(inbounds, name, SOCKS)
+    http = _at(inbounds, name, dialects.serving_programs("http"))
+    socks = _at(inbounds, name, dialects.serving_programs("socks"))
     if pac:
         if http is None:
-            raise ValueError("no inbound serves a PAC file: it takes one of type mixed or http")
+            raise ValueError(
+                "no inbound serves a PAC file: it takes one of type "
+                + " or ".join(dialects.serving_programs("http"))
+            )
         return Wanted(pac=f"http://{http}/proxy.pac")
     if http is None and socks is None:
-        what = f"no inbound {name!r}" if name else "no inbound of type mixed, http or socks"
+        what = f"no inbound {name!r}" if name else "no inbound that is a proxy"
         raise ValueError(f"{what} listens on an address")
     return Wanted(http, socks)
 

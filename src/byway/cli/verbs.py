@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     link.set_defaults(verb=_link)
 
     password = verbs.add_parser("password", help="make a password or key of the right length")
-    method = "a shadowsocks method, such as 2022-blake3-aes-128-gcm, or trojan"
+    method = "a method such as 2022-blake3-aes-128-gcm, or a protocol that has passwords"
     password.add_argument("method", metavar="METHOD", help=method)
     password.set_defaults(verb=_password)
     live.add_verbs(verbs)
@@ -268,7 +268,7 @@ def _no_file(word: str) -> BywayError:
 
 
 def _is_config(word: str) -> bool:
-    """Whether a word of the command line is a file that is not one of shadowsocks servers."""
+    """Whether a word of the command line is a file that is no list of servers."""
     from byway.config.foreign import foreign
 
     if "://" in word or word == "-" or word.startswith("@"):

@@ -104,7 +104,7 @@ def warn(config: Config, problems: Problems) -> None:
                 problems.warn(
                     ("rules", at, "to"),
                     f"this rule is about UDP, which {shown(hop)} cannot carry",
-                    "SOCKS5 and direct can",
+                    "name an outbound that carries UDP, as direct does",
                 )
 
 

@@ -24,7 +24,7 @@ def foreign(text: str) -> str:
     if _CLASH.search(text) and not _OURS.search(text):
         return "a Clash config"
     if text.lstrip()[:1] == "{" and _SERVERS.search(text):
-        return "a list of shadowsocks servers (SIP008)"
+        return "a list of servers (SIP008)"
     if _LINKS.match(text):
         return "a list of links"
     return "a subscription in base64" if _BASE64.fullmatch(text) else ""

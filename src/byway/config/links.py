@@ -44,7 +44,7 @@ def read_link(text: str) -> Link:
 
 def write_link(outbound: Out, name: str = "") -> str:
     """The link of an outbound, password included. Raises ValueError where none can say it."""
-    for key in ("via", "udp_over_tcp"):
+    for key in ("via", "udp_over_tcp", "transport"):
         if getattr(outbound, key, None):
             raise ValueError(f"a link cannot say {key}")
     return outbound.link(name)

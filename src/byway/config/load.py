@@ -117,7 +117,7 @@ def _servers(text: str, name: str) -> dict[str, dict[str, object]]:
     if not text.endswith(".json"):
         raise Wrong("not a link", "scheme://user:password@host:port, or a SIP008 document (.json)")
     try:
-        servers = _document(Path(text).read_text(encoding="utf-8"))
+        servers = dialects.read_document(Path(text).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         if isinstance(error, Wrong):
             raise
@@ -129,14 +129,6 @@ def _servers(text: str, name: str) -> dict[str, dict[str, object]]:
         taken = plain in found or plain in (*RESERVED, "direct")
         found[f"{plain}-{at}" if taken else plain] = outbound
     return found
-
-
-def _document(text: str) -> list[tuple[str, dict[str, object]]]:
-    """The servers of a document: labels and outbounds. Raises Wrong."""
-    for name in dialects.leaving():
-        if (read := dialects.card(name).document) is not None:
-            return read(text)
-    raise Wrong("no protocol here has documents of servers")
 
 
 def _has_secrets(config: Config) -> bool:

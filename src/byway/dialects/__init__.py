@@ -6,10 +6,12 @@ sections, and the inbounds and outbounds that they stand for. On config time.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import import_module
 from typing import Literal
 
-from byway.dialects.card import Card, FromForeign, In, Line, Out, Theirs
+from byway.dialects.card import Card, FromForeign, In, Line, Out, Theirs, Written
+from byway.values.wrong import Wrong
 
 TABLE: dict[str, Line] = {
     "direct": Line("byway.dialects.direct", enters=False),
@@ -63,14 +65,21 @@ def schemes() -> dict[str, str]:
 
 def foreign(program: Literal["clash", "sing_box"]) -> Theirs:
     """What another program calls all protocols: the parts of every card together."""
-    cards = {name: card(name) for name in TABLE}
+    return _foreign(program, tuple(TABLE))
+
+
+@lru_cache(maxsize=4)
+def _foreign(program: str, names: tuple[str, ...]) -> Theirs:
+    """Kept, since importers ask for each of many thousand entries."""
     leaving: dict[str, FromForeign] = {}
     entering: dict[str, FromForeign] = {}
-    for one in cards.values():
-        theirs: Theirs = getattr(one, program)
+    called: dict[str, str] = {}
+    for name in names:
+        theirs: Theirs = getattr(card(name), program)
         leaving |= theirs.leaving
         entering |= theirs.entering
-    return Theirs(leaving, entering)
+        called |= theirs.called
+    return Theirs(leaving, entering, called=called)
 
 
 def ports(program: Literal["clash", "sing_box"]) -> dict[str, str]:
@@ -80,3 +89,20 @@ def ports(program: Literal["clash", "sing_box"]) -> dict[str, str]:
         theirs: Theirs = getattr(card(name), program)
         found |= dict.fromkeys(theirs.ports, name)
     return found
+
+
+def read_document(text: str) -> list[tuple[str, Written]]:
+    """The servers of a document (SIP008): labels and outbounds. Raises Wrong."""
+    for name in leaving():
+        if (read := card(name).document) is not None:
+            return read(text)
+    raise Wrong("no protocol here has documents of servers")
+
+
+def serving_programs(scheme: str = "") -> tuple[str, ...]:
+    """The types of inbounds that programs can be given as their proxy, by a URL of a scheme that
+    begins so."""
+    known = {name: inbound(name).program_schemes for name in entering()}
+    return tuple(
+        name for name, found in known.items() if found and any(s.startswith(scheme) for s in found)
+    )

@@ -268,11 +268,13 @@ Raises NotCarried."""
 @dataclass(frozen=True, slots=True)
 class Theirs:
     """What another program calls the protocol: its types of ways out and in, with their readers.
-    `ports` are settings of a whole file that open an inbound, by themselves."""
+    `ports` are settings of a whole file that open an inbound, by themselves; `called` has those
+    types that the other program calls otherwise elsewhere."""
 
     leaving: Mapping[str, FromForeign] = field(default_factory=dict)
     entering: Mapping[str, FromForeign] = field(default_factory=dict)
     ports: tuple[str, ...] = ()
+    called: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +290,8 @@ class Card:
     """The words that `secret` takes."""
     document: Callable[[str], list[tuple[str, Written]]] | None = None
     """Reads a document of several servers: labels and outbounds. Raises Wrong."""
+    unkept: Callable[[Mapping[str, str]], Iterator[str]] | None = None
+    """What the query of a link asks for that no outbound says, in words."""
     clash: Theirs = field(default_factory=Theirs)
     """In configs of Clash and mihomo."""
     sing_box: Theirs = field(default_factory=Theirs)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -75,6 +75,13 @@ def with_port(server: str, port: int, form: str = "scheme://...@host:port") -> s
         raise Wrong("a link with a path", form)
     behind = server.rpartition("]")[2] if server.startswith("[") else server
     return server if ":" in behind else f"{server}:{port}"
+
+
+def unkept(query: Mapping[str, str], read: Collection[str]) -> Iterator[str]:
+    """What the query of a link asks for that is not among the parameters that are read."""
+    for key, value in query.items():
+        if key not in read and value not in ("0", "false", "none"):
+            yield f"{key[:40]} is not kept"
 
 
 def tls_said(query: Mapping[str, str]) -> Written:

@@ -12,8 +12,8 @@ from byway.dialects.reach import Streamed
 from byway.flow import Target
 from byway.inbounds.entry import Entry, Greet
 from byway.inbounds.listener import StreamInbound
-from byway.inbounds.tls import inside
 from byway.protocols.credentials import verifier
+from byway.transports.reading import TransportSection
 from byway.values.problems import Path, Problems
 from byway.values.texts import OneOrMany, Password, UserName
 from byway.values.tls import ServerTls
@@ -40,6 +40,8 @@ class WithUsers(Open):
     """Who may use it. Nobody listed: everybody, which beyond loopback needs `open: true`."""
     tls: ServerTls | None = None
     """Speak it inside TLS."""
+    transport: TransportSection | None = None
+    """What the protocol's stream is dressed in, between TLS and the protocol: `{type: ...}`."""
 
     @property
     def known_users(self) -> tuple[User, ...]:
@@ -59,15 +61,14 @@ class WithUsers(Open):
         """The server's end. Raises OSError for a file that is not what it should be."""
         users = {user.name: user.password.get_secret_value() for user in self.users}
         entry = Entry(name, means, verifier(users) if users else None, self.guarded)
-        greet = self.greet(entry)
-        if self.tls is not None:
-            greet = inside(reach.door(entry, self.tls), greet)
+        greet = reach.dressed(entry, self.tls, self.transport, self.greet(entry))
         return StreamInbound(entry, self.places(), greet, options)
 
     def invited(self, server: Target) -> Iterator[tuple[str, Out]]:
         """An outbound for each user, or the one for everybody."""
-        if self.tls is not None:
-            raise ValueError("a link cannot say tls")
+        for key in ("tls", "transport"):
+            if getattr(self, key) is not None:
+                raise ValueError(f"a link cannot say {key}")
         for user in self.users:
             yield user.name, self._invited(server, user)
         if not self.users:

@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 
 from byway.dialects.card import Lent, Proxied
-from byway.inbounds.entry import Entry
-from byway.inbounds.tls import Certificate, TlsDoor
+from byway.inbounds.entry import Entry, Greet
+from byway.inbounds.tls import Certificate, TlsDoor, inside
 from byway.outbounds.proxy import Layer
 from byway.outbounds.secure import SetTls
+from byway.transports.card import Transport
+from byway.transports.reading import TransportSection
 from byway.values.problems import Path as Place
 from byway.values.problems import Problems
 from byway.values.tls import ClientTls, ServerTls
 from byway.values.written import Node
+
+
+def dressed(
+    entry: Entry, tls: ServerTls | None, transport: Transport | None, greet: Greet
+) -> Greet:
+    """The same greeting, inside what a listener's section has. Raises OSError for a bad file."""
+    if transport is not None:
+        greet = transport.greeting(entry, greet)
+    return greet if tls is None else inside(door(entry, tls), greet)
 
 
 def door(entry: Entry, tls: ServerTls) -> TlsDoor:
@@ -31,6 +42,8 @@ class Streamed(Proxied):
 
     tls: ClientTls | None = None
     """Speak it inside TLS; `tls: {}` is enough for a server with a public certificate."""
+    transport: TransportSection | None = None
+    """What the protocol's stream is dressed in, between TLS and the protocol: `{type: ...}`."""
 
     @classmethod
     def check(cls, path: Place, node: Node, problems: Problems) -> None:
@@ -46,13 +59,16 @@ class Streamed(Proxied):
             warn_of_files((*path, "tls"), self.tls, problems)
 
     def layers(self, name: str, lent: Lent) -> list[Layer]:
-        """TLS, where the section has it."""
-        if self.tls is None:
-            return []
-        layer = SetTls(lent.engine, name, self.tls, self.server)
-        if problem := layer.read():
-            lent.log.warning("an outbound is of no use", outbound=name, why=f"tls: {problem}")
-        return [layer]
+        """TLS and the transport inside it, where the section has them."""
+        found: list[Layer] = []
+        if self.tls is not None:
+            layer = SetTls(lent.engine, name, self.tls, self.server)
+            if problem := layer.read():
+                lent.log.warning("an outbound is of no use", outbound=name, why=f"tls: {problem}")
+            found.append(layer)
+        if self.transport is not None:
+            found.append(self.transport.layer(self.server))
+        return found
 
 
 def check_tls(path: Place, tls: Node | None, problems: Problems) -> None:

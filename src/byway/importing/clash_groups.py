@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from byway import dialects
 from byway.importing.clash_providers import Provider
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.name_filters import NameFilters, Unfit
@@ -18,7 +19,7 @@ _BALANCED = {
     "sticky-sessions": "sticky",
 }
 _NAMES_OF_KINDS = {
-    "ss": "shadowsocks", "ssr": "shadowsocksr", "select": "selector", "url-test": "urltest",
+    "ssr": "shadowsocksr", "select": "selector", "url-test": "urltest",
     "load-balance": "loadbalance",
 }  # fmt: skip
 """What `exclude-type` calls a kind, where that is not as it is written elsewhere."""
@@ -142,7 +143,11 @@ class _Members:
 
     def _kind(self, way: str) -> str:
         kind = self.roster.kinds.get(way, way.lower())
-        return _NAMES_OF_KINDS.get(kind, kind).replace("-", "")
+        return (
+            (_NAMES_OF_KINDS | dict(dialects.foreign("clash").called))
+            .get(kind, kind)
+            .replace("-", "")
+        )
 
     def _lost(self, what: str, why: str) -> Way:
         """Stands for members that are not known."""

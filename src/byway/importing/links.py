@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, unquote
 
+from byway import dialects
 from byway.config.links import SCHEMES, read_link
 from byway.importing.draft import Draft
 from byway.values.foreign import endpoint
@@ -31,14 +32,6 @@ NOT_YET = {
     "naive+https": "NaiveProxy",
     "ssh": "SSH",
 }
-_READ = {
-    "ss": {"plugin", "uot", "group", "remarks", "tfo", "udp"},
-    "trojan": {
-        "type", "security", "sni", "peer", "alpn", "allowInsecure", "insecure", "allow_insecure",
-        "fp", "headerType", "encryption", "group", "remarks", "tfo", "udp",
-    },
-}  # fmt: skip
-"""The parameters of links that are read, or change nothing that is carried."""
 _LINK = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -104,12 +97,10 @@ def _link(line: str, number: int, draft: Draft, found: list[str]) -> None:
 
 def _unread(scheme: str, line: str) -> Iterator[str]:
     """What a link asks for that no outbound says."""
-    told = dict(parse_qsl(line.partition("#")[0].partition("?")[2]))
-    for key, value in told.items():
-        if key not in _READ.get(scheme, told) and value not in ("0", "false", "none"):
-            yield f"{key[:40]} is not kept"
-    if scheme == "ss" and told.get("uot", "0") not in ("0", "2", "false"):
-        yield "UDP over TCP (uot) is spoken in version 2 only: not kept"
+    name = dialects.schemes().get(scheme)
+    unkept = None if name is None else dialects.card(name).unkept
+    if unkept is not None:
+        yield from unkept(dict(parse_qsl(line.partition("#")[0].partition("?")[2])))
 
 
 def _label(scheme: str, line: str) -> str:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from byway import dialects
 from byway.config.tree import TreeError, parse
-from byway.dialects.shadowsocks.links import read_document
 from byway.errors import ConfigError, Problem
 from byway.importing import kinds, links
 from byway.importing.draft import Draft, Imported
@@ -94,7 +94,7 @@ def _structured(text: str, file: str, draft: Draft) -> None:
 
 def _sip008(text: str, file: str, draft: Draft) -> None:
     try:
-        servers = read_document(text)
+        servers = dialects.read_document(text)
     except Wrong as error:
         raise _refusal(file, error.message, hint=error.hint) from None
     found = []

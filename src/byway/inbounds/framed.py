@@ -1,4 +1,4 @@
-"""A stream that turned out to carry packets: trojan's UDP ASSOCIATE, and UDP over TCP."""
+"""A stream that turned out to carry packets, each with its address; and UDP over TCP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plugins of shadowsocks: other people's programs that carry its stream (SIP003).
+"""Plugins: other people's programs that carry a protocol's stream (SIP003).
 
 A plugin is told by its environment between which two addresses to stand: at the client it listens
 on a loopback port and dials the server, at the server it listens where clients come and dials a

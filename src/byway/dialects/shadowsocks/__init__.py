@@ -2,7 +2,7 @@
 
 from byway.dialects.card import Card, Theirs
 from byway.dialects.shadowsocks import foreign
-from byway.dialects.shadowsocks.links import SECRETS, new_secret, read_document, read_link
+from byway.dialects.shadowsocks.links import SECRETS, new_secret, read_document, read_link, unkept
 from byway.dialects.shadowsocks.sections import ShadowsocksInbound, ShadowsocksOutbound
 
 CARD = Card(
@@ -12,7 +12,12 @@ CARD = Card(
     new_secret,
     SECRETS,
     read_document,
-    Theirs({"ss": foreign.out_of_clash}, {"shadowsocks": foreign.into_clash}),
+    unkept,
+    Theirs(
+        {"ss": foreign.out_of_clash},
+        {"shadowsocks": foreign.into_clash},
+        called={"ss": "shadowsocks"},
+    ),
     Theirs({"shadowsocks": foreign.out_of_sing_box}, {"shadowsocks": foreign.into_sing_box}),
 )
 

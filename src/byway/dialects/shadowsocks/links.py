@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import parse_qsl, quote
 
 from byway.dialects import links
@@ -32,6 +32,9 @@ PLUGINS = {
     "kcptun": "kcptun",
 }
 """Plugins that a link may name. A link comes from somebody else and must not start any program."""
+
+_READ = {"plugin", "uot", "group", "remarks", "tfo", "udp"}
+"""The parameters of links that are read, or change nothing that is carried."""
 
 _ALIASES = {
     "chacha20-poly1305": "chacha20-ietf-poly1305",
@@ -94,6 +97,13 @@ def read_document(text: str) -> list[tuple[str, Written]]:
     if document.get("version", 1) != 1:
         raise Wrong("the document is of another version than 1")
     return [_entry(at, server) for at, server in enumerate(servers)]
+
+
+def unkept(query: Mapping[str, str]) -> Iterator[str]:
+    """What a link asks for that no outbound says."""
+    yield from links.unkept(query, _READ)
+    if query.get("uot", "0") not in ("0", "2", "false"):
+        yield "UDP over TCP (uot) is spoken in version 2 only: not kept"
 
 
 def new_secret(word: str) -> str | None:

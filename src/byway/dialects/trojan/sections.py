@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     from byway.interfaces import Inbound
 
 PORT = 443
+_READ = {
+    "type", "security", "sni", "peer", "alpn", "allowInsecure", "insecure", "allow_insecure", "fp",
+    "headerType", "encryption", "group", "remarks", "tfo", "udp",
+}  # fmt: skip
+"""The parameters of links that are read, or change nothing that is carried."""
 FORM = "trojan://password@host:port?sni=name"
 
 
@@ -231,6 +236,7 @@ CARD = Card(
     {"trojan": read_link},
     new_secret,
     ("trojan",),
+    unkept=lambda query: links.unkept(query, _READ),
     clash=Theirs({"trojan": _of_clash}),
     sing_box=Theirs({"trojan": _of_sing_box}, {"trojan": _into_sing_box}),
 )

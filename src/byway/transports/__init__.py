@@ -1,0 +1,20 @@
+"""Transports: what a protocol's stream is dressed in between TLS and itself (`transport:`).
+
+A transport is a module with a `Transport` section, which makes both ends, and a line in the table.
+It is loaded when a config names it. On config time.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from byway.transports.card import Transport
+
+TABLE: dict[str, str] = {}
+"""The modules of the transports by the word that `type:` has for them."""
+
+
+def transport(name: str) -> type[Transport]:
+    """The section of a transport in the table. Raises KeyError."""
+    found: type[Transport] = import_module(TABLE[name]).TRANSPORT
+    return found
