@@ -144,9 +144,7 @@ def launch(program: Program, executable: str, site: Site, generator: Generator) 
     return running
 
 
-def _byway(flow_log: bool) -> Start:
-    name = "byway-log" if flow_log else "byway"
-
+def _byway(name: str, flow_log: bool = False) -> Start:
     def start(site: Site, executable: str, port: int) -> list[Process]:
         # One client stands for a whole house here, so the bound per source must not be the limit.
         settings = {
@@ -270,11 +268,11 @@ _INSTALLED = Path(__file__).parents[2] / ".peers" / "bin"
 
 PROGRAMS: tuple[Program, ...] = (
     Program(FLOOR, "loadgen", _floor, {"plain": _P}),
-    Program("byway", "byway", _byway(flow_log=False), _mixed(_P + 1), packets=True),
+    Program("byway", "byway", _byway("byway"), _mixed(_P + 1), packets=True),
     Program(
         "byway+log",
         "byway",
-        _byway(flow_log=True),
+        _byway("byway-log", flow_log=True),
         {"socks5": _P + 2},
         tests=("cps",),
         weighed=False,
@@ -319,5 +317,9 @@ PROGRAMS: tuple[Program, ...] = (
     ),
 )
 
-OPTIONAL: tuple[Program, ...] = (Program("pproxy", "pproxy", _pproxy, _mixed(_P + 9)),)
-"""Measured only when named by `--only`."""
+OPTIONAL: tuple[Program, ...] = (
+    Program("pproxy", "pproxy", _pproxy, _mixed(_P + 9)),
+    Program("byway-before", "byway-before", _byway("byway-before"), _mixed(_P + 11), packets=True),
+)
+"""Measured only when named by `--only`. `byway-before` is the one of another checkout, which
+PEER_BYWAYBEFORE names."""
