@@ -65,6 +65,17 @@ impl<T: Send + 'static> Completions<T> {
     pub fn push(&self, event: Event<T>) {
         self.queue.push(event);
         self.pushed.fetch_add(1, Ordering::Relaxed);
+        self.signal();
+    }
+
+    /// End a drain that leaves events behind: another one will take them.
+    pub fn leave(&self) {
+        if !self.queue.is_empty() {
+            self.signal();
+        }
+    }
+
+    fn signal(&self) {
         if !self.signalled.swap(true, Ordering::AcqRel) {
             // A full counter is impossible here (it is reset at each drain), so the result says nothing.
             self.with_fd(|fd| _ = rustix::io::write(fd, &1u64.to_ne_bytes()));

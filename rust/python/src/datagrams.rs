@@ -15,9 +15,10 @@ use pyo3::types::{PyBytes, PyList};
 use crate::bucket::{Bucket, drawn};
 use crate::engine::{seconds, socket_address};
 use crate::failure::misuse;
-use crate::ops::{Arrived, Done, Hub, Slot, fail};
+use crate::ops::{Arrived, Done, Hub, Slot};
 use crate::relay::Relay;
 use crate::stream::{Packed, packed};
+use crate::wait::Wait;
 
 /// (idle, sessions, targets, waiting, only)
 pub type PacketArgs = (f64, usize, usize, usize, Option<(String, u16)>);
@@ -89,7 +90,7 @@ impl PacketListener {
             token,
             Slot::Listener {
                 arrived: Arrived::Asks(Arc::clone(&asks)),
-                future: None,
+                wait: None,
             },
         );
         Self {
@@ -103,16 +104,10 @@ impl PacketListener {
 
 #[pymethods]
 impl PacketListener {
-    /// A list of asks at once, or a future of one.
+    /// A list of asks at once, or a wait for one.
     fn accept(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.hub
             .accept(py, self.token, Arrived::Asks(Arc::clone(&self.asks)))
-    }
-
-    /// Forget a cancelled wait, so that the next accept may begin.
-    fn forget(&self) {
-        self.hub
-            .forget_accept(self.token, Arrived::Asks(Arc::clone(&self.asks)));
     }
 
     #[getter]
@@ -157,9 +152,8 @@ impl PacketListener {
         drop(self.asks.take());
         match self.hub.slots.free(self.token) {
             Some(Slot::Listener {
-                future: Some(future),
-                ..
-            }) => fail(py, &future, "the listener was closed"),
+                wait: Some(wait), ..
+            }) => Wait::fail(wait.bind(py), "the listener was closed"),
             _ => Ok(()),
         }
     }

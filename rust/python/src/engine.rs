@@ -31,16 +31,18 @@ use crate::datagrams::{Datagrams, PacketArgs, PacketListener, framing_of, packet
 use crate::failure::to_python;
 use crate::layers::{self, ChunkedArgs, TlsClient, TlsServer};
 use crate::listener::{Listener, Turnstile};
-use crate::ops::{AbortOnDrop, Done, Hub, Slot, fail};
+use crate::ops::{AbortOnDrop, Done, Hub, Slot};
 use crate::relay::{Relay, Reported};
 use crate::sealed::{self, CodecArgs};
 use crate::stream::Stream;
+use crate::task::{Asyncio, Task};
+use crate::wait::Wait;
 
 /// (timeout, stagger, bind, interface, mark)
 pub type DialArgs = (f64, f64, Option<String>, Option<String>, Option<u32>);
 
-/// A dial under way.
-type Dialling = (Token, Py<PyAny>);
+/// What a spawned operation is waited for by; giving that up ends it.
+type Dialling = Py<Wait>;
 
 /// (backlog, first, `per_source`, total, or a turnstile in place of the two)
 type ListenArgs = (i32, f64, usize, usize, Option<Py<Turnstile>>);
@@ -53,10 +55,11 @@ pub struct Engine {
 
 #[pymethods]
 impl Engine {
-    /// `create_future` is the bound method of the loop that will drain this engine.
+    /// `event_loop` is the one that will drain this engine.
     #[new]
-    fn new(threads: usize, create_future: Py<PyAny>) -> PyResult<Self> {
-        let hub = Hub::new(Reactors::start(threads)?, create_future)?;
+    fn new(py: Python<'_>, threads: usize, event_loop: Py<PyAny>) -> PyResult<Self> {
+        let asyncio = Asyncio::new(py, event_loop)?;
+        let hub = Hub::new(Reactors::start(threads)?, asyncio)?;
         Ok(Self { hub: Arc::new(hub) })
     }
 
@@ -65,12 +68,25 @@ impl Engine {
         self.hub.completions.fd()
     }
 
-    /// Resolve the futures of everything that has completed.
+    /// Let those go on who waited for what has completed.
     fn drain(&self, py: Python<'_>) -> PyResult<()> {
         self.hub.drain(py)
     }
 
-    /// The token and the future of a stream to the first address that answers.
+    /// Have the flow of a stream carried by a coroutine, which begins at once and dials where the stream
+    /// lives. `ended` is called with the task at its end.
+    fn start(
+        &self,
+        py: Python<'_>,
+        stream: &Bound<'_, Stream>,
+        coroutine: Py<PyAny>,
+        ended: Py<PyAny>,
+    ) -> PyResult<Py<Task>> {
+        let home = stream.get().home(py)?;
+        Task::start(py, &self.hub, home, coroutine, ended)
+    }
+
+    /// A wait for a stream to the first address that answers.
     fn connect(
         &self,
         py: Python<'_>,
@@ -82,13 +98,13 @@ impl Engine {
             .map(socket_address)
             .collect::<PyResult<Vec<_>>>()?;
         let options = dial_options(options)?;
-        let home = self.hub.home_of_last_read();
+        let home = self.hub.home_of_dial();
         self.dial(py, home, async move {
             dial::connect(&addresses, &options, home).await
         })
     }
 
-    /// The token and the future of a stream to a unix socket.
+    /// A wait for a stream to a unix socket.
     fn connect_unix(&self, py: Python<'_>, path: PathBuf) -> PyResult<Dialling> {
         let home = self.hub.reactors.next_home();
         self.dial(
@@ -96,11 +112,6 @@ impl Engine {
             home,
             async move { dial::connect_unix(&path, home).await },
         )
-    }
-
-    /// Give up a dial that nobody waits for any more.
-    fn forget(&self, token: Token) {
-        self.hub.slots.free(token);
     }
 
     fn listen(
@@ -180,7 +191,7 @@ impl Engine {
         Ok(Stream::new(layers::chunked(*stream, options)?, &self.hub))
     }
 
-    /// The token and the future of a stream with TLS over this one, as its client.
+    /// A wait for a stream with TLS over this one, as its client.
     fn tls_client(
         &self,
         py: Python<'_>,
@@ -333,7 +344,7 @@ impl Engine {
         }
     }
 
-    /// The token and the future of one body's payload length. Runs on an engine thread; what else is
+    /// A wait for one body's payload length. Runs on an engine thread; what else is
     /// done with the two streams meanwhile waits for moments only.
     #[expect(
         clippy::too_many_arguments,
@@ -371,12 +382,12 @@ impl Engine {
         let body = BodyMove::new(framing, Arc::clone(&meter))
             .without(without)
             .drawing(&drawn(&buckets), direction(rising));
-        let home = self.hub.home_of_last_read();
+        let home = self.hub.home_of_dial();
         let moving = move_body(cells.0, cells.1, body, seconds(idle), meter);
-        let started = self.spawn(py, home, moving, Done::Moved)?;
-        source.get().reads_by(py, started.0)?;
-        sink.get().fed_by(py, started.0)?;
-        Ok(started)
+        let (token, wait) = self.spawn(py, home, moving, Done::Moved)?;
+        source.get().reads_by(py, token)?;
+        sink.get().fed_by(py, token)?;
+        Ok(wait)
     }
 
     /// Have at most so many pipes for splicing in this process.
@@ -419,17 +430,15 @@ impl Engine {
         // Those of the first steps that this thread took.
         clear_pool();
         for slot in self.hub.slots.clear() {
-            match slot {
-                Slot::Polled { future, .. } | Slot::Spawned { future, .. } => {
-                    fail(py, &future, CLOSED)?;
-                }
-                Slot::Listener { future, .. } | Slot::Relay { future, .. } => {
-                    if let Some(future) = future {
-                        fail(py, &future, CLOSED)?;
-                    }
-                }
+            let wait = match slot {
+                Slot::Polled { wait, .. } | Slot::Spawned { wait, .. } => Some(wait),
+                Slot::Listener { wait, .. } | Slot::Relay { wait, .. } => wait,
+            };
+            if let Some(wait) = wait {
+                Wait::fail(wait.bind(py), CLOSED)?;
             }
         }
+        self.hub.held.clear();
         while self.hub.completions.pop().is_some() {}
         self.hub.completions.close();
         Ok(())
@@ -445,7 +454,7 @@ impl Engine {
         home: usize,
         dialling: impl Future<Output = Outcome<CoreStream>> + Send + 'static,
     ) -> PyResult<Dialling> {
-        self.spawn(py, home, dialling, Done::Dialled)
+        Ok(self.spawn(py, home, dialling, Done::Dialled)?.1)
     }
 
     fn spawn<T: Send + 'static>(
@@ -454,9 +463,8 @@ impl Engine {
         home: usize,
         work: impl Future<Output = Outcome<T>> + Send + 'static,
         done: fn(Outcome<T>) -> Done,
-    ) -> PyResult<Dialling> {
+    ) -> PyResult<(Token, Dialling)> {
         self.hub.check(py)?;
-        let future = self.hub.future(py)?;
         let token = self.hub.slots.reserve();
         let completions = Arc::clone(&self.hub.completions);
         let (work, abort) = abortable(catching(work));
@@ -465,14 +473,15 @@ impl Engine {
                 completions.push(Event::Done(token, done(outcome)));
             }
         });
+        let wait = Wait::new(py, &self.hub, token)?;
         self.hub.slots.put(
             token,
             Slot::Spawned {
-                future: future.clone_ref(py),
+                wait: wait.clone_ref(py),
                 _abort: AbortOnDrop(abort),
             },
         );
-        Ok((token, future))
+        Ok((token, wait))
     }
 
     fn open(

@@ -1,5 +1,5 @@
 //! The binding: hands the engine to Python. Only this crate knows pyo3, and it holds no logic of its
-//! own beyond turning tokens into futures.
+//! own beyond resuming those who wait.
 
 #![expect(
     clippy::needless_pass_by_value,
@@ -12,6 +12,7 @@ mod bucket;
 mod datagrams;
 mod engine;
 mod failure;
+mod held;
 mod layers;
 mod listener;
 mod ops;
@@ -20,6 +21,8 @@ mod sealed;
 mod sets;
 mod slots;
 mod stream;
+mod task;
+mod wait;
 
 use pyo3::prelude::*;
 
@@ -30,6 +33,7 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<stream::Stream>()?;
+    module.add_class::<task::Task>()?;
     module.add_class::<body::Meter>()?;
     module.add_class::<bucket::Bucket>()?;
     module.add_class::<listener::Listener>()?;

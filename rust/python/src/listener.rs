@@ -7,8 +7,9 @@ use byway_engine::limits::Turnstile as CoreTurnstile;
 use byway_engine::listen::{Arrivals, Listener as Core};
 use pyo3::prelude::*;
 
-use crate::ops::{Arrived, Hub, Slot, fail};
+use crate::ops::{Arrived, Hub, Slot};
 use crate::stream::{Packed, packed};
+use crate::wait::Wait;
 
 /// How many connections the listeners that share it let in, all together.
 #[pyclass(frozen, module = "byway._engine")]
@@ -51,7 +52,7 @@ impl Listener {
             token,
             Slot::Listener {
                 arrived: Arrived::Streams(Arc::clone(&arrivals)),
-                future: None,
+                wait: None,
             },
         );
         Self {
@@ -81,16 +82,10 @@ impl Drop for Listener {
 
 #[pymethods]
 impl Listener {
-    /// A list of streams at once, or a future of one.
+    /// A list of streams at once, or a wait for one.
     fn accept(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.hub
             .accept(py, self.token, Arrived::Streams(Arc::clone(&self.arrivals)))
-    }
-
-    /// Forget a cancelled wait, so that the next accept may begin.
-    fn forget(&self) {
-        self.hub
-            .forget_accept(self.token, Arrived::Streams(Arc::clone(&self.arrivals)));
     }
 
     #[getter]
@@ -115,9 +110,8 @@ impl Listener {
         self.arrivals.close();
         match self.hub.slots.free(self.token) {
             Some(Slot::Listener {
-                future: Some(future),
-                ..
-            }) => fail(py, &future, "the listener was closed"),
+                wait: Some(wait), ..
+            }) => Wait::fail(wait.bind(py), "the listener was closed"),
             _ => Ok(()),
         }
     }

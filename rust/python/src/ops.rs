@@ -1,4 +1,4 @@
-//! Operations that wait, what they yield, and the hub that joins tokens to futures.
+//! Operations that wait, what they yield, and the hub that joins tokens to those who wait.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,14 +14,17 @@ use byway_engine::listen::Arrivals;
 use byway_engine::reactor::Reactors;
 use byway_engine::relay::End;
 use byway_engine::stream::{Stream as Core, Want};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::datagrams::wrap_asks;
 use crate::failure::to_python;
+use crate::held::Held;
+use crate::relay::Life;
 use crate::slots::Slots;
 use crate::stream::Stream;
+use crate::task::Asyncio;
+use crate::wait::Wait;
 
 /// A stream that Python owns; empty once it was consumed or closed.
 pub type Cell = Arc<Mutex<Option<Box<Core>>>>;
@@ -46,8 +49,8 @@ pub enum Yield {
 pub enum Started {
     /// It had its value at once.
     Over(Py<PyAny>),
-    /// It waits at this place, with this future.
-    Waiting(Token, Py<PyAny>),
+    /// It waits at this place.
+    Waiting(Token, Py<Wait>),
 }
 
 /// An operation polled by the thread that drains.
@@ -62,19 +65,19 @@ pub enum Slot {
     Polled {
         op: Polled,
         waker: Waker,
-        future: Py<PyAny>,
+        wait: Py<Wait>,
     },
     Spawned {
-        future: Py<PyAny>,
+        wait: Py<Wait>,
         _abort: AbortOnDrop,
     },
     Listener {
         arrived: Arrived,
-        future: Option<Py<PyAny>>,
+        wait: Option<Py<Wait>>,
     },
     Relay {
-        ended: Arc<Mutex<Option<Outcome<End>>>>,
-        future: Option<Py<PyAny>>,
+        life: Arc<Life>,
+        wait: Option<Py<Wait>>,
     },
 }
 
@@ -110,30 +113,49 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// No flow's task runs.
+const NOWHERE: usize = usize::MAX;
+
+/// How many events one drain hands out, so that the loop's other work gets its turn.
+const MOST_DRAINED: usize = 128;
+
 /// What all handles of one engine share.
 pub struct Hub {
     pub reactors: Arc<Reactors>,
     pub completions: Arc<Completions<Done>>,
     pub slots: Slots<Slot>,
-    pub create_future: Py<PyAny>,
+    pub asyncio: Asyncio,
+    pub held: Held,
     last_home: AtomicUsize,
+    flow_home: AtomicUsize,
 }
 
 impl Hub {
-    pub fn new(reactors: Reactors, create_future: Py<PyAny>) -> std::io::Result<Self> {
+    pub fn new(reactors: Reactors, asyncio: Asyncio) -> std::io::Result<Self> {
         Ok(Self {
             reactors: Arc::new(reactors),
             completions: Completions::new()?,
             slots: Slots::new(),
-            create_future,
+            asyncio,
+            held: Held::default(),
             last_home: AtomicUsize::new(0),
+            flow_home: AtomicUsize::new(NOWHERE),
         })
     }
 
-    /// The loop of the stream that was read last: a dial that follows is nearly always for the same
-    /// flow, and a flow whose two sockets live on one loop moves its bytes without waking another.
-    pub fn home_of_last_read(&self) -> usize {
-        self.last_home.load(Ordering::Relaxed)
+    /// The loop for a dial: that of the flow whose task runs, so that its two sockets live on one loop
+    /// and move its bytes without waking another. Elsewhere that of the stream that was read last, which
+    /// is nearly always the right one.
+    pub fn home_of_dial(&self) -> usize {
+        match self.flow_home.load(Ordering::Relaxed) {
+            NOWHERE => self.last_home.load(Ordering::Relaxed),
+            home => home,
+        }
+    }
+
+    /// A task of a flow of this loop runs from now on; the loop of the one that ran before.
+    pub fn enter_flow(&self, home: usize) -> usize {
+        self.flow_home.swap(home, Ordering::Relaxed)
     }
 
     fn note_home(&self, op: &Polled) {
@@ -142,11 +164,6 @@ impl Hub {
         {
             self.last_home.store(stream.home, Ordering::Relaxed);
         }
-    }
-
-    /// A future of the loop that owns this engine.
-    pub fn future(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.create_future.call0(py)
     }
 
     /// Refuse to work after a fork or after `close`.
@@ -161,20 +178,34 @@ impl Hub {
     }
 
     /// Whether somebody waits at a place for an operation polled here.
-    pub fn awaited(&self, py: Python<'_>, token: Token) -> PyResult<bool> {
+    pub fn awaited(&self, token: Token) -> bool {
         let Some(slot) = self.slots.take(token) else {
-            return Ok(false);
+            return false;
         };
-        let awaited = match &slot {
-            Slot::Polled { future, .. } => is_done(py, future).map(|done| !done),
-            _ => Ok(false),
-        };
+        let awaited = matches!(&slot, Slot::Polled { wait, .. } if wait.get().lasts());
         self.slots.put(token, slot);
         awaited
     }
 
-    /// Run an operation: its value at once where it can be had, else a future.
-    pub fn run(&self, py: Python<'_>, mut op: Polled) -> PyResult<Started> {
+    /// Forget an operation that nobody waits for any more: a listener goes on, a relay is closed.
+    pub fn give_up(&self, token: Token) {
+        match self.slots.take(token) {
+            Some(Slot::Listener { arrived, .. }) => {
+                let wait = None;
+                self.slots.put(token, Slot::Listener { arrived, wait });
+            }
+            Some(slot) => {
+                self.slots.free(token);
+                if let Slot::Relay { life, .. } = slot {
+                    life.gauge.cut("given up");
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// Run an operation: its value at once where it can be had, else a wait.
+    pub fn run(self: &Arc<Self>, py: Python<'_>, mut op: Polled) -> PyResult<Started> {
         self.check(py)?;
         op.begin();
         if let Poll::Ready(outcome) = poll_guarded(&mut op, &mut Context::from_waker(Waker::noop()))
@@ -192,30 +223,35 @@ impl Hub {
                 Ok(Started::Over(to_object(py, value)))
             }
             Poll::Pending => {
-                let future = self.future(py)?;
-                self.slots.put(
-                    token,
-                    Slot::Polled {
-                        op,
-                        waker,
-                        future: future.clone_ref(py),
-                    },
-                );
-                Ok(Started::Waiting(token, future))
+                let wait = Wait::new(py, self, token)?;
+                let waiting = Slot::Polled {
+                    op,
+                    waker,
+                    wait: wait.clone_ref(py),
+                };
+                self.slots.put(token, waiting);
+                Ok(Started::Waiting(token, wait))
             }
         }
     }
 
-    /// Hand out everything that has completed.
+    /// Hand out what has completed: whoever waits for it goes on here and now.
     pub fn drain(self: &Arc<Self>, py: Python<'_>) -> PyResult<()> {
         self.completions.begin();
-        while let Some(event) = self.completions.pop() {
-            match event {
-                Event::Woken(token) => self.woken(py, token)?,
-                Event::Done(token, done) => self.done(py, token, done)?,
+        self.held.begin();
+        let mut handed = Ok(());
+        for _ in 0..MOST_DRAINED {
+            handed = match self.completions.pop() {
+                Some(Event::Woken(token)) => self.woken(py, token),
+                Some(Event::Done(token, done)) => self.done(py, token, done),
+                None => break,
+            };
+            if handed.is_err() {
+                break;
             }
         }
-        Ok(())
+        self.completions.leave();
+        handed.and(self.held.end(self, py))
     }
 
     fn woken(self: &Arc<Self>, py: Python<'_>, token: Token) -> PyResult<()> {
@@ -223,48 +259,28 @@ impl Hub {
             Some(Slot::Polled {
                 mut op,
                 waker,
-                future,
-            }) => {
-                if is_done(py, &future)? {
+                wait,
+            }) => match poll_guarded(&mut op, &mut Context::from_waker(&waker)) {
+                Poll::Pending => self.slots.put(token, Slot::Polled { op, waker, wait }),
+                Poll::Ready(outcome) => {
                     self.slots.free(token);
-                    return Ok(());
+                    self.note_home(&op);
+                    let outcome = outcome.map_err(|failure| to_python(py, failure));
+                    Wait::resume(wait.bind(py), outcome.map(|value| to_object(py, value)))?;
                 }
-                match poll_guarded(&mut op, &mut Context::from_waker(&waker)) {
-                    Poll::Pending => self.slots.put(token, Slot::Polled { op, waker, future }),
-                    Poll::Ready(outcome) => {
-                        self.slots.free(token);
-                        let outcome = outcome.map_err(|failure| to_python(py, failure));
-                        resolve(py, &future, outcome.map(|value| to_object(py, value)))?;
-                    }
-                }
-            }
-            Some(Slot::Listener { arrived, future }) => {
-                let waiting = match future {
-                    Some(future) if !is_done(py, &future)? => Some(future),
-                    _ => None,
+            },
+            Some(Slot::Listener { arrived, wait }) => {
+                let taken = match &wait {
+                    Some(_) => arrived.take(py, self).transpose(),
+                    None => None,
                 };
-                let Some(future) = waiting else {
-                    self.slots.put(
-                        token,
-                        Slot::Listener {
-                            arrived,
-                            future: None,
-                        },
-                    );
-                    return Ok(());
+                let (ready, wait) = match taken {
+                    Some(outcome) => (wait.map(|wait| (wait, outcome)), None),
+                    None => (None, wait),
                 };
-                let taken = arrived.take(py, self);
-                let nothing = matches!(taken, Ok(None));
-                let kept = nothing.then(|| future.clone_ref(py));
-                self.slots.put(
-                    token,
-                    Slot::Listener {
-                        arrived,
-                        future: kept,
-                    },
-                );
-                if let Some(outcome) = taken.transpose() {
-                    resolve(py, &future, outcome)?;
+                self.slots.put(token, Slot::Listener { arrived, wait });
+                if let Some((wait, outcome)) = ready {
+                    Wait::resume(wait.bind(py), outcome)?;
                 }
             }
             Some(other) => self.slots.put(token, other),
@@ -274,38 +290,28 @@ impl Hub {
     }
 
     fn done(self: &Arc<Self>, py: Python<'_>, token: Token, done: Done) -> PyResult<()> {
-        match (self.slots.free(token), done) {
-            (Some(Slot::Spawned { future, .. }), Done::Dialled(outcome))
-                if !is_done(py, &future)? =>
-            {
+        let (wait, outcome) = match (self.slots.free(token), done) {
+            (Some(Slot::Spawned { wait, .. }), Done::Dialled(outcome)) => {
                 let outcome = outcome.map_err(|failure| to_python(py, failure));
-                resolve(
-                    py,
-                    &future,
-                    outcome.and_then(|stream| self.wrap(py, stream)),
-                )
+                (wait, outcome.and_then(|stream| self.wrap(py, stream)))
             }
-            (Some(Slot::Spawned { future, .. }), Done::Moved(outcome))
-                if !is_done(py, &future)? =>
-            {
-                let count = outcome.map_err(|failure| to_python(py, failure));
-                let count =
-                    count.and_then(|count| Ok(count.into_pyobject(py)?.into_any().unbind()));
-                resolve(py, &future, count)
+            (Some(Slot::Spawned { wait, .. }), Done::Moved(outcome)) => {
+                let outcome = outcome.map_err(|failure| to_python(py, failure));
+                let count = outcome.and_then(|count| Ok(count.into_pyobject(py)?.into_any()));
+                (wait, count.map(Bound::unbind))
             }
-            (Some(Slot::Relay { ended, future }), Done::Relayed(outcome)) => {
-                *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-                match future {
-                    Some(future) if !is_done(py, &future)? => resolve(py, &future, Ok(py.None())),
-                    _ => Ok(()),
-                }
+            (Some(Slot::Relay { life, wait }), Done::Relayed(outcome)) => {
+                life.end(outcome);
+                let Some(wait) = wait else { return Ok(()) };
+                (wait, life.reason(py))
             }
             // Given up meanwhile: what came is dropped, and a stream dropped is a stream closed.
-            _ => Ok(()),
-        }
+            _ => return Ok(()),
+        };
+        Wait::resume(wait.bind(py), outcome)
     }
 
-    /// What a listener has collected at once, or a future of it.
+    /// What a listener has collected at once, or a wait for it.
     pub fn accept(
         self: &Arc<Self>,
         py: Python<'_>,
@@ -313,7 +319,7 @@ impl Hub {
         arrived: Arrived,
     ) -> PyResult<Py<PyAny>> {
         match self.slots.take(token) {
-            Some(Slot::Listener { future: None, .. }) => {}
+            Some(Slot::Listener { wait: None, .. }) => {}
             Some(taken) => {
                 self.slots.put(token, taken);
                 return Err(to_python(
@@ -324,35 +330,21 @@ impl Hub {
             None => return Err(to_python(py, Failure::Misuse("the listener is closed"))),
         }
         let taken = arrived.take(py, self);
-        let future = if matches!(taken, Ok(None)) {
-            Some(self.future(py)?)
-        } else {
-            None
+        let wait = match &taken {
+            Ok(None) => Some(Wait::new(py, self, token)?),
+            _ => None,
         };
-        let waiting = future.as_ref().map(|future| future.clone_ref(py));
+        let waiting = wait.as_ref().map(|wait| wait.clone_ref(py));
         self.slots.put(
             token,
             Slot::Listener {
                 arrived,
-                future: waiting,
+                wait: waiting,
             },
         );
-        match (future, taken?) {
-            (Some(future), _) => Ok(future),
+        match (wait, taken?) {
+            (Some(wait), _) => Ok(wait.into_any()),
             (None, list) => Ok(list.unwrap_or_else(|| py.None())),
-        }
-    }
-
-    /// Forget a cancelled accept.
-    pub fn forget_accept(&self, token: Token, arrived: Arrived) {
-        if self.slots.take(token).is_some() {
-            self.slots.put(
-                token,
-                Slot::Listener {
-                    arrived,
-                    future: None,
-                },
-            );
         }
     }
 
@@ -369,27 +361,6 @@ impl Hub {
         }
         Ok(list.into_any().unbind())
     }
-}
-
-/// Whether nobody waits for this future any more.
-pub fn is_done(py: Python<'_>, future: &Py<PyAny>) -> PyResult<bool> {
-    future.call_method0(py, intern!(py, "done"))?.extract(py)
-}
-
-fn resolve(py: Python<'_>, future: &Py<PyAny>, outcome: PyResult<Py<PyAny>>) -> PyResult<()> {
-    match outcome {
-        Ok(value) => future.call_method1(py, intern!(py, "set_result"), (value,))?,
-        Err(error) => future.call_method1(py, intern!(py, "set_exception"), (error,))?,
-    };
-    Ok(())
-}
-
-/// Fail a future because the engine is closing.
-pub fn fail(py: Python<'_>, future: &Py<PyAny>, text: &'static str) -> PyResult<()> {
-    if is_done(py, future)? {
-        return Ok(());
-    }
-    resolve(py, future, Err(to_python(py, Failure::Misuse(text))))
 }
 
 fn to_object(py: Python<'_>, value: Yield) -> Py<PyAny> {

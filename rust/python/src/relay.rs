@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use byway_engine::bucket::Buckets;
@@ -12,8 +12,9 @@ use byway_engine::failure::Outcome;
 use byway_engine::relay::{End, Gauge, Run};
 use pyo3::prelude::*;
 
-use crate::failure::to_python;
+use crate::failure::{misuse, to_python};
 use crate::ops::{Done, Hub, Slot};
+use crate::wait::Wait;
 
 /// A relay that reports its own end.
 pub struct Reported {
@@ -33,11 +34,51 @@ impl Future for Reported {
     }
 }
 
+/// What a relay shows, and how it ended.
+pub struct Life {
+    pub gauge: Arc<Gauge>,
+    ended: Mutex<Option<Outcome<End>>>,
+}
+
+impl Life {
+    /// Note the end.
+    pub fn end(&self, outcome: Outcome<End>) {
+        *self.ended() = Some(outcome);
+    }
+
+    /// Why it ended. Fails with what broke the engine itself, once, and for a relay given up.
+    pub fn reason(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let mut ended = self.ended();
+        match ended.take() {
+            None => Err(misuse(py, "the relay was given up before it ended")),
+            Some(Ok(end)) => {
+                *ended = Some(Ok(end));
+                Ok(self.words(end).into_pyobject(py)?.into_any().unbind())
+            }
+            Some(Err(failure)) => Err(to_python(py, failure)),
+        }
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Option<Outcome<End>>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn words(&self, end: End) -> String {
+        match end {
+            // A cut that the end overtook is still why its owner wanted it over.
+            End::Closed => self.gauge.reason().unwrap_or_else(|| "closed".to_owned()),
+            End::Idle => "idle for too long".to_owned(),
+            End::Near(kind) => format!("near side: {}", kind_words(kind)),
+            End::Far(kind) => format!("far side: {}", kind_words(kind)),
+            End::Cut => self.gauge.reason().unwrap_or_else(|| "cut".to_owned()),
+        }
+    }
+}
+
 /// A running or ended relay.
 #[pyclass(frozen, module = "byway._engine")]
 pub struct Relay {
-    gauge: Arc<Gauge>,
-    ended: Arc<Mutex<Option<Outcome<End>>>>,
+    life: Arc<Life>,
     token: Token,
     hub: Arc<Hub>,
 }
@@ -49,17 +90,13 @@ impl Relay {
     }
 
     pub fn new(hub: &Arc<Hub>, token: Token, gauge: Arc<Gauge>) -> Self {
-        let ended = Arc::new(Mutex::new(None));
-        hub.slots.put(
-            token,
-            Slot::Relay {
-                ended: Arc::clone(&ended),
-                future: None,
-            },
-        );
+        let ended = Mutex::new(None);
+        let life = Arc::new(Life { gauge, ended });
+        let placed = Arc::clone(&life);
+        let wait = None;
+        hub.slots.put(token, Slot::Relay { life: placed, wait });
         Self {
-            gauge,
-            ended,
+            life,
             token,
             hub: Arc::clone(hub),
         }
@@ -70,69 +107,38 @@ impl Relay {
 impl Relay {
     #[getter]
     fn up(&self) -> u64 {
-        self.gauge.up.load(Ordering::Relaxed)
+        self.life.gauge.up.load(Ordering::Relaxed)
     }
 
     #[getter]
     fn down(&self) -> u64 {
-        self.gauge.down.load(Ordering::Relaxed)
+        self.life.gauge.down.load(Ordering::Relaxed)
     }
 
-    /// None when it has ended, else a future that resolves when it does.
-    fn wait(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let hub = &self.hub;
-        let Some(Slot::Relay { ended, future }) = hub.slots.take(self.token) else {
-            return Ok(None);
+    /// Why it ended, or a wait for that; giving that up closes both sides. One may wait at a time.
+    fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Some(Slot::Relay { life, wait }) = self.hub.slots.take(self.token) else {
+            return self.life.reason(py);
         };
-        let future = match future {
-            Some(future) => future,
-            None => hub.future(py)?,
+        let taken = wait.is_some();
+        let wait = match wait {
+            Some(wait) => wait,
+            None => Wait::new(py, &self.hub, self.token)?,
         };
-        hub.slots.put(
-            self.token,
-            Slot::Relay {
-                ended,
-                future: Some(future.clone_ref(py)),
-            },
-        );
-        Ok(Some(future))
-    }
-
-    /// Why it ended, or None while it runs. Raises what broke the engine itself.
-    fn ending(&self, py: Python<'_>) -> PyResult<Option<String>> {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        match ended.take() {
-            None => Ok(None),
-            Some(Ok(end)) => {
-                *ended = Some(Ok(end));
-                drop(ended);
-                Ok(Some(self.words(end)))
-            }
-            Some(Err(failure)) => Err(to_python(py, failure)),
+        let waiting = Some(wait.clone_ref(py));
+        let slot = Slot::Relay {
+            life,
+            wait: waiting,
+        };
+        self.hub.slots.put(self.token, slot);
+        if taken {
+            return Err(misuse(py, "somebody else waits for this relay already"));
         }
+        Ok(wait.into_any())
     }
 
     fn cut(&self, reason: &str) {
-        self.gauge.cut(reason);
-    }
-
-    /// Close both sides at once and tell nobody.
-    fn abort(&self) {
-        self.hub.slots.free(self.token);
-        self.gauge.cut("given up");
-    }
-}
-
-impl Relay {
-    fn words(&self, end: End) -> String {
-        match end {
-            // A cut that the end overtook is still why its owner wanted it over.
-            End::Closed => self.gauge.reason().unwrap_or_else(|| "closed".to_owned()),
-            End::Idle => "idle for too long".to_owned(),
-            End::Near(kind) => format!("near side: {}", kind_words(kind)),
-            End::Far(kind) => format!("far side: {}", kind_words(kind)),
-            End::Cut => self.gauge.reason().unwrap_or_else(|| "cut".to_owned()),
-        }
+        self.life.gauge.cut(reason);
     }
 }
 

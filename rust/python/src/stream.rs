@@ -13,7 +13,8 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::failure::{misuse, to_python};
-use crate::ops::{Cell, Hub, Polled, Slot, Started, fail};
+use crate::ops::{Cell, Hub, Polled, Slot, Started};
+use crate::wait::Wait;
 
 /// An address as packed bytes and a port.
 pub type Packed = (Vec<u8>, u16);
@@ -30,7 +31,7 @@ pub fn packed(address: SocketAddr) -> (Vec<u8>, u16) {
     (bytes, address.port())
 }
 
-/// One stream handle. Methods that may wait return their value, or a future when they must.
+/// One stream handle. Methods that may wait return their value, or a wait when they must.
 #[pyclass(frozen, module = "byway._engine")]
 pub struct Stream {
     pub cell: Cell,
@@ -60,9 +61,9 @@ impl Stream {
         self.displace(py, which)?;
         match self.hub.run(py, op)? {
             Started::Over(value) => Ok(value),
-            Started::Waiting(token, future) => {
+            Started::Waiting(token, wait) => {
                 self.waiting[which].store(token, Ordering::Relaxed);
-                Ok(future)
+                Ok(wait.into_any())
             }
         }
     }
@@ -98,9 +99,9 @@ impl Stream {
     }
 
     /// Whether somebody waits for a write to end.
-    fn writing(&self, py: Python<'_>) -> PyResult<bool> {
-        let token = self.waiting[WRITE].load(Ordering::Relaxed);
-        self.hub.awaited(py, token)
+    fn writing(&self) -> bool {
+        self.hub
+            .awaited(self.waiting[WRITE].load(Ordering::Relaxed))
     }
 
     /// Wake whoever waits on this handle: there is nothing left to wait for.
@@ -114,10 +115,10 @@ impl Stream {
     fn fail_wait(&self, py: Python<'_>, which: usize, text: &'static str) -> PyResult<()> {
         let token = self.waiting[which].swap(NOBODY, Ordering::Relaxed);
         if token != NOBODY
-            && let Some(Slot::Polled { future, .. } | Slot::Spawned { future, .. }) =
+            && let Some(Slot::Polled { wait, .. } | Slot::Spawned { wait, .. }) =
                 self.hub.slots.free(token)
         {
-            fail(py, &future, text)?;
+            Wait::fail(wait.bind(py), text)?;
         }
         Ok(())
     }
@@ -138,6 +139,28 @@ impl Stream {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         taken.ok_or_else(|| misuse(py, "the stream was closed or handed on"))
+    }
+
+    /// The loop that it lives on.
+    pub fn home(&self, py: Python<'_>) -> PyResult<usize> {
+        self.with(py, |stream| stream.home)
+    }
+
+    /// Whether it holds bytes back.
+    pub fn holds(&self) -> bool {
+        let cell = self.cell.lock().unwrap_or_else(PoisonError::into_inner);
+        cell.as_ref().is_some_and(|stream| !stream.held.is_empty())
+    }
+
+    /// Send what is held, alone; a write that still waits takes it along.
+    pub fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.holds() {
+            return Ok(());
+        }
+        if self.writing() {
+            return self.with(py, |stream| stream.start_write(&[]));
+        }
+        self.write(py, &[]).map(drop)
     }
 
     fn with<R>(&self, py: Python<'_>, work: impl FnOnce(&mut Core) -> R) -> PyResult<R> {
@@ -201,7 +224,7 @@ impl Stream {
         self.with(py, |stream| stream.put_back(data))
     }
 
-    /// None when all was sent at once, else a future.
+    /// None when all was sent at once, else a wait.
     fn write(&self, py: Python<'_>, data: &[u8]) -> PyResult<Option<Py<PyAny>>> {
         self.hub.check(py)?;
         let cx = &mut Context::from_waker(Waker::noop());
@@ -215,17 +238,18 @@ impl Stream {
         }
     }
 
-    fn hold(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
-        self.with(py, |stream| stream.held.extend_from_slice(data))
-    }
-
-    /// Send what is held, alone; a write that still waits takes it along.
-    fn flush(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        if self.writing(py)? {
-            self.with(py, |stream| stream.start_write(&[]))?;
-            return Ok(None);
+    /// Send with the next write or relayed chunk, or alone after a few milliseconds.
+    fn hold(slf: &Bound<'_, Self>, data: &[u8]) -> PyResult<()> {
+        let first = slf.get().with(slf.py(), |stream| {
+            stream.held.extend_from_slice(data);
+            stream.held.len() == data.len()
+        })?;
+        let hub = &slf.get().hub;
+        if first {
+            hub.held.add(hub, slf)
+        } else {
+            Ok(())
         }
-        self.write(py, &[])
     }
 
     fn end(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {

@@ -50,7 +50,8 @@ class DirectOutbound(Out):
     ) -> Outbound:
         """This host."""
         resolver = lent.resolver if self.dns is None else lent.resolver.by(self.dns)
-        options = replace(self.dialling, timeout=lent.dial)
+        # After the flow's own deadline (within an eighth more), which says what limit it was.
+        options = replace(self.dialling, timeout=1.25 * lent.dial)
         return Direct(name, lent.engine, resolver, options, lent.own, loops=lent.loops)
 
 

@@ -8,6 +8,7 @@ from byway._engine import Bucket, Meter, Turnstile
 from byway.engine.answers import EngineAnswers, Families, Outcome
 from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketListener
 from byway.engine.engine import Engine
+from byway.engine.flows import Flows
 from byway.engine.layers import (
     EngineFramings,
     KnownSalts,
@@ -46,6 +47,7 @@ __all__ = [
     "EngineRelay",
     "EngineStream",
     "Families",
+    "Flows",
     "Framing",
     "KnownSalts",
     "ListenOptions",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from byway import _engine
@@ -86,13 +85,8 @@ class PacketListener:
         """The pairs that came up since last asked, at least one. EngineError once it is closed."""
         while True:
             got = self._raw.accept()
-            if not isinstance(got, list):
-                try:
-                    got = await got
-                except asyncio.CancelledError:
-                    self._raw.forget()
-                    raise
-            if asks := [ask for raw in got if (ask := _ask(raw)) is not None]:
+            came = got if isinstance(got, list) else await got
+            if asks := [ask for raw in came if (ask := _ask(raw)) is not None]:
                 return asks
 
     def stats(self) -> dict[str, int]:

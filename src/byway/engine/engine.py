@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from weakref import WeakSet
 
 from byway import _engine, interfaces
@@ -38,7 +38,7 @@ class Engine:
     def __init__(self, threads: int | None = None) -> None:
         loop = asyncio.get_running_loop()
         self._loop = loop
-        self._raw = _engine.Engine(threads or len(os.sched_getaffinity(0)), loop.create_future)
+        self._raw = _engine.Engine(threads or len(os.sched_getaffinity(0)), loop)
         loop.add_reader(self._raw.fileno(), self._raw.drain)
         self.framings = EngineFramings(self._raw)
         """Ciphers, and the framing of sealed chunks, for the protocols."""
@@ -54,19 +54,20 @@ class Engine:
         A cancel closes whatever was under way.
         """
         pairs = [(target.host, target.port) for target in addresses]
-        return await self._dial(self._raw.connect(pairs, _dial(options)))
+        return EngineStream(await self._raw.connect(pairs, _dial(options)))
 
     async def connect_unix(self, path: str) -> EngineStream:
         """Open a stream to a unix socket. Raises OSError."""
-        return await self._dial(self._raw.connect_unix(path))
+        return EngineStream(await self._raw.connect_unix(path))
 
-    async def _dial(self, dialling: tuple[int, asyncio.Future[_engine.Stream]]) -> EngineStream:
-        token, future = dialling
-        try:
-            return EngineStream(await future)
-        except asyncio.CancelledError:
-            self._raw.forget(token)
-            raise
+    def start(
+        self,
+        stream: EngineStream,
+        flow: Coroutine[object, None, None],
+        ended: Callable[[_engine.Task], None],
+    ) -> _engine.Task:
+        """Carry the flow of a stream by a task of the engine's own; see `Flows`."""
+        return self._raw.start(stream.raw, flow, ended)
 
     def listen(self, address: Target, options: ListenOptions | None = None) -> EngineListener:
         """Listen on a TCP address (port 0: any). Raises OSError."""
@@ -107,7 +108,7 @@ class Engine:
         of time inside. A stream that ends without TLS's own word reads as ConnectionResetError.
         """
         try:
-            return await self._dial(self._raw.tls_client(_raw(stream), client.raw))
+            return EngineStream(await self._raw.tls_client(_raw(stream), client.raw))
         except PeerError as error:
             raise explained(error) from None
 
@@ -119,7 +120,7 @@ class Engine:
         server tells it.
         """
         try:
-            layered = await self._dial(self._raw.tls_server(_raw(stream), server.raw))
+            layered = EngineStream(await self._raw.tls_server(_raw(stream), server.raw))
         except PeerError as error:
             raise explained(error) from None
         if layered.tls is None:
@@ -211,7 +212,7 @@ class Engine:
         closing.
         """
         meter = meter or Meter()
-        token, future = self._raw.send_body(
+        return await self._raw.send_body(
             _raw(source),
             _raw(sink),
             body.length,
@@ -223,15 +224,10 @@ class Engine:
             raw_buckets(buckets),
             rising,
         )
-        try:
-            return await future
-        except asyncio.CancelledError:
-            self._raw.forget(token)
-            raise
 
     async def rehearse_panic(self) -> None:
         """For tests: a fault on an engine thread. Raises EngineError, and harms nothing else."""
-        await self._dial(self._raw.rehearse_panic())
+        await self._raw.rehearse_panic()
 
     def stats(self) -> dict[str, int]:
         """Waiting operations, crossings since the start, threads; of the whole process relays,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 from byway import _engine
-from byway.errors import EngineError
 from byway.interfaces import Bucket, Ending
 
 
@@ -29,18 +27,12 @@ class EngineRelay:
         return self._raw.down
 
     async def wait(self) -> Ending:
-        """Wait for the end. A cancel closes both sides. Raises EngineError after a panic."""
+        """Wait for the end, as the only one. A cancel closes both sides. Raises EngineError after
+        a panic, or once it was given up."""
         raw = self._raw
-        waiting = raw.wait()
-        if waiting is not None:
-            try:
-                await waiting
-            except asyncio.CancelledError:
-                raw.abort()
-                raise
-        reason = raw.ending()
-        if reason is None:
-            raise EngineError("the relay was given up before it ended")
+        reason = raw.wait()
+        if not isinstance(reason, str):
+            reason = await reason
         return Ending(reason, raw.up, raw.down)
 
     def cut(self, reason: str) -> None:

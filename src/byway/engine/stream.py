@@ -1,24 +1,21 @@
 """Streams and listeners as `interfaces.py` has them, over the extension's handles.
 
-A call of the extension gives its value at once where it can, and only else a future: most reads of
-a handshake never see the event loop.
+A call of the extension gives its value at once where it can, and only else something to await:
+most reads of a handshake never see the event loop. A cancelled wait has taken nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from byway import _engine
-from byway.errors import EngineError
 from byway.flow import Target
+from byway.frozen import frozen
 from byway.interfaces import StreamInfo
 
-HOLD = 0.005  # seconds that held bytes wait for company
 
-
-@dataclass(frozen=True, slots=True)
+@frozen
 class TlsInfo:
     """What a handshake has settled."""
 
@@ -32,12 +29,11 @@ class TlsInfo:
 class EngineStream:
     """A stream of the engine (TCP, unix, or a layer). See `interfaces.Stream` for the contract."""
 
-    __slots__ = ("_flush", "_source", "raw")
+    __slots__ = ("_source", "raw")
 
     def __init__(self, raw: _engine.Stream) -> None:
         self.raw = raw
         self._source: Target | None = None
-        self._flush: asyncio.TimerHandle | None = None
 
     @property
     def info(self) -> StreamInfo:
@@ -69,27 +65,17 @@ class EngineStream:
     async def read(self, limit: int = 65536) -> bytes:
         """1..limit bytes. Raises EOFError at the end. A cancel loses nothing."""
         got = self.raw.read(limit)
-        return got if isinstance(got, bytes) else await self._awaited(got)
+        return got if isinstance(got, bytes) else await got
 
     async def read_exactly(self, n: int) -> bytes:
         """Just n bytes. Raises EOFError. A cancel loses nothing."""
         got = self.raw.read_exactly(n)
-        return got if isinstance(got, bytes) else await self._awaited(got)
+        return got if isinstance(got, bytes) else await got
 
     async def read_until(self, mark: bytes, limit: int) -> bytes:
         """Up to and including mark. Raises EOFError, or ValueError past limit."""
         got = self.raw.read_until(mark, limit)
-        return got if isinstance(got, bytes) else await self._awaited(got)
-
-    async def _awaited(self, reading: asyncio.Future[bytes]) -> bytes:
-        try:
-            return await reading
-        except asyncio.CancelledError:
-            # The bytes may have come just before the cancel did: they stay in the stream.
-            came = reading.done() and not reading.cancelled() and reading.exception() is None
-            if came and not self.raw.closed:
-                self.raw.unread(reading.result())
-            raise
+        return got if isinstance(got, bytes) else await got
 
     async def peek(self, limit: int, within: float) -> bytes:
         """The bytes that are there, or the first to come in time; left in place. b"" when none."""
@@ -115,16 +101,6 @@ class EngineStream:
     def hold(self, data: bytes) -> None:
         """Send with the next write or first relayed chunk, or alone after a few milliseconds."""
         self.raw.hold(data)
-        if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_later(HOLD, self._flush_alone)
-
-    def _flush_alone(self) -> None:
-        self._flush = None
-        if not self.raw.closed:
-            try:
-                self.raw.flush()
-            except (OSError, EngineError):
-                return  # whoever uses the stream next learns it
 
     async def end(self) -> None:
         """Half-close, once all that was written has gone out."""
@@ -134,9 +110,6 @@ class EngineStream:
 
     def close(self) -> None:
         """Close both ways. Idempotent."""
-        if self._flush is not None:
-            self._flush.cancel()
-            self._flush = None
         self.raw.close()
 
     def abort(self) -> None:
@@ -161,13 +134,7 @@ class EngineListener:
     async def accept(self) -> Sequence[EngineStream]:
         """What arrived since last asked, at least one. Raises EngineError once it is closed."""
         got = self._raw.accept()
-        if not isinstance(got, list):
-            try:
-                got = await got
-            except asyncio.CancelledError:
-                self._raw.forget()
-                raise
-        return [EngineStream(raw) for raw in got]
+        return [EngineStream(raw) for raw in (got if isinstance(got, list) else await got)]
 
     @property
     def counts(self) -> tuple[int, int]:

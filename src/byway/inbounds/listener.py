@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from byway.deadline import Deadline
-from byway.engine import EngineListener, EngineStream, ListenOptions
+from byway.engine import EngineListener, EngineStream, Flows, ListenOptions
 from byway.errors import BywayError, EngineError, in_words
 from byway.flow import Target
 from byway.inbounds.entry import Entry, Greet, Visit
@@ -63,9 +63,9 @@ class StreamInbound:
 
     async def serve(self, carry: Carry) -> None:
         """Accept until closed or cancelled. After a close, returns when the last flow has ended."""
-        async with asyncio.TaskGroup() as flows:
+        async with Flows(self._means.engine) as flows, asyncio.TaskGroup() as listening:
             for listener in self._listeners:
-                flows.create_task(self._accept(listener, flows, carry))
+                listening.create_task(self._accept(listener, flows, carry))
 
     def is_placed_as(self, other: StreamInbound) -> bool:
         """Whether both listen alike, so that this one can become the other."""
@@ -81,9 +81,7 @@ class StreamInbound:
         for listener in self._listeners:
             listener.close()
 
-    async def _accept(
-        self, listener: EngineListener, flows: asyncio.TaskGroup, carry: Carry
-    ) -> None:
+    async def _accept(self, listener: EngineListener, flows: Flows, carry: Carry) -> None:
         while not self._closed:
             try:
                 streams = await listener.accept()
@@ -96,7 +94,7 @@ class StreamInbound:
                 await asyncio.sleep(RETRY)
                 continue
             for stream in streams:
-                flows.create_task(self._meet(stream, carry))
+                flows.start(stream, self._meet(stream, carry))
 
     async def _meet(self, stream: EngineStream, carry: Carry) -> None:
         """One connection from its greeting to its end. Raises nothing but CancelledError."""
