@@ -415,7 +415,7 @@ class TestRelay:
             await other.read()
         silent.abort()  # and the other side says nothing
         assert (await relay.wait()).reason == f"{side}: connection reset"
-        with pytest.raises(OSError, match=r"reset|pipe"):  # it is told, and not left waiting
+        with pytest.raises(OSError, match=r"reset|pipe"):  # noqa: PT012  (told, not left waiting)
             while True:  # a busy kernel may take its time to say so
                 await other.write(b"x")
                 await asyncio.sleep(0)
