@@ -26,7 +26,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build dev demo test run peers peers-bench lint format bench fuzz clean
+.PHONY: help build dev demo test run peers peers-bench lint format tree picture bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +66,12 @@ format: dev ## rewrite the sources into the form that lint asks for
 	$(BIN)/ruff format .
 	cargo fmt --all
 	cargo fmt $(LOADGEN)
+
+tree: $(VENV)/.made ## write the tree of the sources into the READMEs, from their docstrings
+	$(PY) tools/tree.py
+
+picture: $(VENV)/.engine ## record byway why and byway flows in the lab, for docs/terminal.svg
+	$(PY) tools/picture.py
 
 peers-bench: ## compile what the bench measures beside us and no Debian package has, into .peers
 	@if command -v cargo >/dev/null; then \

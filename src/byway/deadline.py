@@ -1,4 +1,4 @@
-"""A time limit that many tasks share: one timer for all of them, nothing allocated per use.
+"""A time limit that many tasks share: one timer for all of them.
 
 Handshakes and dials begin and end thousands of times a second and hardly ever run out of time, so
 their limit has to cost next to nothing.

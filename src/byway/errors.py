@@ -1,4 +1,4 @@
-"""What goes wrong, by whose fault it is. OSError, TimeoutError and EOFError pass unwrapped."""
+"""Errors, sorted by whose fault they are. OSError, TimeoutError and EOFError pass unwrapped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DESCRIBE: what a flow is. Frozen facts, no sockets; made once per flow, so kept cheap."""
+"""DESCRIBE: a flow and its target, as frozen facts. Made once per flow, so kept cheap."""
 
 from __future__ import annotations
 

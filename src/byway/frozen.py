@@ -1,4 +1,4 @@
-"""Values of which a flow makes several: nobody changes them, and making one is cheap."""
+"""Immutable values that are cheap to make: a flow makes several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups of a config become outbounds. A part of the root, imported where a config has groups."""
+"""Builds the groups of a config. A part of the root, imported where a config has groups."""
 
 from __future__ import annotations
 

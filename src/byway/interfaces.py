@@ -1,4 +1,4 @@
-"""The nouns of the road, on one screen. Stations know these, and not each other.
+"""The interfaces between the parts, on one screen. Stations know these, and not each other.
 
 A handle is linear: a layer, or a relay, that takes a stream consumes it. A handle that is dropped
 closes. End of stream is an exception (EOFError), never an empty read.

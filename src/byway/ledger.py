@@ -1,4 +1,4 @@
-"""The flows now on the road, and the last ones that left it: shown, counted, limited, cut.
+"""The live flows and the last ones that ended: list, count, limit, cut.
 
 Comes in: a `Passage` for each flow, from the router. Goes out: what it says about itself. On flow
 time: entering and leaving cost a few dictionary operations.
@@ -72,7 +72,7 @@ class Passage:
 
     @property
     def duration(self) -> float:
-        """Seconds on the road, up to now."""
+        """Seconds since its arrival, up to now."""
         return (self.stopped or time.monotonic()) - self.started
 
     def note(self, step: Step) -> None:
@@ -118,7 +118,7 @@ class Ledger:
 
     @property
     def live(self) -> Collection[Passage]:
-        """The flows now on the road, the oldest first."""
+        """The live flows, the oldest first."""
         return self._live.values()
 
     def forget_judges(self) -> None:

@@ -1,4 +1,4 @@
-"""What flows may use together: rates, quotas, flows at once, by user, inbound, outbound and rule.
+"""Rates, quotas and flow counts that many flows share.
 
 Comes in: what the config says, and each flow with its rule and chain. Goes out: the engine's
 buckets for its relay, or a refusal. Who waits for bytes waits in the engine; here, on flow time,

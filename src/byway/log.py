@@ -1,4 +1,4 @@
-"""What Byway says of itself: one line per flow when it ends, and the program's own lines.
+"""The log: one line per flow when it ends, and the program's own lines.
 
 Comes in: passages, messages with fields. Goes out: finished lines, to whoever writes them. What
 came from the network is escaped (no control characters reach a terminal or a file), and nothing

@@ -1,4 +1,4 @@
-"""Who resolves names: a config's `dns` becomes a resolver. A part of the root.
+"""Builds the resolver from the `dns` section of a config. A part of the root.
 
 Ways out need a resolver, and name servers may need ways out. So every way is given this one object,
 which is there before them, and is told of them when they are there too.

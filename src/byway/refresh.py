@@ -1,4 +1,4 @@
-"""Sets from the web, kept fresh while Byway runs. A part of the root, on config time.
+"""Updates rule sets from the web while Byway runs. A part of the root, on config time.
 
 Comes in: the config's sets and a way to fetch. Goes out: newer contents in the rule sets that the
 judge asks already, so that no rule and no flow notices but by the answer. Whatever goes wrong, the

@@ -1,4 +1,4 @@
-"""Room for flows within the limit on open files, and for what may be given up for one."""
+"""Keeps the flows within the limit on open files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""START HERE: the road of one flow. An arrival is judged, dialled, joined, and accounted for.
+"""START HERE: the path of one flow: judge, dial, relay, log.
 
 Comes in: an `Arrival` (TCP or UDP alike) that still waits for its answer. Goes out: one log line.
 """

@@ -1,4 +1,4 @@
-"""What a Python rule is written with: a flow to look at, verdicts to give, terms to declare.
+"""The API for rules in Python: flows, verdicts, conditions.
 
 import byway
 

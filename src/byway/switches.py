@@ -1,4 +1,4 @@
-"""Rules switched off by hand while Byway runs, each for a time or until they are switched on.
+"""Switches rules off and on while Byway runs.
 
 On config time: a judge without those rules is made in a thread, and then put in place whole.
 """

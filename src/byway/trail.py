@@ -1,4 +1,4 @@
-"""How a flow's way was chosen: each step that a group took, with what it knew at that moment."""
+"""How a flow's outbound was chosen: each decision of each group."""
 
 from __future__ import annotations
 

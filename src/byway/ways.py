@@ -1,4 +1,4 @@
-"""The ways in and out: a config's sections become inbounds and outbounds. A part of the root.
+"""Builds inbounds and outbounds from the sections of a config. A part of the root.
 
 On config time. What they need of the host beside sockets (plugin processes) is collected, and the
 app starts and ends it.

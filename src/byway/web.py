@@ -1,4 +1,4 @@
-"""FETCH: one document of the web, by any way out; never by the proxy variables of the system.
+"""FETCH: downloads one document over HTTP through any outbound.
 
 Comes in: an address and a dialer. Goes out: the document, or that it has not changed. Bounded in
 size, time and redirects, whatever the server does; on config time.

@@ -1,4 +1,4 @@
-"""The process in which the functions of one file of rules run; `facts/workers.py` starts it.
+"""The process that runs the functions of one Python rule file.
 
 A line of JSON comes for each question, and one goes back for each answer. Byway holds the other end
 of the socket, and ends this process when an answer is late: whatever the file does to the

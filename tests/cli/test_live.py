@@ -97,7 +97,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 def test_status_is_told(running: Running) -> None:
     with running.flow():
         told = running.said("status")
-        assert "1 on the road" in told
+        assert "1 live" in told
         assert f"127.0.0.1:{running.port}" in told
         assert "all is well" in told
         status = json.loads(running.said("status", "--json"))
@@ -149,7 +149,7 @@ def test_the_live_view_fits_and_leaves_the_terminal_as_it_was(running: Running) 
         ) as view,
     ):
         shown = ""
-        while shown.count("on the road") < 3:
+        while shown.count("live flows") < 3:
             shown += os.read(master, 65536).decode()
         os.write(master, b"q")
         assert view.wait(30) == 0

@@ -14,8 +14,14 @@ from byway.cli.verbs import parser
 from byway.config import check_report, load_text
 
 ROOT = Path(__file__).parents[2]
-READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
-GUIDE = ROOT / "docs" / "guide" / "python.md"
+DOCS = ROOT / "docs"
+GUIDE = DOCS / "guide" / "python.md"
+START = DOCS / "guide" / "start.md"
+PAIRS = [
+    (ROOT / "README.md", ROOT / "README.zh-CN.md"),
+    *((DOCS / "guide" / page.name, page) for page in sorted((DOCS / "zh-CN").glob("*.md"))),
+]
+"""The pages that there are in English and in Chinese."""
 LIMIT = 30.0  # seconds for a program that starts a Byway and ends
 
 FETCH = """
@@ -40,8 +46,9 @@ def without_comments(block: str) -> str:
 
 def configs() -> list[tuple[str, str]]:
     return [
-        (f"{page.name}-{at}", block)
-        for page in READMES
+        (f"{page.parent.name}-{page.stem}-{at}", block)
+        for pair in PAIRS
+        for page in pair
         for at, block in enumerate(blocks(page, "yaml"))
     ]
 
@@ -55,7 +62,7 @@ def test_a_config_of_the_readme_loads(name: str, text: str) -> None:
 def test_the_check_shown_is_what_check_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    laptop = blocks(READMES[0], "yaml")[1]
+    laptop = blocks(START, "yaml")[1]
     file = tmp_path / "byway.yaml"
     file.write_text(laptop.replace("domain_suffix", "domain_sufix", 1), encoding="utf-8")
     file.chmod(0o600)
@@ -63,7 +70,7 @@ def test_the_check_shown_is_what_check_says(
     monkeypatch.chdir(tmp_path)
     said = check_report(file, file.name).human()
 
-    (shown,) = (block for block in blocks(READMES[0], "console") if "byway check" in block)
+    (shown,) = (block for block in blocks(START, "console") if "byway check" in block)
     pattern = re.escape(shown.removeprefix("$ byway check -c byway.yaml\n"))
     assert re.fullmatch(pattern.replace(re.escape("..."), ".*"), said + "\n")
 
@@ -89,8 +96,8 @@ async def ran(program: str, folder: Path, *arguments: str) -> str:
     return output.decode()
 
 
-async def test_the_program_of_the_readme_runs(tmp_path: Path) -> None:
-    (program,) = blocks(READMES[0], "python")
+async def test_the_program_of_the_guide_runs(tmp_path: Path) -> None:
+    (program,) = blocks(START, "python")
     url, origin = await serve_hello()
     async with origin:
         told = await ran(program, tmp_path, sys.executable, "-c", FETCH, url)
@@ -125,19 +132,24 @@ async def serve_hello() -> tuple[str, asyncio.Server]:
     return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", server
 
 
-@pytest.mark.parametrize("language", ["console", "yaml", "python"])
-def test_both_languages_show_the_same(language: str) -> None:
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair[0].stem)
+@pytest.mark.parametrize("language", ["console", "yaml", "python", "text"])
+def test_both_languages_show_the_same(language: str, pair: tuple[Path, Path]) -> None:
     english, chinese = (
-        [without_comments(block) for block in blocks(page, language)] for page in READMES
+        [without_comments(block) for block in blocks(page, language)] for page in pair
     )
 
-    assert english
     assert english == chinese
 
 
-@pytest.mark.parametrize("page", READMES, ids=lambda page: page.name)
-def test_the_readme_names_every_command(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
+def test_the_pages_show_something() -> None:
+    assert all(blocks(page, language) for page in PAIRS[0] for language in ("console", "yaml"))
+    assert len(PAIRS) > 3
+
+
+@pytest.mark.parametrize("folder", ["guide", "zh-CN"])
+def test_a_page_names_every_command(folder: str) -> None:
+    text = (DOCS / folder / "commands.md").read_text(encoding="utf-8")
     verbs = re.findall(r"^ +([a-z]+)  ", parser().format_help(), re.MULTILINE)
 
     assert "run" in verbs
@@ -145,9 +157,22 @@ def test_the_readme_names_every_command(page: Path) -> None:
         assert f"| `byway {verb}" in text, verb
 
 
+FIGURES = re.compile(
+    r"^\| \[.*?\]\((.*?)\).*?\| ([\d.,]+) \| ([\d.,]+) \| ([\d.,]+×) \|$", re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("page", PAIRS[0], ids=lambda page: page.name)
+def test_the_figures_of_the_readme_are_in_their_reports(page: Path) -> None:
+    rows = FIGURES.findall(page.read_text(encoding="utf-8"))
+
+    assert len(rows) == 8
+    for report, *figures in rows:
+        assert f"| {' | '.join(figures)} |" in (ROOT / report).read_text(encoding="utf-8")
+
+
 def test_the_index_leads_to_every_page() -> None:
-    docs = ROOT / "docs"
-    linked = re.findall(r"\]\(([^)#\s]+)\)", (docs / "README.md").read_text(encoding="utf-8"))
-    pages = {page.relative_to(docs).as_posix() for page in docs.rglob("*.md")}
+    linked = re.findall(r"\]\(([^)#\s]+)\)", (DOCS / "README.md").read_text(encoding="utf-8"))
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
 
     assert pages - {"README.md"} <= set(linked)

@@ -1,5 +1,5 @@
-//! What runs once per byte or per packet. The engine is handed sockets, tables and limits; it knows
-//! no configuration and no names, and nothing of Python.
+//! The engine: sockets, relays, TLS, packet sessions: all that runs per byte. It is handed sockets,
+//! tables and limits; it knows no configuration and no names, and nothing of Python.
 //!
 //! Read in this order: `reactor` (the threads), `completion` (how results leave), `stream`, `listen`
 //! and `dial` (how streams come to be), `relay` (where they spend their lives), `bucket` (how fast), `body`, `datagrams`.

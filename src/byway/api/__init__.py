@@ -1,4 +1,4 @@
-"""The control interface of a running Byway: a unix socket with HTTP and JSON on it.
+"""The control interface: HTTP and JSON on a unix socket.
 
 Comes in: requests of this user or root. Goes out: what the App says of itself, and orders to it.
 `socket.py` is the door, `routes.py` what can be asked, `client.py` the other end, for the verbs.

@@ -18,7 +18,7 @@ def _lines(status: View) -> Iterator[str]:
     memory = cast("Mapping[str, int]", status["memory"])
     yield from _metric("byway_info", "gauge", "The version.", 1, version=status["version"])
     yield from _metric("byway_uptime_seconds", "gauge", "Since the start.", status["uptime"])
-    yield from _metric("byway_flows_live", "gauge", "Flows on the road.", flows["live"])
+    yield from _metric("byway_flows_live", "gauge", "Live flows.", flows["live"])
     yield from _metric("byway_flows_total", "counter", "Flows that ended.", flows["carried"])
     yield from _metric("byway_flows_failed_total", "counter", "Of them, failed.", flows["failed"])
     yield from _metric("byway_up_bytes_total", "counter", "Client to target.", flows["up"])

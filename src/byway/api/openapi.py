@@ -28,7 +28,7 @@ def _paths() -> Schema:
         "/status": {"get": _asks("What runs, and how it is.", _ref("Status"))},
         "/flows": {
             "get": _asks(
-                "The flows on the road, and the last that left it.",
+                "The live flows, and the last that ended.",
                 _ref("Flows"),
                 _query("sort", {"enum": ["id", "rate", "bytes", "up", "down", "age"]}),
                 _query("limit", {"type": "integer", "maximum": 1000}),

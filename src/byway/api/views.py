@@ -23,7 +23,7 @@ LEAST = 0.25  # seconds between two samples
 
 
 class Rates:
-    """Bytes per second of the flows now on the road, by what moved since somebody last asked."""
+    """Bytes per second of the live flows, by what they moved since the last request."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -26,7 +26,7 @@ def add_verbs(verbs: Verbs) -> None:
     _json_option(status)
     status.set_defaults(verb=_status)
 
-    flows = asking(verbs, "flows", "show the flows on the road; `flows cut ID` ends one")
+    flows = asking(verbs, "flows", "list live flows; `flows cut ID` ends one")
     flows.add_argument("what", nargs="?", choices=["cut"], help="end flows by their ids")
     flows.add_argument("ids", nargs="*", type=int, metavar="ID", help="which ones")
     flows.add_argument("-w", "--watch", action="store_true", help="look again and again; q leaves")

@@ -22,10 +22,10 @@ def flow_lines(answer: View, width: int) -> Sequence[str]:
     lines = [title(width)]
     lines += [flow_line(flow, width) for flow in live]
     if past:
-        lines += ["", f"ended lately ({answer['carried']} in all, {answer['failed']} failed)"]
+        lines += ["", f"recently ended ({answer['carried']} in all, {answer['failed']} failed)"]
         lines += [flow_line(flow, width) for flow in past]
     lines.append("")
-    lines.append(f"{answer['total']} on the road")
+    lines.append(f"{answer['total']} live flow{'s' * (answer['total'] != 1)}")
     return lines
 
 
@@ -75,7 +75,7 @@ def status_lines(answer: View) -> Iterator[str]:
     yield f"byway {version}, pid {answer['pid']}, up {up_for}, {config}"
     yield ""
     ended = f"{flows['carried']} ended, {flows['failed']} failed"
-    yield f"flows     {flows['live']} on the road, {ended}"
+    yield f"flows     {flows['live']} live, {ended}"
     yield f"moved     {size(cast(int, flows['up']))} up, {size(cast(int, flows['down']))} down"
     parts = ", ".join(
         f"{name} {size(cast(int, value))}"

@@ -73,7 +73,7 @@ class _View:
         for_past = min(len(past), max(room - len(live), room // 3))
         for_live = room - for_past
         state = " (paused)" if self.paused else ""
-        head = f"{answer['total']} flows on the road, by {self.sort}{state}   {KEYS}"
+        head = f"{answer['total']} live flows, by {self.sort}{state}   {KEYS}"
         lines = [BOLD + clipped(head, width) + PLAIN, DIM + clipped(title(width), width) + PLAIN]
         shown = live[:for_live]
         lines += [clipped(flow_line(flow, width), width) for flow in shown]

@@ -97,7 +97,7 @@ def _check_lines(check: View, indent: int) -> Iterator[str]:
     answer = {True: "yes", False: "no"}.get(cast(bool, check["answer"]), "unknown")
     told = f"{check['condition']}: {answer}"
     if check["lacks"]:
-        told += f", nobody had to find {check['asked']}"
+        told += f", {check['asked']} was not needed"
     elif check["found"]:
         told += f", {check['found']}"
     elif check["asked"]:

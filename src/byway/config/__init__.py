@@ -1,4 +1,4 @@
-"""The config: one YAML file, checked whole before anything starts.
+"""The config: one YAML file, checked as a whole before anything starts.
 
 Comes in: a file, a text, or links. Goes out: a frozen `Config`, or a `ConfigError` with every
 problem and its exact place. On config time.

@@ -1,4 +1,4 @@
-"""Cards: all that Byway knows of each protocol beside its wire, one place per protocol.
+"""One card per protocol: config sections, checks, links, client and server.
 
 Comes in: what a person wrote (a section, a share link, another program's entry). Goes out: checked
 sections, and the inbounds and outbounds that they stand for. On config time.

@@ -1,4 +1,4 @@
-"""The typed face of Rust: the sole importer of the extension.
+"""The typed interface to the Rust engine, and its only importer.
 
 In come addresses, options and streams; out go streams, relays and counters. Nothing here knows a
 config, a name or a rule. Its clock is flow time: a few calls per flow, none per chunk or packet.

@@ -1,4 +1,4 @@
-"""Configs and subscriptions of other programs, made into Byway's config.
+"""Converts configs and subscriptions of other programs.
 
 Comes in: Clash or mihomo YAML, sing-box JSON, links, base64 subscriptions, SIP008. Goes out: a
 config that `byway check` finds sound, and a note for everything that could not be kept. On config

@@ -1,4 +1,4 @@
-"""ENTER: listens, speaks the near side's protocol, hands arrivals to the road.
+"""ENTER: listeners, and the server end of each protocol.
 
 Comes in: connections and packets. Goes out: `Arrival`s, still unanswered, to the router's `carry`.
 One file each; `listener.py` is the accept loop they share, `packets.py` its twin for UDP. On flow

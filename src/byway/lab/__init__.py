@@ -1,4 +1,4 @@
-"""An internet in a box: hosts, links, NATs, LANs and a wall, in network namespaces of their own.
+"""An internet in a box, for the demo and the tests: hosts, NATs, a wall.
 
     with Lab() as lab:
         laptop, home = lab.host("laptop"), lab.router("home", nat=True)

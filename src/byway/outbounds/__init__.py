@@ -1,4 +1,4 @@
-"""LEAVE at layer 4: from this host, or through a proxy, which is reached by another outbound.
+"""LEAVE: direct, through a proxy, or by a group that chooses.
 
 Comes in: a target. Goes out: a stream (or datagrams, or a lent port) that leads to it. On flow
 time; errors say which hop failed, so that every inbound can answer well.

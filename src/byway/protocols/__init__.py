@@ -1,4 +1,4 @@
-"""SPEAK: the dialects, one file each: their options, the client's end and the server's end.
+"""SPEAK: the wire format of each protocol, both ends; no sockets, no clock.
 
 In comes a Stream and a Target (or the other way round), out goes the same Stream past its
 handshake. Every handshake is a coroutine over a stream: no socket, clock, task or event loop in

@@ -1,4 +1,4 @@
-"""JUDGE: says by which way a flow leaves, or names the fact it needs to say so.
+"""JUDGE: picks the outbound of a flow, or names the fact that it needs.
 
 Comes in: a `Flow` and the `Facts` known about it. Goes out: a verdict (`Via`, `Reject`, `Drop`) or
 `Lacks(fact)`. Pure and synchronous, on flow time: no sockets, no waiting, no state.

@@ -1,5 +1,4 @@
-"""What is asked of the host and done to it: open files, lines on a descriptor, own addresses,
-what is remembered across restarts.
+"""The host: files, own addresses, processes, plugins, desktop settings.
 
 On config time, except for `is_own` and `LineWriter.write`, which flows call and which never wait.
 """

@@ -1,4 +1,4 @@
-"""Transports: what a protocol's stream is dressed in between TLS and itself (`transport:`).
+"""One card per transport: what wraps a stream between TLS and the protocol.
 
 A transport is a module with a `Transport` section, which makes both ends, and a line in the table.
 It is loaded when a config names it. On config time.
