@@ -28,7 +28,7 @@ from byway.engine import (
 )
 from byway.engine.layers import Version
 from byway.errors import PeerError
-from byway.interfaces import Awaited, Cipher, Opening, Sealing
+from byway.sealing import Awaited, Cipher, Opening, Sealing
 from byway.streams.framings import PureFramings, hkdf_sha1
 from byway.streams.memory import pair
 from tests.streams.certificates import authority, certificate

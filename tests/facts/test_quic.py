@@ -18,7 +18,7 @@ from byway.facts import quic
 from byway.facts.hello import Malformed, server_name
 from byway.facts.sniffing import sniff_packets
 from byway.flow import Sniffed
-from byway.interfaces import Framings
+from byway.sealing import Framings
 from byway.streams.framings import PureFramings
 
 PURE = PureFramings()

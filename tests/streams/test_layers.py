@@ -15,7 +15,8 @@ from byway.engine import (
     TlsServerOptions,
 )
 from byway.engine.layers import Version
-from byway.interfaces import Awaited, Cipher, Opening, Sealing, Stream
+from byway.interfaces import Stream
+from byway.sealing import Awaited, Cipher, Opening, Sealing
 from byway.streams.framings import hkdf_sha1
 from tests.streams.certificates import authority, certificate
 from tests.streams.test_engine import EngineConformance

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from byway.engine import DialOptions, Engine, ListenOptions
     from byway.inbounds.entry import Means
     from byway.inbounds.listener import Address
-    from byway.interfaces import Framings, Inbound, Outbound
+    from byway.interfaces import Inbound, Outbound
     from byway.log import Log
+    from byway.sealing import Framings
     from byway.system.plugin import Plugin
 
 Written = dict[str, object]

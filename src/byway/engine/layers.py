@@ -14,7 +14,8 @@ from byway import _engine
 from byway.engine.stream import EngineStream
 from byway.engine.tls_words import plain_faults
 from byway.errors import PeerError
-from byway.interfaces import Awaited, Cipher, Opening, Sealing, Stream
+from byway.interfaces import Stream
+from byway.sealing import Awaited, Cipher, Opening, Sealing
 
 SaltFilter = _engine.SaltFilter
 

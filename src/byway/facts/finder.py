@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, cast
 
 from byway.errors import Unreachable
 from byway.flow import UNHEARD, Flow, Network, Process, Sniffed, Target
-from byway.interfaces import Enough, Framings, Resolver
+from byway.interfaces import Enough, Resolver
 from byway.rules import NO_FACTS, Fact, Facts, Lacks, Said
+from byway.sealing import Framings
 from byway.system.processes import NOBODY, owner_of
 
 if TYPE_CHECKING:

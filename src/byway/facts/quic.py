@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from byway.facts.hello import Cursor, Malformed
-from byway.interfaces import Framings
+from byway.sealing import Framings
 
 MOST_CRYPTO = 16384  # bytes of a ClientHello that are put together
 MOST_PACKETS = 16  # Initial packets that are opened for one flow

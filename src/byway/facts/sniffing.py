@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from byway.facts.hello import Malformed, host_name, message_length, server_name
 from byway.facts.quic import crypto, looks_like_quic, version_of
 from byway.flow import UNHEARD, Sniffed
-from byway.interfaces import MOST_HEARD, Framings
+from byway.interfaces import MOST_HEARD
+from byway.sealing import Framings
 
 Heard = tuple[Sniffed, bool]
 """What was understood, and whether that is all there can be."""

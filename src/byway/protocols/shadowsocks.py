@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target
 from byway.frozen import frozen
-from byway.interfaces import Awaited, Cipher, Framings, Opening, Sealing, Stream
+from byway.interfaces import Stream
 from byway.protocols import address
+from byway.sealing import Awaited, Cipher, Framings, Opening, Sealing
 
 TAG = 16
 LONGEST_CHUNK = 0x3FFF

@@ -18,7 +18,7 @@ from itertools import pairwise
 
 from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target
-from byway.interfaces import Awaited, Framings, Opening, Sealing, Stream
+from byway.interfaces import Stream
 from byway.protocols import address
 from byway.protocols.shadowsocks import (
     TAG,
@@ -30,6 +30,7 @@ from byway.protocols.shadowsocks import (
     remembered,
     replayed,
 )
+from byway.sealing import Awaited, Framings, Opening, Sealing
 
 LONGEST_CHUNK = 0xFFFF
 MOST_PADDING = 900

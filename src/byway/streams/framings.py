@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from byway.engine import KnownSalts, SaltFilter
 from byway.errors import PeerError
-from byway.interfaces import Awaited, Cipher, Opening, Sealing, Stream, StreamInfo
+from byway.interfaces import Stream, StreamInfo
+from byway.sealing import Awaited, Cipher, Opening, Sealing
 
 TAG = 16
 WINDOW = 30  # seconds that two clocks may differ (SIP022 section 3.1.3)
