@@ -17,6 +17,12 @@ class Network(Enum):
     UDP = "udp"
 
 
+TCP_ONLY = frozenset({Network.TCP})
+TCP_AND_UDP = frozenset({Network.TCP, Network.UDP})
+"""What outbounds and inbounds carry is one of these sets by name, never all that there are: a
+network that is added later is claimed by nobody who does not name it."""
+
+
 @frozen
 class Target:
     """A host and a port. `packed` is the address in 4 or 16 bytes, or None when `host` is a name.

@@ -12,7 +12,7 @@ from byway.config import (
     GroupConfig,
     SelectGroup,
 )
-from byway.flow import Network
+from byway.flow import TCP_AND_UDP, Network
 from byway.interfaces import Outbound
 from byway.outbounds.chooser import Balance, Chooser, Fallback, Fastest, Select, Standing
 from byway.outbounds.group import Group
@@ -29,7 +29,7 @@ def group_of(
         network: [
             roster.standing(member) for member, way in members.items() if network in way.networks
         ]
-        for network in Network
+        for network in TCP_AND_UDP
     }
     chooser = chooser_of(name, section, carries, roster.choices.get(name))
     roster.add(chooser)

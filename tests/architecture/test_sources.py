@@ -93,6 +93,12 @@ def test_unsafe_is_marked_with_its_reason(path: Path) -> None:
     assert "allow(unsafe_code" not in text
 
 
+@pytest.mark.parametrize("path", PYTHON, ids=relative)
+def test_networks_are_named(path: Path) -> None:
+    """Who says "all" would claim a network that is added later."""
+    assert "frozenset(Network)" not in path.read_text(encoding="utf-8")
+
+
 def test_only_the_binding_knows_python() -> None:
     for path in (ROOT / "rust" / "engine").rglob("*"):
         if path.suffix in {".rs", ".toml"}:

@@ -10,9 +10,9 @@ from byway.config.conditions import ASKING, RuleEntry
 from byway.config.model import Config
 from byway.config.setitems import check_items
 from byway.config.shadows import shadowed
-from byway.dialects.card import TCP, In
+from byway.dialects.card import In
 from byway.dialects.reach import warn_of_files
-from byway.flow import Network, Target
+from byway.flow import TCP_ONLY, Network, Target
 from byway.values import hosts
 from byway.values.problems import Path, Problems
 from byway.values.section import Section, keys_of
@@ -227,7 +227,7 @@ def _listeners(inbounds: dict[str, Node], problems: Problems) -> None:
 
 def _networks(inbound: Node) -> list[str]:
     section = _section(inbound, dialects.entering(), dialects.inbound)
-    taken = TCP if section is None else section.networks_of(inbound)
+    taken = TCP_ONLY if section is None else section.networks_of(inbound)
     return [network.value for network in Network if network in taken]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Protocol
 
 from pydantic import Field
 
-from byway.flow import Network, Target
+from byway.flow import TCP_AND_UDP, TCP_ONLY, Network, Target
 from byway.interfaces import Resolver
 from byway.outbounds.loops import Loops
 from byway.outbounds.proxy import Client, Layer, Proxy
@@ -114,7 +114,7 @@ class In(Section):
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:
         """What a section takes, as far as it can be read."""
-        return TCP
+        return TCP_ONLY
 
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
@@ -155,7 +155,7 @@ class Out(Section):
     @property
     def networks(self) -> frozenset[Network]:
         """What it carries, wherever its server is."""
-        return BOTH
+        return TCP_AND_UDP
 
     @property
     def packets_in_stream(self) -> bool:
@@ -175,7 +175,7 @@ class Out(Section):
     @property
     def reached_by(self) -> frozenset[Network]:
         """How its server is dialled: by streams, by packets, or both."""
-        return TCP
+        return TCP_ONLY
 
     @property
     def asks(self) -> tuple[str, ...] | None:
@@ -297,7 +297,3 @@ class Card:
     """In configs of Clash and mihomo."""
     sing_box: Theirs = field(default_factory=Theirs)
     """In configs of sing-box."""
-
-
-TCP = frozenset({Network.TCP})
-BOTH = frozenset({Network.TCP, Network.UDP})

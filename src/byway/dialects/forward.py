@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from byway.dialects.card import TCP, Card, Lead, Lent, Theirs, Written
+from byway.dialects.card import Card, Lead, Lent, Theirs, Written
 from byway.dialects.login import Open
-from byway.flow import Network
+from byway.flow import TCP_ONLY, Network
 from byway.inbounds.entry import Entry
 from byway.inbounds.forward import Forward
 from byway.values.foreign import Foreign, NotCarried, endpoint
@@ -44,7 +44,7 @@ class ForwardInbound(Open):
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:
         """What a section takes, as far as it can be read."""
-        return node.networks("network", TCP)
+        return node.networks("network", TCP_ONLY)
 
     def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
         """The listeners, not open yet."""

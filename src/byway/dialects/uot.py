@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from byway.dialects.card import Written
 from byway.engine import Engine
-from byway.flow import Network, Target
+from byway.flow import TCP_AND_UDP, Network, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.proxy import Client
 from byway.protocols import uot
@@ -19,7 +19,7 @@ class UdpOverTcp:
 
     under: Client
     engine: Engine
-    networks: frozenset[Network] = frozenset(Network)
+    networks: frozenset[Network] = TCP_AND_UDP
     needs_control: bool = True
     packets_in_stream: bool = True
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from byway.engine import DialOptions, Engine, ListenOptions
 from byway.errors import Reason, Refused, Unreachable, in_words, reason_of
-from byway.flow import Flow, Network, Target
+from byway.flow import TCP_AND_UDP, Flow, Network, Target
 from byway.interfaces import Binding, Datagrams, Listener, Outbound, Resolver, Stream
 from byway.outbounds import guard
 from byway.outbounds.loops import Loops
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Direct:
     """The way out that is this host. `guarded` closes it to the host's own addresses."""
 
-    networks = frozenset(Network)
+    networks = TCP_AND_UDP
     here = True
     chooses = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from byway.flow import Network
+from byway.flow import TCP_AND_UDP, Network
 
 Scalar = str | int | float | bool | None
 
@@ -45,7 +45,7 @@ class Node:
         if found is None:
             return missing
         words = {str(item.content) for item in found.items()}
-        return frozenset(network for network in Network if network.value in words)
+        return frozenset(network for network in TCP_AND_UDP if network.value in words)
 
     def items(self) -> list[Node]:
         """The items of a list, or the one thing that may be written in place of one."""

@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
 
 from byway.dialects import links, reach
-from byway.dialects.card import BOTH, Card, In, Lent, Out, Theirs, Written
+from byway.dialects.card import Card, In, Lent, Out, Theirs, Written
 from byway.dialects.passwords import check_passwords
 from byway.dialects.reach import Streamed
 from byway.engine import Engine, EngineStream, ListenOptions
 from byway.errors import Reason, Refused
-from byway.flow import Network, Target
+from byway.flow import TCP_AND_UDP, Network, Target
 from byway.inbounds.asked import Asked
 from byway.inbounds.entry import Entry, Means, Met
 from byway.inbounds.framed import Framed
@@ -113,7 +113,7 @@ class ToyClient:
 
     password: str
     engine: Engine
-    networks: frozenset[Network] = BOTH
+    networks: frozenset[Network] = TCP_AND_UDP
     carries_names: bool = True
     needs_control: bool = True
     packets_in_stream: bool = True

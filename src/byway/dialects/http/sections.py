@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from byway.dialects import links
-from byway.dialects.card import TCP, Card, Lent, Out, Theirs, Written
+from byway.dialects.card import Card, Lent, Out, Theirs, Written
 from byway.dialects.foreign_plain import (
     into_clash,
     into_sing_box,
@@ -17,7 +17,7 @@ from byway.dialects.http.server import Http
 from byway.dialects.login import LoggedIn, WithUsers
 from byway.dialects.uot import UdpOverTcp
 from byway.errors import Reason, Refused
-from byway.flow import Network, Target
+from byway.flow import TCP_AND_UDP, TCP_ONLY, Network, Target
 from byway.inbounds.entry import Entry, Greet
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.proxy import Client
@@ -65,7 +65,7 @@ class HttpOutbound(LoggedIn):
     @property
     def networks(self) -> frozenset[Network]:
         """Connections alone, but for packets inside one."""
-        return frozenset(Network) if self.udp_over_tcp else TCP
+        return TCP_AND_UDP if self.udp_over_tcp else TCP_ONLY
 
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
@@ -89,7 +89,7 @@ class HttpClient:
     """HTTP CONNECT."""
 
     options: http.HttpOptions
-    networks: frozenset[Network] = TCP
+    networks: frozenset[Network] = TCP_ONLY
     carries_names: bool = True
     needs_control: bool = True
     packets_in_stream: bool = False

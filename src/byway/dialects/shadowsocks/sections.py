@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from byway.dialects.card import BOTH, TCP, In, Lead, Lent, Out, Proxied
+from byway.dialects.card import In, Lead, Lent, Out, Proxied
 from byway.dialects.passwords import check_passwords
 from byway.dialects.shadowsocks.client import ShadowsocksClient
 from byway.dialects.shadowsocks.links import write_link
 from byway.dialects.shadowsocks.server import Server, Shadowsocks
 from byway.dialects.uot import UdpOverTcp
 from byway.engine import SealedPackets, SealedUser
-from byway.flow import Network, Target
+from byway.flow import TCP_AND_UDP, TCP_ONLY, Network, Target
 from byway.inbounds.both import Both
 from byway.inbounds.entry import Entry, Greet
 from byway.inbounds.listener import StreamInbound
@@ -134,7 +134,7 @@ class ShadowsocksInbound(In):
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:
         """What a section takes, as far as it can be read."""
-        return node.networks("network", BOTH if node.get("plugin") is None else TCP)
+        return node.networks("network", TCP_AND_UDP if node.get("plugin") is None else TCP_ONLY)
 
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
@@ -264,7 +264,7 @@ class ShadowsocksOutbound(Proxied):
     @property
     def networks(self) -> frozenset[Network]:
         """What it carries (`network` and `udp_over_tcp` decided)."""
-        return BOTH if self.udp_over_tcp else _networks(self.network, self.plugin)
+        return TCP_AND_UDP if self.udp_over_tcp else _networks(self.network, self.plugin)
 
     @property
     def packets_in_stream(self) -> bool:
@@ -275,7 +275,7 @@ class ShadowsocksOutbound(Proxied):
     def reached_by(self) -> frozenset[Network]:
         """Packets go to it as such, but inside a stream with `udp_over_tcp`."""
         networks = _networks(self.network, self.plugin)
-        return networks | TCP if self.udp_over_tcp else networks
+        return networks | TCP_ONLY if self.udp_over_tcp else networks
 
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
@@ -330,7 +330,7 @@ class ShadowsocksOutbound(Proxied):
 def _networks(network: tuple[Network, ...] | None, plugin: str | None) -> frozenset[Network]:
     if network is not None:
         return frozenset(network)
-    return BOTH if plugin is None else TCP
+    return TCP_AND_UDP if plugin is None else TCP_ONLY
 
 
 def _check_key(path: Path, node: Node, method: Method, problems: Problems, single: bool) -> None:
@@ -353,7 +353,7 @@ def _check_plugin(path: Path, node: Node, problems: Problems) -> None:
         problems.add((*path, "plugin_opts"), "options without a plugin", "add plugin")
     if node.get("plugin") is None or node.get("network") is None:
         return
-    if Network.TCP not in node.networks("network", BOTH):
+    if Network.TCP not in node.networks("network", TCP_AND_UDP):
         hint = "leave the plugin out, or add tcp"
         problems.add((*path, "network"), "plugins carry TCP alone, and it is not among these", hint)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self
 
 from byway.dialects import links
-from byway.dialects.card import BOTH, TCP, Card, Lent, Out, ReadLink, Theirs, Written
+from byway.dialects.card import Card, Lent, Out, ReadLink, Theirs, Written
 from byway.dialects.foreign_plain import (
     into_clash,
     into_sing_box,
@@ -17,7 +17,7 @@ from byway.dialects.login import LoggedIn, WithUsers
 from byway.dialects.socks.server import Socks
 from byway.dialects.uot import UdpOverTcp
 from byway.engine import Engine
-from byway.flow import Network, Target
+from byway.flow import TCP_AND_UDP, TCP_ONLY, Network, Target
 from byway.inbounds.entry import Entry, Greet
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
 from byway.outbounds.proxy import Client, toward
@@ -78,7 +78,7 @@ class SocksOutbound(LoggedIn):
     @property
     def networks(self) -> frozenset[Network]:
         """Only version 5 has UDP, but for packets inside a connection."""
-        return BOTH if self.version == "5" or self.udp_over_tcp else TCP
+        return TCP_AND_UDP if self.version == "5" or self.udp_over_tcp else TCP_ONLY
 
     @property
     def carries_names(self) -> bool:
@@ -127,7 +127,7 @@ class SocksClient:
     @property
     def networks(self) -> frozenset[Network]:
         """Only version 5 has UDP."""
-        return BOTH if self.options.version == "5" else TCP
+        return TCP_AND_UDP if self.options.version == "5" else TCP_ONLY
 
     @property
     def carries_names(self) -> bool:

@@ -12,14 +12,14 @@ from urllib.parse import parse_qsl, quote
 from pydantic import Field
 
 from byway.dialects import foreign_tls, links, reach, uot
-from byway.dialects.card import BOTH, TCP, Card, In, Lead, Lent, Out, Theirs, Written
+from byway.dialects.card import Card, In, Lead, Lent, Out, Theirs, Written
 from byway.dialects.foreign_plain import always_both
 from byway.dialects.passwords import SECRET_BYTES, check_passwords
 from byway.dialects.reach import Streamed
 from byway.dialects.trojan.server import Trojan
 from byway.engine import Engine
 from byway.errors import Reason, Refused
-from byway.flow import Network, Target
+from byway.flow import TCP_AND_UDP, TCP_ONLY, Network, Target
 from byway.inbounds.entry import Entry
 from byway.inbounds.listener import StreamInbound
 from byway.interfaces import Binding, Datagrams, Outbound, Stream
@@ -72,8 +72,11 @@ class TrojanInbound(In):
         """The web servers, which are dialled whatever the rules say."""
         others = self.fallback_by_alpn.items()
         return (
-            Lead(("fallback",), self.fallback, TCP, judged=False),
-            *(Lead(("fallback_by_alpn", word), web, TCP, judged=False) for word, web in others),
+            Lead(("fallback",), self.fallback, TCP_ONLY, judged=False),
+            *(
+                Lead(("fallback_by_alpn", word), web, TCP_ONLY, judged=False)
+                for word, web in others
+            ),
         )
 
     @classmethod
@@ -144,7 +147,7 @@ class TrojanClient:
 
     password: str = field(repr=False)
     engine: Engine
-    networks: frozenset[Network] = BOTH
+    networks: frozenset[Network] = TCP_AND_UDP
     carries_names: bool = True
     needs_control: bool = True
     packets_in_stream: bool = True
