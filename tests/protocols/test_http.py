@@ -53,6 +53,7 @@ class TestRequest:
             (b"192.0.2.1:22", Target.of("192.0.2.1", 22)),
             (b"[2001:db8::1]:443", Target.of("2001:db8::1", 443)),
             (b"EXAMPLE.com.:1", Target.of("example.com", 1)),
+            ("Bücher.example:1".encode(), Target.of("xn--bcher-kva.example", 1)),
         ],
     )
     def test_connect_targets(self, authority: bytes, target: Target) -> None:
@@ -61,7 +62,8 @@ class TestRequest:
     @pytest.mark.parametrize(
         "authority",
         [b"example.com", b"example.com:", b":443", b"2001:db8::1:443", b"a:65536", b"a:+1",
-         b"a:1/x",         b"http://a:1", b"u@a:1", b"[a]:1", b"[192.0.2.1]:1", b"a%20:1"],
+         b"a:1/x",         b"http://a:1", b"u@a:1", b"[a]:1", b"[192.0.2.1]:1", b"a%20:1",
+         b"b\xfccher:1", "straße.example:1".encode(), "u@bücher:1".encode()],
     )  # fmt: skip
     def test_bad_connect_targets(self, authority: bytes) -> None:
         error, sent = refused(b"CONNECT %b HTTP/1.1\r\n\r\n" % authority)
@@ -84,6 +86,12 @@ class TestRequest:
             (b"http://[2001:db8::1]/", Target.of("2001:db8::1", 80), "[2001:db8::1]", "/"),
             (b"http://[::1]:8080/", Target.of("::1", 8080), "[::1]:8080", "/"),
             (b"http://a/\xc3\xbc", Target.of("a", 80), "a", "/\xc3\xbc"),
+            (
+                "http://bücher.example:8/ü".encode(),
+                Target.of("xn--bcher-kva.example", 8),
+                "xn--bcher-kva.example:8",
+                "/Ã¼",
+            ),
             (b"http://a//b/../c", Target.of("a", 80), "a", "//b/../c"),
         ],
     )

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from byway.errors import PeerError, Reason, Refused
-from byway.flow import Target
+from byway.flow import Target, punycode
 from byway.frozen import frozen
 from byway.interfaces import Stream
 from byway.protocols.credentials import Verify
@@ -433,7 +433,7 @@ def _destination(head: RequestHead) -> tuple[str, str]:
     if len(values(head.fields, b"host")) > 1:
         raise HeadError(400, "the client sent more than one Host")
     if head.method == "CONNECT":
-        return head.uri, ""
+        return _in_ascii(head.uri), ""
     scheme, mark, rest = head.uri.partition("://")
     if not mark or not _SCHEME.fullmatch(scheme):
         raise HeadError(400, "this is a proxy, and the request names no full http:// address")
@@ -448,7 +448,18 @@ def _destination(head: RequestHead) -> tuple[str, str]:
         path = "*" if head.method == "OPTIONS" else "/"
     elif path[0] == "?":
         path = "/" + path
-    return authority, path
+    return _in_ascii(authority), path
+
+
+def _in_ascii(authority: str) -> str:
+    """With a name in UTF-8, as programs without IDNA send it, in punycode."""
+    if authority.isascii():
+        return authority
+    host, colon, port = authority.partition(":")
+    try:
+        return punycode(host.encode("latin-1").decode()) + colon + port
+    except ValueError:
+        raise HeadError(400, "the client asked for a host that is no name") from None
 
 
 def _target(authority: str, default_port: int | None) -> Target:
