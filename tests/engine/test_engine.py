@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -70,6 +71,41 @@ async def test_a_full_backlog_times_out(engine: Engine) -> None:
         with pytest.raises(TimeoutError):  # noqa: PT012
             while len(filling) < 9:
                 filling += [await engine.connect([target], DialOptions(timeout=0.2))]
+
+
+async def test_silent_addresses_take_few_sockets(engine: Engine) -> None:
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        target = Target.of("127.0.0.1", port)
+        filling = [await engine.connect([target])]
+        with contextlib.suppress(TimeoutError):
+            while len(filling) < 9:
+                filling += [await engine.connect([target], DialOptions(timeout=0.2))]
+        most = 0
+        many = asyncio.ensure_future(
+            engine.connect([target] * 16, DialOptions(timeout=2, stagger=0.02))
+        )
+        while not many.done():
+            most = max(most, _dialling(port))
+            await asyncio.sleep(0.005)
+        with pytest.raises(TimeoutError):
+            await many
+        assert 0 < most <= 3
+        listener = engine.listen(Target.of("127.0.0.1", 0), ListenOptions(first=0))
+        assert listener.address is not None
+        stream = await engine.connect(
+            [target] * 15 + [listener.address], DialOptions(stagger=0.001)
+        )
+        assert stream.info.remote == listener.address
+
+
+def _dialling(port: int) -> int:
+    """How many sockets of this host wait for an answer of a loopback port."""
+    lines = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    remote, syn_sent = f"0100007F:{port:04X}", "02"
+    return sum(line.split()[2:4] == [remote, syn_sent] for line in lines)
 
 
 async def test_dialling_from_a_chosen_address(engine: Engine) -> None:

@@ -1,12 +1,15 @@
 //! Opening connections: happy eyeballs (RFC 8305) over addresses that somebody else resolved.
 
+use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::path::Path;
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
@@ -14,6 +17,9 @@ use tokio::time::{sleep, timeout};
 use crate::failure::{Failure, Outcome};
 use crate::io::{Io, keep_alive};
 use crate::stream::Stream;
+
+/// Attempts of one dial at once. Each holds a descriptor, and a name may have many silent addresses.
+const MOST_ATTEMPTS: usize = 3;
 
 /// How a connection is to be opened.
 #[derive(Debug, Clone)]
@@ -56,7 +62,8 @@ impl DialOptions {
 }
 
 /// Connect to the first of `addresses` that answers. They are tried in the order given, the next one
-/// as soon as an attempt fails or has run for `stagger`. Fails with the first attempt's error.
+/// as soon as an attempt fails or has run for `stagger`. Of more than `MOST_ATTEMPTS` the oldest is
+/// given up for the next address. Fails with the first attempt's error.
 pub async fn connect(
     addresses: &[SocketAddr],
     options: &DialOptions,
@@ -75,26 +82,47 @@ async fn race(
     addresses: &[SocketAddr],
     options: &DialOptions,
 ) -> io::Result<(TcpStream, SocketAddr)> {
-    let mut running = FuturesUnordered::new();
+    let mut running = VecDeque::with_capacity(MOST_ATTEMPTS);
     let mut first_error = None;
     for next in addresses.iter().copied() {
-        running.push(attempt(next, options));
+        if running.len() == MOST_ATTEMPTS {
+            running.pop_front();
+        }
+        running.push_back(Box::pin(attempt(next, options)));
         tokio::select! {
             biased;
-            Some(result) = running.next() => match result {
+            Some(result) = first_ended(&mut running) => match result {
                 Ok(won) => return Ok(won),
                 Err(error) => first_error = first_error.or(Some(error)),
             },
             () = sleep(options.stagger) => {}
         }
     }
-    while let Some(result) = running.next().await {
+    while let Some(result) = first_ended(&mut running).await {
         match result {
             Ok(won) => return Ok(won),
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }
     Err(first_error.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+}
+
+/// Wait for one of them to end, and take it out; `None` when there is none. Cancelling loses none.
+async fn first_ended<F: Future>(running: &mut VecDeque<Pin<Box<F>>>) -> Option<F::Output> {
+    poll_fn(|task| {
+        for at in 0..running.len() {
+            if let Poll::Ready(output) = running[at].as_mut().poll(task) {
+                running.remove(at);
+                return Poll::Ready(Some(output));
+            }
+        }
+        if running.is_empty() {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 async fn attempt(
