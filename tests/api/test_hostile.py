@@ -15,6 +15,8 @@ from byway.app import App
 from byway.config import load_text
 from tests.api.test_control import ask, controlled, reread
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 CONFIG = """
 log: {{file: {folder}/byway.log}}
 control: {{socket: {folder}/c.sock, metrics: 127.0.0.1:{port}}}

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import pytest
+
 from byway.config import load_text
 from byway.flow import Target
 from byway.naming import alone
 from tests.roads import certificates, clients
 from tests.roads.conftest import RunRoad
+
+pytestmark = pytest.mark.usefixtures("nowhere")
 
 TEXT = """
 inbounds:

@@ -22,6 +22,8 @@ from tests.roads.conftest import RunRoad
 from tests.roads.test_encrypted import at_client, at_server
 from tests.roads.test_probes import keys
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 PURE = PureFramings(time.time)
 BANNER = b"220 hello\r\n"
 EMPTY = 40  # in a row

@@ -19,6 +19,8 @@ from tests.machine import HAS_IPV6
 from tests.roads import certificates, clients
 from tests.roads.conftest import Road, RunRoad
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 KEYS = {16: base64.b64encode(bytes(range(16))).decode(), 32: base64.b64encode(bytes(32)).decode()}
 USER = base64.b64encode(bytes([7]) * 16).decode()
 

@@ -17,6 +17,8 @@ from tests.roads.test_encrypted import Site, at_server, site, word
 from tests.roads.test_sealed_packets import echoed, inbounds
 from tests.roads.test_udp import associated, wrapped
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 __all__ = ["site"]
 
 SMALL = "2022-blake3-aes-128-gcm"

@@ -26,6 +26,8 @@ from tests.roads.test_encrypted import at_client, at_server, word
 from tests.roads.test_sealed_packets import echoed, key
 from tests.roads.test_udp import associated
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 PURE = PureFramings(time.time)
 AES = "2022-blake3-aes-128-gcm"
 

@@ -16,6 +16,8 @@ from tests.roads.conftest import Road, RunRoad, echoing
 from tests.roads.test_encrypted import at_client, at_server, word
 from tests.roads.test_udp import Packets, associated, wrapped
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 SMALL = "2022-blake3-aes-128-gcm"
 
 

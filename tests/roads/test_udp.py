@@ -13,6 +13,8 @@ from byway.flow import Target
 from tests.roads import clients
 from tests.roads.conftest import RunRoad
 
+pytestmark = pytest.mark.usefixtures("nowhere")
+
 SOCKS = "inbounds: {in: {type: socks, listen: '127.0.0.1:0'}}\n"
 
 
