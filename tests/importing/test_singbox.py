@@ -285,7 +285,7 @@ def test_questions_for_names_neither_make_flows_wait_nor_are_they_rejected() -> 
 def test_a_set_may_be_asked_about_the_source() -> None:
     found = ruled(
         {"rule_set": "s", "rule_set_ip_cidr_match_source": True, "outbound": "d"},
-        {"source_ip_is_private": True, "source_ip_cidr": ["192.0.2.0/24"], "action": "reject"},
+        {"source_ip_is_private": True, "source_ip_cidr": ["192.0.2.77/24"], "action": "reject"},
     )
     judge = judge_of(found.config)
 

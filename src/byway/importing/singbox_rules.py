@@ -252,6 +252,8 @@ def _other(key: str, node: Node, draft: Draft) -> list[object]:
         values = [known[str(one)] for one in values if one in known]
         if not values:
             raise Unsaid("no inbound that it asks for is kept")
+    elif key == "source_ip_cidr":
+        values = [_masked(str(one)) for one in values]
     elif key == "user_id":
         values = [int(str(one)) for one in values if str(one).isdigit()]
     elif key == "source_geoip" and "country" not in draft.plain.get("geo", {}):
