@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -39,6 +40,8 @@ def interrupted_in_the_middle(site: Site, processes: list[Process]) -> None:
         for host in (site.near, site.far):
             assert output([*inside(host), "sysctl", "-n", control]).strip() == site.control
         processes.append(Process(site.near, ["sleep", "60"], log=None))
+        while str(processes[0].popen.pid) not in output(["ip", "netns", "pids", site.near]).split():
+            time.sleep(0.01)  # until it is in there, and no command of ours that is on its way
         raise KeyboardInterrupt
 
 
