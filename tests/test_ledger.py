@@ -8,7 +8,7 @@ import pytest
 
 from byway.errors import Reason, Refused
 from byway.flow import Flow, Network, Target
-from byway.interfaces import Ending
+from byway.interfaces import Bounds, Ending, InForce
 from byway.ledger import JUDGES, Ledger, Passage
 from byway.rules import Judge
 
@@ -82,7 +82,7 @@ async def test_counters_outlive_the_relay() -> None:
     ],
 )
 async def test_sources_have_a_limit(sources: list[str | None], admitted: int) -> None:
-    ledger = Ledger(per_source=2)
+    ledger = Ledger(InForce(Bounds(per_source=2)))
     for number, source in enumerate(sources):
         if number < admitted:
             ledger.enter(passage(number, source))
@@ -93,7 +93,7 @@ async def test_sources_have_a_limit(sources: list[str | None], admitted: int) ->
 
 
 async def test_the_whole_has_a_limit_and_leaving_makes_room() -> None:
-    ledger, first = Ledger(total=1), passage(1)
+    ledger, first = Ledger(InForce(Bounds(flows=1))), passage(1)
     ledger.enter(first)
     second = passage(2)
     with pytest.raises(Refused, match=r"limits\.flows"):

@@ -16,7 +16,7 @@ import pytest
 
 from byway.flow import Flow, Network, Target
 from byway.ledger import Passage
-from byway.log import Log, escaped
+from byway.log import Log, Writing, escaped
 from byway.rules import Reject, RuleRef, Via
 from byway.system.lines import LineWriter
 
@@ -33,7 +33,7 @@ def passage(user: str | None = "ann") -> Passage:
 
 def test_a_flow_in_one_line() -> None:
     lines: list[str] = []
-    Log(lines.append).flow(passage())
+    Log.to(Writing(lines.append)).flow(passage())
     stamp, rest = lines[0].split(" ", 1)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", stamp)
     assert re.sub(r"seconds=\S+", "seconds=0", rest) == (
@@ -44,7 +44,7 @@ def test_a_flow_in_one_line() -> None:
 
 def test_a_flow_as_json() -> None:
     lines: list[str] = []
-    Log(lines.append, format="json").flow(passage("a\nb\x1b[31m"))
+    Log.to(Writing(lines.append, format="json")).flow(passage("a\nb\x1b[31m"))
     record = json.loads(lines[0])
     assert "\n" not in lines[0]
     assert "\x1b" not in lines[0]
@@ -57,7 +57,7 @@ def test_verdicts_have_words() -> None:
     lines: list[str] = []
     one = passage()
     one.verdict = Reject(RuleRef("f", 1, "x"))
-    Log(lines.append).flow(one)
+    Log.to(Writing(lines.append)).flow(one)
     assert "verdict=reject rule=f:1" in lines[0]
 
 
@@ -71,20 +71,20 @@ def test_escapes_what_could_command_a_terminal(text: str, safe: str) -> None:
 
 def test_values_cannot_pass_for_fields() -> None:
     lines: list[str] = []
-    Log(lines.append).info("said", what='x" level=error y="')
+    Log.to(Writing(lines.append)).info("said", what='x" level=error y="')
     assert lines[0].endswith(r'what="x\" level=error y=\""')
 
 
 def test_levels_and_flows_can_be_silenced() -> None:
     lines: list[str] = []
-    log = Log(lines.append, level="warning")
+    log = Log.to(Writing(lines.append, level="warning"))
     log.debug("d")
     log.info("i")
     log.warning("w")
     log.error("e")
     log.flow(passage())
     assert [line.split()[1] for line in lines] == ["warning", "error"]
-    Log(lines.append, flows=False).flow(passage())
+    Log.to(Writing(lines.append, flows=False)).flow(passage())
     assert len(lines) == 2
 
 

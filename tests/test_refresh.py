@@ -19,7 +19,7 @@ from byway.api.views import degraded
 from byway.app import App
 from byway.config import Config, UrlSet, load_text, open_sets
 from byway.flow import Flow, Network, Target
-from byway.log import Log
+from byway.log import Log, Writing
 from byway.refresh import FIRST_RETRY, Refresher
 from byway.rules import Reject
 from byway.web import Denied, Document
@@ -53,7 +53,7 @@ def config(folder: Path, url: str, more: str = "", hop: str = "{type: direct}") 
 def rejects(app: App, name: str) -> bool:
     """What the judge that carries flows now says of a name."""
     flow = Flow(1, Network.TCP, "door", None, Target.of(name, 443))
-    return isinstance(app.router.judge.decide(flow), Reject)
+    return isinstance(app.now.judge.decide(flow), Reject)
 
 
 async def outcome(app: App, name: str = "ads") -> str:
@@ -66,10 +66,10 @@ async def test_a_set_is_fetched_and_judged_by(tmp_path: Path, cache: Path) -> No
     async with website() as site:
         site.pages["/ads.txt"] = page(b"ads.example\na b\n", "200 OK", 'ETag: "1"')
         async with App(config(tmp_path, site.url("/ads.txt"))) as app:
-            judge = app.router.judge
+            judge = app.now.judge
             assert await outcome(app) in ("1 entries", "unchanged")
             assert rejects(app, "www.ads.example")
-            assert app.router.judge is judge
+            assert app.now.judge is judge
             assert degraded(app) == []
             (view,) = set_views(app)
             jsonschema.validate(
@@ -222,7 +222,7 @@ async def refreshing(
             raise answer
         return answer
 
-    log = Log(lambda line: None)
+    log = Log.to(Writing(lambda line: None))
     made = Refresher(fetch, log, folder, lambda: clock.now, chance, clock.wait)
     parsed = config(folder, "http://web.example/a", "every: 1h")
     async with asyncio.TaskGroup() as tasks:

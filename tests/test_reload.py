@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from byway.app import App
 from byway.config import Config, changes, load_text
 from byway.errors import ConfigError
+from byway.generation import build
 
 FLOWS = 60
 RELOADS = 12
@@ -127,11 +129,11 @@ async def test_not_one_flow_is_lost_under_load(tmp_path: Path) -> None:
 
 async def test_new_rules_and_users_hold_at_once_and_old_flows_go_on(tmp_path: Path) -> None:
     async with echoing() as far, App(config(tmp_path)) as app:
-        door, direct = port(app), app.outbounds["direct"]
+        door, direct = port(app), app.now.outbounds["direct"]
         reader, writer = await flow(door, far)
         told = await app.reload(config(tmp_path, rules=f"  - {{port: {far}, to: reject}}"))
         assert told == (f"+ rule port: {far}, to: reject",)
-        assert app.outbounds["direct"] is direct
+        assert app.now.outbounds["direct"] is direct
         with pytest.raises(AssertionError):
             await flow(door, far)
         told = await app.reload(config(tmp_path, users=", users: [{name: a, password: secret}]"))
@@ -204,3 +206,50 @@ def test_changes_show_no_secret() -> None:
         "+ outbound b",
     )
     assert changes(old, old) == ()
+
+
+async def test_the_way_back_keeps_what_ran(tmp_path: Path) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as taken,
+        socket.create_server(("127.0.0.1", 0)) as other,
+    ):
+        side = f'  side: {{type: socks, listen: "127.0.0.1:{other.getsockname()[1]}"}}'
+        other.close()
+        async with App(config(tmp_path, more=side)) as app:
+            before = app.now
+            more = f'  side: {{type: socks, listen: "127.0.0.1:{taken.getsockname()[1]}"}}'
+            with pytest.raises(OSError, match="cannot listen"):
+                await app.reload(config(tmp_path, more=more, rules="  - {port: 1, to: reject}"))
+            now = app.now
+            assert now.inbounds["home"] is before.inbounds["home"]
+            assert now.inbounds["side"] is not before.inbounds["side"]
+            assert now.addresses == before.addresses
+            assert replace(now, inbounds=before.inbounds) == before
+
+
+async def test_a_flow_keeps_what_was_in_force_when_it_arrived(tmp_path: Path) -> None:
+    listens = "  - {sniffed: {protocol: http}, to: reject}"
+    async with echoing() as far, App(config(tmp_path, rules=listens)) as app:
+        writing = asyncio.create_task(flow(port(app), far))
+        async with asyncio.timeout(20):
+            reader, writer = await writing  # it is told yes, and its first bytes are waited for
+            (passage,) = app.ledger.live
+            assert passage.verdict is None
+            await app.reload(config(tmp_path, rules=f"  - {{port: {far}, to: reject}}"))
+            writer.write(b"SSH-2.0-x\r\n")
+            assert await reader.readexactly(11) == b"SSH-2.0-x\r\n"
+            assert passage.judge is not app.now.judge
+            assert sum(app.now.hits.values()) == 0  # an older rule decided
+        writer.close()
+
+
+async def test_what_comes_of_a_config_is_built_without_opening_anything(tmp_path: Path) -> None:
+    more = '  side: {type: socks, listen: "127.0.0.1:0"}'
+    async with App(config(tmp_path)) as app:
+        before = app.now
+        after = await build(config(tmp_path, more=more), app.lasting, {})
+        assert app.now is before
+        assert (after.number, after.inbounds) == (before.number + 1, {})
+        assert after.outbounds["direct"] is before.outbounds["direct"]
+        assert after.writer is not None
+        after.writer.close()

@@ -36,12 +36,12 @@ async def running(folder: Path, *rules: str) -> AsyncIterator[App]:
 
 def way(app: App, port: int = 1) -> str:
     flow = Flow(1, Network.TCP, "in", None, Target.of("192.0.2.1", port))
-    return type(app.router.judge.decide(flow)).__name__
+    return type(app.now.judge.decide(flow)).__name__
 
 
 async def test_a_rule_is_off_until_it_is_switched_on(tmp_path: Path) -> None:
     async with running(tmp_path) as app:
-        whole = app.router.judge
+        whole = app.now.judge
         assert way(app) == "Reject"
         await app.switches.switch_off(0)
         assert way(app) == "Drop"
@@ -52,7 +52,7 @@ async def test_a_rule_is_off_until_it_is_switched_on(tmp_path: Path) -> None:
         assert way(app) == "Reject"
         assert not await app.switches.switch_on(0)
         assert await app.switches.switch_on(1)
-        assert app.router.judge is whole
+        assert app.now.judge is whole
 
 
 async def test_a_rule_comes_back_when_its_time_is_over(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ async def test_a_reload_keeps_what_is_off_where_the_rule_stayed(tmp_path: Path) 
     async with running(tmp_path) as app:
         await app.switches.switch_off(0, 60)
         await app.switches.switch_off(1)
-        app.router.hits = {app.switches.rules[0]: 7, app.switches.rules[1]: 3}
+        app.now.hits.update({app.switches.rules[0]: 7, app.switches.rules[1]: 3})
         told = await app.reload(config(tmp_path, "port: 2, to: reject", RULES[0], RULES[2]))
         assert told[-2:] == (
             "= rule port: 1, to: reject: stays switched off",
@@ -95,9 +95,19 @@ async def test_a_reload_keeps_what_is_off_where_the_rule_stayed(tmp_path: Path) 
         assert app.switches.off[1].left is not None
         assert way(app) == "Via"
         assert way(app, 2) == "Reject"
-        assert [app.router.hits[rule] for rule in app.switches.rules] == [0, 7, 0, 0]
+        assert [app.now.hits[rule] for rule in app.switches.rules] == [0, 7, 0, 0]
         await app.switches.switch_on(1)
         assert way(app) == "Reject"
+
+
+async def test_a_rule_is_not_switched_that_a_reload_moved_meanwhile(tmp_path: Path) -> None:
+    async with running(tmp_path) as app:
+        reload = asyncio.create_task(app.reload(config(tmp_path, "port: 2, to: drop", *RULES)))
+        await asyncio.sleep(0)  # it has begun
+        with pytest.raises(NoSwitch, match="reloaded"):
+            await app.switches.switch_off(0)
+        await reload
+        assert app.switches.off == {}
 
 
 async def test_hits_are_counted_for_the_rule_that_decides(tmp_path: Path) -> None:
@@ -110,7 +120,7 @@ async def test_hits_are_counted_for_the_rule_that_decides(tmp_path: Path) -> Non
             await reader.read(12)
             writer.close()
             await writer.wait_closed()
-        assert app.router.hits == {app.switches.rules[0]: 2}
+        assert app.now.hits == {app.switches.rules[0]: 2}
 
 
 refs = st.lists(

@@ -7,7 +7,8 @@ closes. End of stream is an exception (EOFError), never an empty read.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from byway.flow import Flow, Network, Target
 from byway.frozen import frozen
@@ -130,6 +131,7 @@ class Dialer(Protocol):
 
 
 FarT = TypeVar("FarT")
+PartT = TypeVar("PartT", covariant=True)
 
 
 class Outbound(Dialer, Protocol):
@@ -219,6 +221,34 @@ class Inbound(Protocol):
         """Accept until cancelled; owns the tasks of its flows."""
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """How much a Byway takes on at once, and how long it waits, by the config in force."""
+
+    flows: int = 65536
+    """In all, with what takes as many descriptors as one."""
+    per_source: int = 4096
+    held: int = 256
+    """Connections of dropped flows that are held open."""
+    drop: float = 0.0
+    """Seconds that one of them is."""
+    sniff: float = 0.3
+    """Seconds for a flow's first bytes; a server that talks first costs its client so much."""
+
+
+class InForce(Generic[PartT]):
+    """What comes of the config in force. A reload exchanges `now`, and nothing else has to be told.
+
+    Each station names the part of it that it reads. What belongs to one flow is read once, when the
+    flow arrives.
+    """
+
+    __slots__ = ("now",)
+
+    def __init__(self, now: PartT) -> None:
+        self.now = now
 
 
 class Resolver(Protocol):

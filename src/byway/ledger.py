@@ -9,19 +9,32 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
+from byway.deadline import Deadline
 from byway.dns.lookups import ASKER
 from byway.errors import Reason, Refused
 from byway.flow import Flow, source_key
-from byway.interfaces import Bucket, Relay
+from byway.interfaces import Bounds, Bucket, InForce, Outbound, Relay
 from byway.limits import QUOTA, Limit, Limits
 from byway.room import Room
-from byway.rules import NO_FACTS, Judge, Verdict
+from byway.rules import NO_FACTS, Judge, RuleRef, Verdict
 from byway.system.state import StateFile
 from byway.trail import Step, Witness
 
 JUDGES = 4  # so many judges that are not in force any more are kept, for `why --flow`
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """What a flow keeps from its arrival to its end, whatever is in force by then."""
+
+    judge: Judge
+    outbounds: Mapping[str, Outbound]
+    dialling: Deadline
+    hits: dict[RuleRef, int]
+    """How many flows each rule decided."""
 
 
 class Passage:
@@ -100,14 +113,13 @@ class Ledger:
 
     def __init__(
         self,
-        total: int = 65536,
-        per_source: int = 4096,
+        in_force: InForce[Bounds] | None = None,
         past: int = 1024,
         limits: Limits | None = None,
     ) -> None:
+        self._in_force = in_force or InForce(Bounds())
         self.limits = limits or Limits(StateFile(None))
-        self.room = Room(total)
-        self.per_source = per_source
+        self.room = Room(self._in_force)
         self.past: deque[Passage] = deque(maxlen=past)
         self.carried = 0
         self.failed = 0
@@ -140,7 +152,7 @@ class Ledger:
         """Admit a flow. Raises Refused (LIMIT) when there are too many, in all or of its source."""
         if (key := source_key(passage.flow.source)) is not None:
             count = self._sources.get(key, 0)
-            if count >= self.per_source:
+            if count >= self._in_force.now.per_source:
                 raise Refused(
                     f"already {count} flows of this source (limits.flows_per_source)", Reason.LIMIT
                 )

@@ -12,9 +12,11 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from byway.errors import in_words
+from byway.interfaces import InForce
 from byway.ledger import Passage
 from byway.rules import Drop, Reject, Verdict
 from byway.values.name import visible
@@ -24,50 +26,61 @@ RECENT = 200  # lines that are kept for those who ask later
 LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
+@dataclass(frozen=True)
+class Writing:
+    """Where lines go, and which. `write` takes one, without its newline."""
+
+    write: Callable[[str], None]
+    level: Level = "info"
+    format: Literal["human", "json"] = "human"
+    flows: bool = True
+    least: int = field(init=False)
+    """The rank of `level`."""
+
+    def __post_init__(self) -> None:
+        least = LEVELS[self.level]
+        object.__setattr__(self, "least", least)
+        object.__setattr__(self, "flows", self.flows and least <= LEVELS["info"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """What the log reads of what is in force."""
+
+    writing: Writing
+
+
 class Log:
-    """Makes lines and hands them to `write`, without their newline."""
+    """Makes lines, and has them written as it is in force. Whoever follows (`taps`) goes on
+    following when that changes."""
 
-    __slots__ = ("_flows", "_json", "_least", "_second", "_stamp", "_write", "recent", "taps")
+    __slots__ = ("_in_force", "_second", "_stamp", "recent", "taps")
 
-    def __init__(
-        self,
-        write: Callable[[str], None],
-        level: Level = "info",
-        format: Literal["human", "json"] = "human",  # noqa: A002  (the config's word)
-        flows: bool = True,
-    ) -> None:
+    def __init__(self, in_force: InForce[Logged]) -> None:
         self.taps: set[Callable[[str], None]] = set()
         self.recent: deque[str] = deque(maxlen=RECENT)
+        self._in_force = in_force
         self._second = -1
         self._stamp = ""
-        self.turn(write, level, format, flows)
 
-    def turn(
-        self,
-        write: Callable[[str], None],
-        level: Level,
-        format: Literal["human", "json"],  # noqa: A002  (the config's word)
-        flows: bool,
-    ) -> None:
-        """Go on like this. Whoever follows (`taps`) goes on following."""
-        self._write = write
-        self._least = LEVELS[level]
-        self._json = format == "json"
-        self._flows = flows and self._least <= LEVELS["info"]
+    @classmethod
+    def to(cls, writing: Writing) -> Log:
+        """One that stays as it is."""
+        return cls(InForce(Logged(writing=writing)))
 
     def debug(self, message: str, **fields: object) -> None:
         """Of use to who looks for a fault in Byway."""
-        if self._least <= 10:
+        if self._in_force.now.writing.least <= 10:
             self._say("debug", message, fields)
 
     def info(self, message: str, **fields: object) -> None:
         """The normal course of things."""
-        if self._least <= 20:
+        if self._in_force.now.writing.least <= 20:
             self._say("info", message, fields)
 
     def warning(self, message: str, **fields: object) -> None:
         """Something is not as it should be, and Byway goes on."""
-        if self._least <= 30:
+        if self._in_force.now.writing.least <= 30:
             self._say("warning", message, fields)
 
     def error(self, message: str, **fields: object) -> None:
@@ -76,7 +89,7 @@ class Log:
 
     def flow(self, passage: Passage) -> None:
         """The one line of a flow that ended."""
-        if not self._flows:
+        if not self._in_force.now.writing.flows:
             return
         self._say("warning" if passage.failed else "info", "flow", flow_fields(passage))
 
@@ -88,7 +101,8 @@ class Log:
         self.error("internal fault", **fields, error=told, at=place)
 
     def _say(self, level: str, message: str, fields: Mapping[str, object]) -> None:
-        if self._json:
+        writing = self._in_force.now.writing
+        if writing.format == "json":
             record = {"time": self._time(), "level": level, "message": message, **fields}
             line = json.dumps(record, default=_plain, separators=(",", ":"))
         else:
@@ -96,7 +110,7 @@ class Log:
             for key, value in fields.items():
                 if value is not None:
                     line += f" {key}={_worded(value)}"
-        self._write(line)
+        writing.write(line)
         self.recent.append(line)
         for tap in self.taps:
             tap(line)

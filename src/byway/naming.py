@@ -1,7 +1,7 @@
 """Builds the resolver from the `dns` section of a config. A part of the root.
 
 Ways out need a resolver, and name servers may need ways out. So every way is given this one object,
-which is there before them, and is told of them when they are there too.
+which is there before them, and reads what is in force.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -21,8 +21,8 @@ from byway.dns.told import Told
 from byway.engine import Engine, EngineAnswers
 from byway.errors import Unreachable
 from byway.flow import Target
-from byway.interfaces import Outbound, Resolver, Stream
-from byway.log import Log
+from byway.interfaces import InForce, Outbound, Resolver, Stream
+from byway.log import Log, Writing
 from byway.outbounds.secure import SetTls
 from byway.rules.sets import RuleSet
 from byway.ways import Ways
@@ -30,20 +30,28 @@ from byway.ways import Ways
 if TYPE_CHECKING:
     from byway.config.names import Dns, DnsServer
     from byway.dns.manner import Manner
-    from byway.dns.resolver import Choice, NameResolver, Plan
+    from byway.dns.resolver import Choice, NameResolver
     from byway.dns.server import Asked, Connection, Packets, Server
 
 T = TypeVar("T")
 
 
-@dataclass(slots=True)
-class Prepared:
-    """What a config asks for, built and not yet in force. A plan of None: the host's resolver."""
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What comes of a config's `dns`. `named` and `answers` are None for the host's resolver."""
 
-    plan: Plan | None = None
+    named: NameResolver | None = None
+    answers: EngineAnswers | None = None
     size: int = 0
-    servers: dict[_Definition, Server] = field(default_factory=dict)
-    realms: dict[tuple[_Definition, ...], int] = field(default_factory=dict)
+    servers: Mapping[_Definition, Server] = field(default_factory=dict)
+    realms: Mapping[tuple[_Definition, ...], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resolving:
+    """What is in force about names."""
+
+    names: Names = field(default_factory=Names)
 
 
 class Naming:
@@ -53,15 +61,18 @@ class Naming:
     when a config first has a `dns`.
     """
 
-    def __init__(self, engine: Engine, log: Log, system: Resolver | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        log: Log,
+        in_force: InForce[Resolving],
+        system: Resolver | None = None,
+    ) -> None:
         self._engine = engine
         self._log = log
+        self._in_force = in_force
         self._own = SystemResolver() if system is None else None
         self._system: Resolver = self._own or system or SystemResolver()
-        self.answers: EngineAnswers | None = None
-        self.named: NameResolver | None = None
-        self._resolver = self._system
-        self._now = Prepared()
         self._realm = 0
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[object]] = set()
@@ -69,11 +80,21 @@ class Naming:
     @property
     def servers(self) -> Sequence[Server]:
         """The servers in use, those of the host left out."""
-        return tuple(self._now.servers.values())
+        return tuple(self._in_force.now.names.servers.values())
+
+    @property
+    def named(self) -> NameResolver | None:
+        """The resolver of a `dns`; None: there is none, and the host's is asked."""
+        return self._in_force.now.names.named
+
+    @property
+    def answers(self) -> EngineAnswers | None:
+        """The answers that are remembered, where there is a `dns`."""
+        return self._in_force.now.names.answers
 
     def resolve(self, name: str) -> Coroutine[None, None, Sequence[bytes]]:
         """The addresses of a name, best first. Raises Unreachable."""
-        return self._resolver.resolve(name)
+        return (self._in_force.now.names.named or self._system).resolve(name)
 
     def by(self, use: Sequence[str]) -> Resolver:
         """The same, but for a way out that has name servers of its own."""
@@ -81,7 +102,8 @@ class Naming:
 
     def listed(self, name: str) -> Sequence[bytes] | None:
         """The addresses of a name that `hosts` tells; None for all others. Asks nobody."""
-        return None if self.named is None else self.named.listed(name)
+        named = self._in_force.now.names.named
+        return None if named is None else named.listed(name)
 
     async def inquire(self, name: str, use: Sequence[str] = ()) -> Told:
         """Resolve a name, and say how. What goes wrong is in its `error`."""
@@ -135,25 +157,28 @@ class Naming:
             self._log.fault(error)
             return None
 
-    def prepare(
+    def built(
         self, config: Config, outbounds: Mapping[str, Outbound], sets: Mapping[str, RuleSet]
-    ) -> Prepared:
-        """Build what a config says. Raises OSError for a file that is not what it should be."""
+    ) -> Names:
+        """What comes of a config, with the servers and answers in force that stay the same. Raises
+        OSError for a file that is not what it should be."""
         if config.dns is None:
-            return Prepared()
+            return Names()
         from byway.config.compile import names_judge_of
         from byway.config.ownnames import hosts_of, own_names, used_by
-        from byway.dns.resolver import Lifetimes, Plan
+        from byway.dns.resolver import Lifetimes, NameResolver, Plan
 
-        dns, prepared = config.dns, Prepared(size=config.dns.cache.size)
+        dns, before = config.dns, self._in_force.now.names
         hosts, cache = hosts_of(dns), dns.cache
         judge, default = names_judge_of(config, dns, sets)
+        servers: dict[_Definition, Server] = {}
+        realms: dict[tuple[_Definition, ...], int] = {}
 
         def choice(words: Sequence[str]) -> Choice:
-            return self._choice(prepared, config, dns, words, outbounds)
+            return self._choice(servers, realms, config, dns, words, outbounds)
 
         uses = (dns.use, *(rule.use for rule in dns.rules), *used_by(config))
-        prepared.plan = Plan(
+        plan = Plan(
             judge,
             {" ".join(use): choice(use) for use in uses},
             choice(("system",)),
@@ -163,33 +188,17 @@ class Naming:
             dns.addresses,
             Lifetimes(cache.min, cache.max, cache.negative, cache.stale),
         )
-        return prepared
-
-    def turn(self, prepared: Prepared) -> None:
-        """Resolve so from now on. Servers that stay the same keep connections and answers."""
-        before, self._now = self._now, prepared
-        for definition, server in before.servers.items():
-            if prepared.servers.get(definition) is not server:
-                server.close()
-        if prepared.plan is None:
-            self.answers = self.named = None
-            self._resolver = self._system
-            return
-        from byway.dns.resolver import NameResolver
-
-        if self.answers is None or self.named is None:
-            self.answers = EngineAnswers(prepared.size)
-            self.named = NameResolver(self.start, self.answers, prepared.plan)
+        if before.answers is None or before.named is None:
+            answers = EngineAnswers(cache.size)
+            named = NameResolver(self.start, answers, plan)
         else:
-            for realm in set(before.realms.values()) - set(prepared.realms.values()):
-                self.answers.forget(realm)
-            self.answers.resize(prepared.size, time.monotonic())
-            self.named.turn(prepared.plan)
-        self._resolver = self.named
+            answers, named = before.answers, before.named.following(plan)
+        return Names(named, answers, cache.size, servers, realms)
 
     def _choice(
         self,
-        prepared: Prepared,
+        servers: dict[_Definition, Server],
+        realms: dict[tuple[_Definition, ...], int],
         config: Config,
         dns: Dns,
         words: Sequence[str],
@@ -198,7 +207,8 @@ class Naming:
         from byway.dns.resolver import Choice
         from byway.dns.server import SystemServer
 
-        servers: list[Asked] = []
+        before = self._in_force.now.names
+        asked: list[Asked] = []
         definitions: list[_Definition] = []
         for word in words:
             section = dns.server(word)
@@ -207,19 +217,19 @@ class Naming:
             definition = (name, section, dns.timeout, way)
             definitions.append(definition)
             if section.address.target is None:
-                servers.append(SystemServer(name, self._system))
+                asked.append(SystemServer(name, self._system))
                 continue
-            server = prepared.servers.get(definition) or self._now.servers.get(definition)
+            server = servers.get(definition) or before.servers.get(definition)
             if server is None:
                 server = self._server(name, section, config, dns.timeout, way)
-            prepared.servers[definition] = server
-            servers.append(server)
+            servers[definition] = server
+            asked.append(server)
         key = tuple(definitions)
-        realm = prepared.realms.get(key) or self._now.realms.get(key)
+        realm = realms.get(key) or before.realms.get(key)
         if realm is None:
             self._realm = realm = self._realm + 1
-        prepared.realms[key] = realm
-        return Choice(realm, tuple(servers))
+        realms[key] = realm
+        return Choice(realm, tuple(asked))
 
     def _server(
         self, name: str, section: DnsServer, config: Config, patience: float, way: Outbound
@@ -313,19 +323,33 @@ class _Through:
         return await named.resolve(name, self._use)
 
 
+def end_names(before: Names, after: Names) -> None:
+    """End what the former names have alone: servers, answers, and room for them."""
+    for definition, server in before.servers.items():
+        if after.servers.get(definition) is not server:
+            server.close()
+    if after.answers is not None and after.answers is before.answers:
+        for realm in set(before.realms.values()) - set(after.realms.values()):
+            after.answers.forget(realm)
+        if before.size != after.size:
+            after.answers.resize(after.size, time.monotonic())
+
+
 @asynccontextmanager
 async def alone(config: Config) -> AsyncIterator[Naming]:
     """The resolver of a config that is not run: for verbs that ask without a running Byway.
 
     Raises OSError for a file that is not what it should be.
     """
-    engine, log = Engine(threads=1), Log(lambda _: None, "error", flows=False)
+    engine, log = Engine(threads=1), Log.to(Writing(lambda _: None, "error", flows=False))
+    in_force = InForce(Resolving())
     try:
-        async with Naming(engine, log) as names:
+        async with Naming(engine, log, in_force) as names:
             if config.dns is not None:
                 ways = Ways(config, engine, names, log)
                 outbounds = ways.outbounds()
-                names.turn(names.prepare(config, outbounds, open_sets(config).sets))
+                built = names.built(config, outbounds, open_sets(config).sets)
+                in_force.now = replace(in_force.now, names=built)
                 for plugin in ways.dialling:
                     names.start(plugin.serve())
             yield names

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from byway.errors import Reason, Refused
+from byway.interfaces import Bounds, InForce
 
 
 class Closable(Protocol):
@@ -14,18 +15,23 @@ class Closable(Protocol):
 
 
 class Room:
-    """Counts flows, and what takes as many descriptors as one, up to `total`.
+    """Counts flows, and what takes as many descriptors as one, up to the `flows` in force.
 
     Connections that are kept for later use take places too, as long as nobody else needs them: the
     one that was kept first is closed first.
     """
 
-    __slots__ = ("_kept", "taken", "total")
+    __slots__ = ("_in_force", "_kept", "taken")
 
-    def __init__(self, total: int) -> None:
-        self.total = total
+    def __init__(self, in_force: InForce[Bounds]) -> None:
+        self._in_force = in_force
         self.taken = 0
         self._kept: dict[Closable, None] = {}  # the oldest first
+
+    @property
+    def total(self) -> int:
+        """How many places there are."""
+        return self._in_force.now.flows
 
     @property
     def kept(self) -> int:

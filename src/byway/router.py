@@ -6,16 +6,15 @@ Comes in: an `Arrival` (TCP or UDP alike) that still waits for its answer. Goes 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from contextlib import nullcontext
 
-from byway.deadline import Deadline
 from byway.errors import BywayError, Reason, Refused, in_words
 from byway.facts import Finder
-from byway.interfaces import Arrival, FarT, Outbound
-from byway.ledger import Ledger, Passage
+from byway.interfaces import Arrival, FarT, InForce, Outbound
+from byway.ledger import Course, Ledger, Passage
 from byway.log import Log
-from byway.rules import Fact, Judge, Lacks, Reject, RuleRef, Verdict, Via
+from byway.rules import Fact, Lacks, Reject, Verdict, Via
 
 _OWN_TIME = frozenset({Fact.SNIFFED, Fact.ANSWER})  # facts that are not waited for any longer
 _UNTIMED = nullcontext()
@@ -24,37 +23,23 @@ _UNTIMED = nullcontext()
 class Router:
     """Carries flows: the only one who knows judge, outbounds and ledger together."""
 
-    def __init__(
-        self,
-        judge: Judge,
-        finder: Finder,
-        outbounds: Mapping[str, Outbound],
-        ledger: Ledger,
-        log: Log,
-        dial: float,
-    ) -> None:
+    def __init__(self, in_force: InForce[Course], finder: Finder, ledger: Ledger, log: Log) -> None:
+        self._in_force = in_force
         self._finder = finder
         self._ledger = ledger
         self._log = log
-        self.hits: dict[RuleRef, int] = {}
-        self.turn(judge, outbounds, dial)
-
-    def turn(self, judge: Judge, outbounds: Mapping[str, Outbound], dial: float) -> None:
-        """Carry new flows so from now on; those under way end as they began."""
-        self.judge, self._outbounds = judge, outbounds
-        self._dialling = Deadline(dial, "dialling took too long (limits.dial)")
 
     async def carry(self, arrival: Arrival[FarT]) -> None:
         """Bring one flow to its end. Raises nothing but CancelledError, and harms no sibling."""
         passage = Passage(arrival.flow)
         try:
             self._ledger.enter(passage)
-            outbounds = self._outbounds
-            passage.verdict = verdict = await self._judged(arrival, passage)
-            self.hits[verdict.rule] = self.hits.get(verdict.rule, 0) + 1
+            course = self._in_force.now
+            passage.verdict = verdict = await self._judged(arrival, passage, course)
+            course.hits[verdict.rule] = course.hits.get(verdict.rule, 0) + 1
             if isinstance(verdict, Via):
-                with self._dialling:
-                    far = await self._dialled(arrival, outbounds[verdict.outbound], passage)
+                with course.dialling:
+                    far = await self._dialled(arrival, course.outbounds[verdict.outbound], passage)
                 passage.relay = relay = await arrival.relay(far, passage.buckets)
                 del far  # the relay has it
                 passage.reason = (await relay.wait()).reason
@@ -73,12 +58,12 @@ class Router:
             self._ledger.leave(passage)
             self._log.flow(passage)
 
-    async def _judged(self, arrival: Arrival[FarT], passage: Passage) -> Verdict:
-        flow, judge = arrival.flow, self.judge
+    async def _judged(self, arrival: Arrival[FarT], passage: Passage, course: Course) -> Verdict:
+        flow, judge = arrival.flow, course.judge
         passage.judge = judge
         passage.facts = facts = self._finder.begin(flow)
         while isinstance(verdict := judge.decide(flow, facts), Lacks):
-            with _UNTIMED if verdict.fact in _OWN_TIME else self._dialling:
+            with _UNTIMED if verdict.fact in _OWN_TIME else course.dialling:
                 passage.facts = facts = await self._finder.find(verdict, flow, facts, arrival.hear)
         return verdict
 

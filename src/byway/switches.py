@@ -9,9 +9,10 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from byway.errors import BywayError
+from byway.interfaces import InForce
 from byway.log import Log
 from byway.rules import Judge, RuleRef
 
@@ -34,40 +35,62 @@ class Off:
         return None if self.until is None else max(0.0, self.until - time.monotonic())
 
 
-class Switches:
-    """Which rules of the judge in force are off. Rules are counted from 0 here.
+@dataclass(frozen=True, kw_only=True)
+class Switched:
+    """What is in force about rules: `judge` decides, and `whole` would if no rule were off by hand.
+    Rules are counted from 0."""
 
-    `place` puts a judge in force; `tasks` owns what waits for an end.
-    """
-
-    def __init__(
-        self, judge: Judge, place: Callable[[Judge], None], tasks: asyncio.TaskGroup, log: Log
-    ) -> None:
-        self._judge = judge
-        self._place = place
-        self._tasks = tasks
-        self._log = log
-        self._off: dict[int, Off] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._changing = asyncio.Lock()
+    whole: Judge
+    judge: Judge
+    off: Mapping[int, Off] = field(default_factory=dict)
 
     @property
     def rules(self) -> Sequence[RuleRef]:
         """All rules of the config, in order."""
-        return [rule.verdict.rule for rule in self._judge.rules]
+        return [rule.verdict.rule for rule in self.whole.rules]
+
+
+class Switches:
+    """Switches rules of the judge in force. Rules are counted from 0 here.
+
+    `changing` is held by whoever puts something else in force; `place` does that; `tasks` owns what
+    waits for an end.
+    """
+
+    def __init__(
+        self,
+        in_force: InForce[Switched],
+        place: Callable[[Judge, Mapping[int, Off]], None],
+        changing: asyncio.Lock,
+        tasks: asyncio.TaskGroup,
+        log: Log,
+    ) -> None:
+        self._in_force = in_force
+        self._place = place
+        self._changing = changing
+        self._tasks = tasks
+        self._log = log
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def rules(self) -> Sequence[RuleRef]:
+        """All rules of the config, in order."""
+        return self._in_force.now.rules
 
     @property
     def off(self) -> Mapping[int, Off]:
         """Those that are off by hand."""
-        return self._off
+        return self._in_force.now.off
 
     def is_enabled(self, at: int) -> bool:
         """Whether the config has a rule switched on."""
-        return self._judge.rules[at].enabled
+        return self._in_force.now.whole.rules[at].enabled
 
     async def switch_off(self, at: int, seconds: float | None = None) -> None:
         """Pass a rule over from now on, for so long. Raises NoSwitch."""
-        rule = self._judge.rules[at]
+        whole = self._in_force.now.whole
+        rule = whole.rules[at]
         if rule.takes_all:
             raise NoSwitch(
                 "the last rule cannot be switched off", "everything needs a way; change the config"
@@ -76,80 +99,76 @@ class Switches:
             raise NoSwitch("the rule is switched off in the config already")
         if seconds is not None and not 0 < seconds <= LONGEST:
             raise NoSwitch(f"for {seconds:g} seconds is not possible", "a moment to a year")
-        self._forget(at)
-        self._note(at, Off(None if seconds is None else time.monotonic() + seconds))
-        await self._changed()
+        off = Off(None if seconds is None else time.monotonic() + seconds)
+        async with self._changing:
+            if self._in_force.now.whole is not whole:
+                raise NoSwitch("the config was reloaded just now", "look at its rules again")
+            await self._changed({**self.off, at: off})
         how_long = None if seconds is None else f"{seconds:g}s"
         self._log.info("a rule is switched off", rule=rule.verdict.rule, lasts=how_long)
 
     async def switch_on(self, at: int) -> bool:
         """Try a rule again from now on; False when it was not off by hand."""
-        if at not in self._off:
-            return False
-        self._forget(at)
-        await self._changed()
-        self._log.info("a rule is switched on again", rule=self._judge.rules[at].verdict.rule)
+        whole, off = self._in_force.now.whole, self.off.get(at)
+        async with self._changing:
+            if off is None or self._in_force.now.whole is not whole or self.off.get(at) is not off:
+                return False
+            await self._changed({other: it for other, it in self.off.items() if other != at})
+        rule = whole.rules[at].verdict.rule
+        self._log.info("a rule is switched on again", rule=rule)
         return True
 
-    def turn(self, judge: Judge) -> tuple[Judge, Sequence[str]]:
-        """The judge of a new config without the rules that are off and that it still has, and what
-        became of those, in lines for a person. It is for the caller to put it in force."""
-        places = defaultdict(list)
-        for at, rule in enumerate(judge.rules):
-            places[rule.verdict.rule.text].append(at)
-        old, before, told = self._judge, dict(self._off), []
-        taken: dict[str, int] = defaultdict(int)
-        kept: dict[int, Off] = {}
-        for at, rule in enumerate(old.rules):
-            text = rule.verdict.rule.text
-            nth, taken[text] = taken[text], taken[text] + 1
-            if at in before:
-                now = places[text][nth] if nth < len(places[text]) else None
-                if now is not None and judge.rules[now].enabled:
-                    kept[now] = before[at]
-                    told.append(f"= rule {text}: stays switched off")
-                elif now is None:
-                    told.append(f"= rule {text}: was switched off, and is not there any more")
-        for at in before:
-            self._forget(at)
-        self._judge = judge
-        for at, off in kept.items():
-            self._note(at, off)
-        return judge.without(kept) if kept else judge, told
+    def wake(self) -> None:
+        """Wait for the next end of what is off now, which has changed."""
+        if self._timer is not None:
+            self._timer.cancel()
+        ends = [off.left for off in self.off.values() if off.left is not None]
+        if ends and not self._closed:
+            self._timer = asyncio.get_running_loop().call_later(min(ends), self._over)
 
     def close(self) -> None:
         """Wait for no end any more."""
-        for at in tuple(self._off):
-            self._forget(at)
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _note(self, at: int, off: Off) -> None:
-        self._off[at] = off
-        if off.left is not None:
-            loop = asyncio.get_running_loop()
-            self._timers[at] = loop.call_later(off.left, self._over, at)
+    def _over(self) -> None:
+        self._tasks.create_task(self._ended())
 
-    def _forget(self, at: int) -> None:
-        self._off.pop(at, None)
-        timer = self._timers.pop(at, None)
-        if timer is not None:
-            timer.cancel()
-
-    def _over(self, at: int) -> None:
-        self._tasks.create_task(self._ended(at, self._off.get(at)))
-
-    async def _ended(self, at: int, off: Off | None) -> None:
-        if off is not None and self._off.get(at) is off:
+    async def _ended(self) -> None:
+        for at in [at for at, off in self.off.items() if off.left == 0.0]:
             await self.switch_on(at)
+        self.wake()
 
-    async def _changed(self) -> None:
-        """Put a judge in force that agrees with what is off now."""
-        async with self._changing:
-            while True:
-                whole, off = self._judge, frozenset(self._off)
-                judge = await asyncio.to_thread(whole.without, off) if off else whole
-                if whole is self._judge and off == frozenset(self._off):
-                    self._place(judge)
-                    return
+    async def _changed(self, off: Mapping[int, Off]) -> None:
+        """Put a judge in force that passes these over."""
+        whole = self._in_force.now.whole
+        judge = await asyncio.to_thread(whole.without, frozenset(off)) if off else whole
+        self._place(judge, off)
+
+
+def stayed_off(before: Switched, judge: Judge) -> tuple[Mapping[int, Off], Sequence[str]]:
+    """Which rules of a new config's judge are off, as they were before, and what became of those
+    that were, in lines for a person."""
+    if not before.off:
+        return {}, ()
+    places = defaultdict(list)
+    for at, rule in enumerate(judge.rules):
+        places[rule.verdict.rule.text].append(at)
+    told: list[str] = []
+    taken: dict[str, int] = defaultdict(int)
+    kept: dict[int, Off] = {}
+    for at, rule in enumerate(before.whole.rules):
+        text = rule.verdict.rule.text
+        nth, taken[text] = taken[text], taken[text] + 1
+        if at in before.off:
+            now = places[text][nth] if nth < len(places[text]) else None
+            if now is not None and judge.rules[now].enabled:
+                kept[now] = before.off[at]
+                told.append(f"= rule {text}: stays switched off")
+            elif now is None:
+                told.append(f"= rule {text}: was switched off, and is not there any more")
+    return kept, told
 
 
 def carried_over(hits: Mapping[RuleRef, int], rules: Sequence[RuleRef]) -> dict[RuleRef, int]:

@@ -72,7 +72,7 @@ async def test_a_limit_shows_what_it_says_and_what_came_of_it(tmp_path: Path) ->
         assert "1 flows, 10 of 2.0G used, whole in 30d" in lines
 
         (refused,) = app.ledger.past
-        why = recall(config, refused, app.router.judge)
+        why = recall(config, refused, app.now.judge)
         fits(why, "Why")
         assert why["end"] == "the limit of inbound door (b.yaml:4): already 1 flows"
         assert why["limits"] == [

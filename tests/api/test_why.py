@@ -139,7 +139,7 @@ async def agreed(config: Config, targets: Sequence[Target]) -> None:
                     await asyncio.sleep(0)
             passage = app.ledger.past[-1]
             why = await inquire(config, judge, finder, passage.flow)
-            past = recall(config, passage, app.router.judge)
+            past = recall(config, passage, app.now.judge)
             app.ledger.past.clear()
             assert (why.pop("end"), past.pop("end")) == ("", passage.reason)
             foreseen, taken = (choices_in(view.pop("groups")) for view in (why, past))

@@ -277,7 +277,7 @@ async def test_rules_say_who_is_asked_and_realms_keep_answers_apart() -> None:
         told = await resolver.inquire("www.example")
         assert told.rule is not None
         assert told.rule.line == 3
-        resolver.turn(plan_of(world, order="ipv4"))
+        resolver = resolver.following(plan_of(world, order="ipv4"))
         assert await resolver.resolve("a.corp.example") == [TWO]
 
 
@@ -338,7 +338,9 @@ async def test_hosts_come_first() -> None:
         assert await resolver.resolve("www.home") == [TWO]
         told = await resolver.inquire("www.home")
         assert (told.led, told.source) == ("www.example", "cache")
-        resolver.turn(plan_of(server, hosts=Hosts({"nas.home": Host((ONE,))}), order="ipv6"))
+        resolver = resolver.following(
+            plan_of(server, hosts=Hosts({"nas.home": Host((ONE,))}), order="ipv6")
+        )
         with pytest.raises(Unreachable, match=r"dns\.addresses"):
             await resolver.resolve("nas.home")
 

@@ -78,7 +78,7 @@ async def test_ways_are_measured_side_by_side() -> None:
             "inbounds: {in: {type: mixed, listen: '127.0.0.1:0'}}"
         )
         async with App(load_text(text, "x.yaml")) as app:
-            ways = dict(app.outbounds)
+            ways = dict(app.now.outbounds)
             got = await found(ways, plan(base, "/big"))
             assert set(got) == {"up", "dead", "far", "direct", "g"}
             for name in ("up", "direct", "g"):
@@ -93,12 +93,12 @@ async def test_ways_are_measured_side_by_side() -> None:
             assert str(dead) in got["far"].error
             assert got["far"].dial is None
             # members learn from it
-            assert app.roster.healths["up"].score(Network.TCP).answer is not None
+            assert app.now.roster.healths["up"].score(Network.TCP).answer is not None
 
 
 async def test_bytes_and_time_are_bounded() -> None:
     async with web() as base, App(load_text(UP, "x.yaml")) as app:
-        ways: dict[str, Outbound] = {"direct": app.outbounds["direct"]}
+        ways: dict[str, Outbound] = {"direct": app.now.outbounds["direct"]}
         got = await found(ways, plan(base, "/endless", most=300_000))
         assert 300_000 <= got["direct"].moved < 10**6
         async with asyncio.timeout(60):
@@ -114,7 +114,7 @@ async def test_bytes_and_time_are_bounded() -> None:
 
 async def test_who_looks_away_ends_it() -> None:
     async with web() as base, App(load_text(UP, "x.yaml")) as app:
-        ways: dict[str, Outbound] = {"direct": app.outbounds["direct"]}
+        ways: dict[str, Outbound] = {"direct": app.now.outbounds["direct"]}
         async with asyncio.timeout(60):
             news = measured(ways, plan(base, "/endless", most=10**12, seconds=60.0), unsecured)
             async for measure in news:

@@ -192,10 +192,10 @@ async def test_a_byway_probes_what_is_used_and_nothing_else(tmp_path: Path) -> N
         text = CONFIG.format(folder=tmp_path, dead=port, url=url)
         async with App(load_text(text, "x.yaml")) as app:
             await app.reload(load_text(text.replace("5s", "6s"), "x.yaml"))
-            healths = app.roster.healths
+            healths = app.now.roster.healths
             assert app.prober is not None
             assert app.prober.probes == 0
-            at = app.outbounds["g"]
+            at = app.now.outbounds["g"]
             address = WebAddress.parse(url)
             stream = await at.connect(Target.of(address.host, address.port))
             stream.close()

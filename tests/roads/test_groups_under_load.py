@@ -195,8 +195,8 @@ async def test_what_dies_midway_takes_only_its_own_flows(road: RunRoad, echo: Ta
                 alive += await clients.said(link, b"still here") == b"still here"
             await clients.left(link)
         assert alive == 4
-        now = run.app.roster.healths["up0"].clock()
-        assert run.app.roster.healths["up0"].rank(Network.TCP, now).state is not State.WELL
+        now = run.app.now.roster.healths["up0"].clock()
+        assert run.app.now.roster.healths["up0"].rank(Network.TCP, now).state is not State.WELL
 
 
 async def test_not_one_flow_is_lost_while_the_config_turns(tmp_path: Path, echo: Target) -> None:

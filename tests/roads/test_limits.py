@@ -220,12 +220,12 @@ async def test_a_reload_keeps_what_is_used_and_holds_live_flows_to_the_new_terms
     async with road(config("ann {quota: 10KB}\ndirect {flows: 5}")) as run:
         _, link = await asked(run, echo)
         assert await clients.said(link, b"hello") == b"hello"
-        outbound = run.app.outbounds["direct"]
+        outbound = run.app.now.outbounds["direct"]
         changed = config("ann {quota: 12B}\ndirect {flows: 1}")
         text = f"log: {{file: {run.log}}}\n" + textwrap.dedent(changed)
         told = await run.app.reload(load_text(text))
         assert told == ("~ inbound in: users", "~ outbound direct: limit")
-        assert run.app.outbounds["direct"] is outbound
+        assert run.app.now.outbounds["direct"] is outbound
         assert limit_of(run, "ann").bucket.used == 10
         code, refused = await asked(run, echo, "bob")
         assert code == 1

@@ -46,9 +46,11 @@ async def test_what_why_says_is_what_happens(road: RunRoad, echo: Target, tmp_pa
         app = run.app
         finder = Finder(app.names)
         for passage in app.ledger.past:
-            past = recall(app.config, passage, app.router.judge)
+            past = recall(app.now.config, passage, app.now.judge)
             given = type(passage.facts)(sniffed=passage.facts.sniffed)
-            why = await inquire(app.config, judge_of(app.config), finder, passage.flow, given=given)
+            why = await inquire(
+                app.now.config, judge_of(app.now.config), finder, passage.flow, given=given
+            )
             assert why["verdict"] == past["verdict"] == "direct"
             assert why["rules"] == past["rules"]
             json.dumps(why)

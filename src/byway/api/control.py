@@ -42,7 +42,7 @@ class Control:
 
     async def __aenter__(self) -> Self:
         self._group = await asyncio.TaskGroup().__aenter__()
-        config = self._app.config.control
+        config = self._app.now.config.control
         place: str | None = config.socket
         if place == "auto":
             place = default_place(os.environ, os.getuid())
@@ -86,7 +86,7 @@ class Control:
             with contextlib.suppress(OSError):
                 os.unlink(beside)
             why = in_words(error)
-            tell = log.info if self._app.config.control.socket == "auto" else log.warning
+            tell = log.info if self._app.now.config.control.socket == "auto" else log.warning
             tell("control is off", socket=path, error=why, hint="set control.socket")
             return
         self.path = path

@@ -13,10 +13,10 @@ def names_view(app: App) -> View:
     """The servers and what is remembered of them; nothing of either without `dns`."""
     names = app.names
     cache: View | None = None
-    if names.answers is not None and app.config.dns is not None:
+    if names.answers is not None and app.now.config.dns is not None:
         count, size = names.answers.sizes
         hits, misses = names.answers.counts
-        most = app.config.dns.cache.size
+        most = app.now.config.dns.cache.size
         cache = {"answers": count, "most": most, "bytes": size, "hits": hits, "misses": misses}
     return {
         "servers": [

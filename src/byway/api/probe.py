@@ -105,7 +105,7 @@ async def alone(config: Config, names: Sequence[str], plan: Plan) -> AsyncGenera
     if config.dns is None:
         bare["sets"] = {}
     async with App(config.model_copy(update=bare)) as app:
-        found = lines(names, app.outbounds, plan, app.engine)
+        found = lines(names, app.now.outbounds, plan, app.engine)
         try:
             async for line in found:
                 yield line

@@ -104,7 +104,7 @@ class Routes:
         from byway.api.why import recall
 
         passage = self._found(asked)
-        view = recall(self._app.config, passage, self._app.router.judge, self._app.names)
+        view = recall(self._app.now.config, passage, self._app.now.judge, self._app.names)
         if self._app.refresher is not None:
             from byway.api.sets import renewed_since
 
@@ -126,11 +126,11 @@ class Routes:
 
     async def _choices(self, _: Asked, question: object) -> Reply:
         """What each group would do for a flow."""
-        choosers = self._app.roster.choosers
+        choosers = self._app.now.roster.choosers
         return Reply({"choices": groups.choices(choosers, groups.asked_flow(question))})
 
     async def _select(self, _: Asked, question: object) -> Reply:
-        group, member = groups.asked_choice(self._app.roster.choosers, question)
+        group, member = groups.asked_choice(self._app.now.roster.choosers, question)
         problem = await self._app.select(group, member)
         return Reply({"group": group, "member": member, "problem": problem})
 
@@ -155,8 +155,8 @@ class Routes:
         if not isinstance(names, list):
             raise Denied(400, "names is a list of outbounds and groups")
         plan = probe.plan_of(asked)
-        chosen = probe.chosen(app.config, names)
-        return Follow(probe.lines(chosen, app.outbounds, plan, app.engine))
+        chosen = probe.chosen(app.now.config, names)
+        return Follow(probe.lines(chosen, app.now.outbounds, plan, app.engine))
 
     async def _reload(self, _: Asked, __: object) -> Reply:
         try:

@@ -58,5 +58,5 @@ def _view(app: App, at: int) -> View:
         "rule": rule_view(rule),
         "state": state,
         "left": left,
-        "hits": app.router.hits.get(rule, 0),
+        "hits": app.now.hits.get(rule, 0),
     }

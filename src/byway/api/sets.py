@@ -19,13 +19,13 @@ def set_views(app: App) -> Sequence[View]:
     """The sets that rules ask for, and how those from the web stand."""
     followed = {} if app.refresher is None else app.refresher.sets
     found: list[View] = []
-    for name, rules in app.sets.items():
-        told = [str(problem) for problem in app.problems if problem.key == f"sets.{name}"]
+    for name, rules in app.now.sets.items():
+        told = [str(problem) for problem in app.now.problems if problem.key == f"sets.{name}"]
         one = followed.get(name)
         found.append(
             {
                 "name": name,
-                "type": app.config.sets[name].type,
+                "type": app.now.config.sets[name].type,
                 "source": rules.source,
                 "entries": len(rules.contents),
                 "complete": rules.contents.complete,

@@ -88,7 +88,7 @@ def rule_view(rule: RuleRef) -> View:
 
 def status_view(app: App, version: str) -> View:
     """The whole of a running Byway."""
-    config, ledger = app.config, app.ledger
+    config, ledger = app.now.config, app.ledger
     limits = config.limits
     from byway.api.rules import off_views
 
@@ -115,9 +115,9 @@ def status_view(app: App, version: str) -> View:
                 "flows": live.get(name, 0),
             }
             for name, section in config.outbounds.items()
-            for outbound in (app.outbounds[name],)
+            for outbound in (app.now.outbounds[name],)
         ],
-        "groups": [group_view(app.roster.choosers[name], live) for name in config.groups],
+        "groups": [group_view(app.now.roster.choosers[name], live) for name in config.groups],
         "names": names_view(app),
         "rules": len(config.rules),
         "switched_off": off_views(app),
@@ -130,7 +130,7 @@ def status_view(app: App, version: str) -> View:
         },
         "limits": {
             "flows": ledger.room.total,
-            "flows_per_source": ledger.per_source,
+            "flows_per_source": app.now.per_source,
             "udp_sessions": limits.udp_sessions,
             "udp_targets": limits.udp_targets,
             "handshake": limits.handshake,
@@ -172,7 +172,7 @@ def degraded(app: App) -> Sequence[View]:
         found.append({"what": "log", "why": app.log_problem})
     if app.reload_error:
         found.append({"what": "reload", "why": app.reload_error})
-    for group, member, default in app.roster.strayed():
+    for group, member, default in app.now.roster.strayed():
         why = f"{member} was chosen and is no member any more; {default} is taken"
         found.append({"what": f"group {group}", "why": why})
     found += failing(app)
@@ -180,7 +180,7 @@ def degraded(app: App) -> Sequence[View]:
         found.append({"what": "choices", "why": app.choices_problem})
     if app.limits.problem:
         found.append({"what": "limits", "why": f"used quotas: {app.limits.problem}"})
-    for problem in app.problems:
+    for problem in app.now.problems:
         hint = f" ({problem.hint})" if problem.hint else ""
         found.append({"what": "config", "why": f"{replace(problem, hint='')}{hint}"})
     if app.refresher is not None:

@@ -79,7 +79,7 @@ async def _desktop_led_here(app: App, wanted: bool) -> AsyncIterator[None]:
         yield
         return
     inbounds = [
-        {"name": name, "type": app.config.inbounds[name].type, "addresses": list(addresses)}
+        {"name": name, "type": app.now.config.inbounds[name].type, "addresses": list(addresses)}
         for name, addresses in app.addresses.items()
     ]
     proxy = SystemProxy(app.log, inbounds)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -100,8 +101,8 @@ class Plan:
 class NameResolver:
     """`interfaces.Resolver` by servers of Byway's own. Used in one event loop.
 
-    `start` gives look-ups to a TaskGroup. `turn` puts another plan in place; the answers of realms
-    that both have stay.
+    `start` gives look-ups to a TaskGroup. The resolver of another plan is made by `following`: it
+    has the same answers and look-ups, so those of realms that both have stay.
     """
 
     def __init__(
@@ -118,11 +119,14 @@ class NameResolver:
         self._lookups: Lookups[Heard | Unreachable] = Lookups(start, WAITING, EACH)
         self._tellers: dict[tuple[int, str], tuple[str, ...]] = {}
         self._moment: float | None = None
-        self.turn(plan)
-
-    def turn(self, plan: Plan) -> None:
-        """Resolve so from now on."""
         self._plan = plan
+
+    def following(self, plan: Plan) -> NameResolver:
+        """The resolver of another plan, which knows what this one knows."""
+        other = copy(self)
+        other._plan = plan
+        other._moment = None
+        return other
 
     async def resolve(self, name: str, use: str = "") -> Sequence[bytes]:
         """The addresses of a name, best first. Raises Unreachable (NAME_UNKNOWN when it has none).

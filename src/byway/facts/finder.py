@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from byway.errors import Unreachable
 from byway.flow import UNHEARD, Flow, Network, Process, Sniffed, Target
-from byway.interfaces import Enough, Resolver
+from byway.interfaces import Bounds, Enough, InForce, Resolver
 from byway.rules import NO_FACTS, Fact, Facts, Lacks, Said
 from byway.sealing import Framings
 from byway.system.processes import NOBODY, owner_of
@@ -23,7 +23,6 @@ PROCESS_KEPT = 3.0  # seconds
 MOST_PROCESSES = 4096
 MOST_FAULTS = 256  # that are told of functions
 LEFT = 30.0  # seconds that flows of a former config have for their questions
-SNIFFING = 0.3  # seconds; a server that talks first costs its client so much
 
 Hear = Callable[[Enough, float], Awaitable[None]]
 """`Arrival.hear` of the flow in question."""
@@ -31,7 +30,8 @@ Hear = Callable[[Enough, float], Awaitable[None]]
 
 class Finder:
     """Asks the resolver for addresses, the clock for the time, the kernel for processes, the near
-    side for its first bytes (for at most `patience` seconds), and functions for what they say.
+    side for its first bytes (for at most the `sniff` seconds in force), and functions for what they
+    say.
 
     `tell` is told of a function and what went wrong in it, once of each fault. `listed` gives the
     addresses of a name for which nobody has to be asked, and None for all others.
@@ -42,12 +42,12 @@ class Finder:
         resolver: Resolver,
         now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
         framings: Framings | None = None,
-        patience: float = SNIFFING,
+        in_force: InForce[Bounds] | None = None,
         tell: Callable[[str, str], None] = lambda function, note: None,
         listed: Callable[[str], Sequence[bytes] | None] = lambda name: None,
     ) -> None:
         self._listed = listed
-        self.patience = patience
+        self._in_force = in_force or InForce(Bounds())
         self._tell = tell
         self._told: set[str] = set()
         self._pools: dict[tuple[Script, bool], Pool] = {}
@@ -87,7 +87,7 @@ class Finder:
         raise ValueError(f"nobody knows how to find {fact}")
 
     async def _sniffed(self, flow: Flow, hear: Hear | None) -> Sniffed:
-        """What the first bytes tell, once they are enough or `patience` is over."""
+        """What the first bytes tell, once they are enough or their time is over."""
         if hear is None:
             return UNHEARD
         from byway.facts.sniffing import sniff_packets, sniff_stream  # of use where rules ask
@@ -104,7 +104,7 @@ class Finder:
                 found, done = sniff_packets(pieces, self._framings)
             return done
 
-        await hear(enough, self.patience)
+        await hear(enough, self._in_force.now.sniff)
         return found
 
     async def _said(self, function: Function, flow: Flow, known: Facts) -> Said:

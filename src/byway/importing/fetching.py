@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from byway.config import from_links
 from byway.engine import Engine, TlsClient, TlsClientOptions
 from byway.importing.reading import MOST_BYTES
-from byway.interfaces import Stream
-from byway.log import Log
-from byway.naming import Naming
+from byway.interfaces import InForce, Stream
+from byway.log import Log, Writing
+from byway.naming import Naming, Resolving
 from byway.protocols.web_address import WebAddress
 from byway.ways import Ways
 from byway.web import AGENT, fetch
@@ -27,9 +27,9 @@ async def fetched(address: WebAddress, links: Sequence[str], agent: str | None =
     agent = AGENT if agent is None else agent
     if not re.fullmatch(r"[!-~](?:[ -~]{0,254}[!-~])?", agent):
         raise ValueError("--user-agent: expected 1 to 256 visible ASCII characters")
-    config, engine, log = from_links(links), Engine(1), Log(lambda line: None)
+    config, engine, log = from_links(links), Engine(1), Log.to(Writing(lambda line: None))
     try:
-        async with Naming(engine, log) as names:
+        async with Naming(engine, log, InForce(Resolving())) as names:
             ways = Ways(config, engine, names, log)
             outbounds = ways.outbounds()
             for plugin in ways.dialling:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from byway.engine import Engine, EngineStream, PacketOptions
 from byway.flow import Flow, Network, Target
 from byway.inbounds.silence import Silence
-from byway.interfaces import Arrival, Carry, Stream
+from byway.interfaces import Arrival, Bounds, Carry, InForce, Stream
 from byway.log import Log
 from byway.protocols.credentials import Verify
 from byway.room import Room
@@ -28,7 +28,7 @@ class Means:
     packets: PacketOptions = field(default_factory=PacketOptions)
     pac: Callable[[str, Target], str] | None = None
     """The PAC file of an inbound, for those who reach it at this address."""
-    room: Room = field(default_factory=lambda: Room(65536))
+    room: Room = field(default_factory=lambda: Room(InForce(Bounds())))
     silence: Silence = field(default_factory=Silence)
 
 

@@ -9,7 +9,7 @@ from random import SystemRandom
 from typing import TypeVar
 
 from byway.errors import EngineError, PeerError, Refused
-from byway.interfaces import Stream
+from byway.interfaces import Bounds, InForce, Stream
 
 T = TypeVar("T")
 
@@ -20,12 +20,13 @@ MOST_READS = 16  # of what a dropped client says; then its words wait unread
 
 
 class Silence:
-    """Where the connections of dropped flows wait for their end: for so many seconds, so many."""
+    """Where the connections of dropped flows wait for their end: for the `drop` seconds in force,
+    so many as may be `held`."""
 
-    def __init__(self, seconds: float = 0.0, most: int = 256) -> None:
-        self._seconds = seconds
-        self._most = most
+    def __init__(self, in_force: InForce[Bounds] | None = None) -> None:
+        self._in_force = in_force or InForce(Bounds())
         self._ends: set[asyncio.Timeout] = set()
+        self._over = False
 
     @property
     def held(self) -> int:
@@ -35,26 +36,23 @@ class Silence:
     async def hold(self, stream: Stream) -> None:
         """Hold one open without a word until its time is over, or it has left; there is no wait
         where too many wait. The caller closes it. Never fails."""
-        if self.held >= self._most or not self._seconds:
+        bounds = self._in_force.now
+        if self._over or self.held >= bounds.held or not bounds.drop:
             return
-        end = asyncio.timeout(self._seconds)
+        end = asyncio.timeout(bounds.drop)
         self._ends.add(end)
         try:
             with contextlib.suppress(OSError, EOFError, EngineError):  # TimeoutError is an OSError
                 async with end:
                     for _ in range(MOST_READS):
                         await stream.read()
-                    await asyncio.sleep(self._seconds)
+                    await asyncio.sleep(bounds.drop)
         finally:
             self._ends.discard(end)
 
-    def set(self, seconds: float, most: int) -> None:
-        """Hold new ones so from now on."""
-        self._seconds, self._most = seconds, most
-
     def end(self) -> None:
         """Hold nobody any longer."""
-        self._seconds = 0.0
+        self._over = True
         for end in self._ends:
             end.reschedule(0.0)
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from byway.dns.lookups import ASKER
 from byway.errors import Reason, Refused
 from byway.flow import Flow, Network, Target
-from byway.interfaces import Stream
+from byway.interfaces import InForce, Stream
 from byway.system.own import is_near
 from byway.system.processes import is_ours
 
@@ -28,36 +29,33 @@ S = TypeVar("S", bound=Stream)
 Own = Callable[[bytes], bool]
 
 
+Places = Mapping[int, Sequence[tuple[str, Network, bytes]]]
+"""Where an app listens, by port: the inbound, what it takes there, and the address."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """Where the listeners in force are."""
+
+    places: Places = field(default_factory=dict)
+
+
 class Loops:
     """Knows where an app listens. `own` says which addresses are this host's."""
 
-    def __init__(self, own: Own) -> None:
+    def __init__(self, own: Own, in_force: InForce[Listening]) -> None:
         self._own = own
-        self._places: dict[int, list[tuple[str, Network, bytes]]] = {}  # by their port
+        self._in_force = in_force
         self._sockets: dict[Target, int] = {}  # those dialled to us, and their turns
         self._packets: dict[str, tuple[int, float]] = {}  # the same of packets, by inbound; when
         self._dialling = 0  # how many are not noted yet
 
-    def turn(self, addresses: Mapping[str, Sequence[str]]) -> None:
-        """These are the listeners from now on: for each inbound `address:port`, with `/udp` behind
-        it where packets are taken."""
-        places: dict[int, list[tuple[str, Network, bytes]]] = {}
-        for inbound, texts in addresses.items():
-            for text in texts:
-                if text.startswith("unix:"):
-                    continue
-                place, _, udp = text.partition("/")
-                target = Target.parse(place)
-                if target.packed is not None:
-                    network = Network.UDP if udp else Network.TCP
-                    places.setdefault(target.port, []).append((inbound, network, target.packed))
-        self._places = places
-
     async def entering(self, network: Network, targets: Sequence[Target]) -> int:
         """How many times the flow that is about to be dialled to these addresses will have come in
         again; 0: they are no listener of ours. Raises Refused where that is too often."""
+        places = self._in_force.now.places
         for target in targets:
-            if target.port in self._places and (inbound := self._at(network, target)) is not None:
+            if target.port in places and (inbound := self._at(places, network, target)) is not None:
                 flow = ASKER.get()
                 turns = 1 if flow is None else 1 + await self._turns(flow)
                 if turns > MOST_TURNS:
@@ -88,10 +86,10 @@ class Loops:
         finally:
             self._dialling -= 1
 
-    def _at(self, network: Network, target: Target) -> str | None:
+    def _at(self, places: Places, network: Network, target: Target) -> str | None:
         """The inbound that such a dial ends at."""
         packed = target.packed
-        for inbound, taken, place in self._places[target.port]:
+        for inbound, taken, place in places[target.port]:
             if taken is network and packed is not None and len(packed) == len(place):
                 here = is_near(packed) or self._own(packed)
                 if packed == place or (here and not (any(place) and any(packed))):
@@ -115,3 +113,19 @@ class Loops:
         if not turns or asyncio.get_running_loop().time() - when >= LATELY:
             return 0
         return turns if await asyncio.to_thread(is_ours, source) else 0
+
+
+def places_of(addresses: Mapping[str, Sequence[str]]) -> Places:
+    """The places of listeners: for each inbound `address:port`, with `/udp` behind it where packets
+    are taken."""
+    places: dict[int, list[tuple[str, Network, bytes]]] = {}
+    for inbound, texts in addresses.items():
+        for text in texts:
+            if text.startswith("unix:"):
+                continue
+            place, _, udp = text.partition("/")
+            target = Target.parse(place)
+            if target.packed is not None:
+                network = Network.UDP if udp else Network.TCP
+                places.setdefault(target.port, []).append((inbound, network, target.packed))
+    return places
