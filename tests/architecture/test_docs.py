@@ -13,7 +13,7 @@ from byway import dialects
 from byway.config.schema import schema
 
 ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs"
+DOCS, TESTS = ROOT / "docs", ROOT / "tests"
 PAGES = [
     ROOT / name for name in ("README.md", "README.zh-CN.md", "CHANGELOG.md", "CONTRIBUTING.md")
 ]
@@ -55,6 +55,17 @@ def _keys() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("name", dialects.TABLE)
 def test_each_card_has_its_pages(name: str) -> None:
     assert not list(missing_pages(name))
+
+
+@pytest.mark.parametrize("name", dialects.TABLE)
+def test_each_protocol_has_its_tests(name: str) -> None:
+    """Vectors, a fuzz target and a real peer; what speaks no protocol of its own needs none."""
+    if (ROOT / "src" / "byway" / "protocols" / f"{name}.py").is_file():
+        assert (TESTS / "protocols" / f"test_{name}.py").is_file()
+        assert (TESTS / "fuzz" / f"fuzz_{name}.py").is_file()
+        assert (DOCS / "protocols" / f"{name}.md").is_file()
+        peers = (TESTS / "interop").glob("*.py")
+        assert any(name in path.read_text(encoding="utf-8") for path in peers)
 
 
 @pytest.mark.parametrize("name", dialects.TABLE)

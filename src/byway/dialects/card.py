@@ -82,8 +82,6 @@ class In(Section):
 
     keeps_strangers_out: ClassVar[bool] = False
     """Whether nobody gets anywhere without a password, whatever the section says."""
-    names_users: ClassVar[bool] = True
-    """Whether a client tells a user name, so that two users may have one password."""
     program_schemes: ClassVar[tuple[str, str] | None] = None
     """The scheme of the URL that programs are given as their proxy for HTTP, and for all else."""
 
