@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from byway.engine import Bucket
 from byway.errors import Reason, Refused
 from byway.flow import Flow, Network, Target
+from byway.interfaces import Way
 from byway.ledger import Ledger, Passage
 from byway.limits import Limits, Terms
+from byway.outbounds.over import Single
 from byway.rules import RuleRef, Via
 from byway.system.state import StateFile
 
@@ -180,6 +183,17 @@ class Cuttable:
         raise AssertionError
 
 
+class Led(Single):
+    """A way, as far as the ledger looks at it."""
+
+    def __init__(self, *chain: str) -> None:
+        self.chain = chain
+
+
+def led(*chain: str) -> Way:
+    return cast("Way", Led(*chain))
+
+
 async def test_the_flow_that_used_a_quota_up_takes_the_others_with_it() -> None:
     held = limits(Terms("user ann of inbound office", "b.yaml:4", quota=10), Terms("outbound far"))
     ledger = Ledger(limits=held)
@@ -188,7 +202,7 @@ async def test_the_flow_that_used_a_quota_up_takes_the_others_with_it() -> None:
         passage = Passage(flow(number, user))
         passage.verdict, passage.relay = Via("far", RULE), Cuttable()  # type: ignore[assignment]
         ledger.enter(passage)
-        ledger.lead(passage, ("far",))
+        ledger.lead(passage, led("far"))
         passages.append(passage)
     first, second, other = passages
     assert [len(passage.buckets) for passage in passages] == [2, 2, 1]
@@ -201,5 +215,5 @@ async def test_the_flow_that_used_a_quota_up_takes_the_others_with_it() -> None:
     assert isinstance(other.relay, Cuttable)
     assert (second.relay.reason, other.relay.reason) == (told, "")
     assert [limit.live for limit in held.all] == [1, 2]
-    ledger.lead(other, ())  # a group goes on with another member
+    ledger.lead(other, led())  # a group goes on with another member
     assert [limit.live for limit in held.all] == [1, 1]

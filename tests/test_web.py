@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from byway.engine import Engine, TlsClient, TlsClientOptions
 from byway.errors import PeerError, Reason, Refused
-from byway.flow import Target
+from byway.flow import Dial, Target
 from byway.interfaces import Stream
 from byway.outbounds import guard
 from byway.protocols.http_client import TooLarge
@@ -35,12 +35,9 @@ class Here:
         self.engine = engine
         self.dialled: list[Target] = []
 
-    async def connect(self, target: Target) -> Stream:
-        self.dialled.append(target)
-        return await self.engine.connect([Target.of("127.0.0.1", target.port)])
-
-    def guarded(self) -> Here:
-        return self
+    async def connect(self, dial: Dial) -> Stream:
+        self.dialled.append(dial.target)
+        return await self.engine.connect([Target.of("127.0.0.1", dial.target.port)])
 
     async def secure(self, stream: Stream, name: str) -> Stream:
         client = TlsClient(TlsClientOptions(name, ca=authority().pem))
@@ -267,23 +264,14 @@ def test_any_text_is_an_address_or_not(text: str) -> None:
 
 
 class Guarded(Here):
-    """As an outbound is: its other self is closed to this host's own addresses."""
+    """As an outbound is: guarded dials do not reach this host's own addresses."""
 
-    def __init__(self, engine: Engine, closed: bool = False) -> None:
-        super().__init__(engine)
-        self.closed = closed
-
-    def guarded(self) -> Guarded:
-        other = Guarded(self.engine, closed=True)
-        other.dialled = self.dialled
-        return other
-
-    async def connect(self, target: Target) -> Stream:
-        if self.closed:
-            if target.host == "localhost":  # what Direct finds when it has resolved it
+    async def connect(self, dial: Dial) -> Stream:
+        if dial.guarded:
+            if dial.target.host == "localhost":  # what Direct finds when it has resolved it
                 raise Refused("a loopback address", Reason.RULES)
-            guard.check(target, lambda _: False)
-        return await super().connect(target)
+            guard.check(dial.target, lambda _: False)
+        return await super().connect(dial)
 
 
 HOSTILE = [

@@ -82,6 +82,10 @@ class EngineError(BywayError):
     """The engine failed or was misused; a Rust panic arrives as this, for its flow alone."""
 
 
+FAULTS = (BywayError, OSError, EOFError)
+"""What a dial, a stream or a peer raises. Anything else is a fault of Byway."""
+
+
 def in_words(error: BaseException, file: bool = True) -> str:
     """An error as a person is told of it: no number of the system's in it, and never empty.
 

@@ -117,9 +117,28 @@ class Flow:
     user: str | None = None
     guarded: bool = False  # came from beyond this host: must not reach its own loopback and so on
 
-    def toward(self, target: Target) -> Flow:
-        """The same flow with another target."""
-        return replace(self, target=target)
+    def toward(self, target: Target, network: Network | None = None) -> Flow:
+        """The same flow with another target, and maybe on another network."""
+        return replace(self, target=target, network=network or self.network)
+
+
+@frozen
+class Dial:
+    """What is dialled, for whom, and under which guard.
+
+    `near` is the loop of the engine on which the near stream lives, so that both ends meet there
+    (None: any). `guarded`: the target must not be on this host, its links or its metadata services.
+    `mark` is the firewall mark of what leaves from this host (None: as the outbound has it).
+    """
+
+    target: Target
+    near: int | None = None
+    guarded: bool = False
+    mark: int | None = None
+
+    def toward(self, server: Target) -> Dial:
+        """The dial to a server on the way. The config chose it, and so no guard is on it."""
+        return Dial(server, self.near, False, self.mark)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ closes. End of stream is an exception (EOFError), never an empty read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from byway.flow import Flow, Network, Target
+from byway.flow import Dial, Flow, Network, Target
 from byway.frozen import frozen
-from byway.trail import Trail
+from byway.trail import Step
 
 
 @frozen
@@ -57,14 +57,7 @@ class Stream(Protocol):
 
 
 class Datagrams(Protocol):
-    """A way out for the packets of one session: many targets, one mapping."""
-
-    @property
-    def bare(self) -> Datagrams:
-        """What the engine itself made and takes: this, or what an outbound stands in front of."""
-
-    async def locate(self, target: Target) -> Target:
-        """The target in a form this way can carry (a direct way resolves names)."""
+    """The packets of one session on their way out: many targets, one mapping."""
 
     def close(self) -> None: ...
 
@@ -124,9 +117,9 @@ class Binding(Protocol):
 
 
 class Dialer(Protocol):
-    """Whoever can open a stream to a target: an outbound, or a chain of them."""
+    """Opens streams to targets."""
 
-    async def connect(self, target: Target) -> Stream:
+    async def connect(self, dial: Dial) -> Stream:
         """Raises Unreachable, Refused, PeerError, OSError, TimeoutError or EOFError."""
 
 
@@ -134,8 +127,46 @@ FarT = TypeVar("FarT")
 PartT = TypeVar("PartT", covariant=True)
 
 
-class Outbound(Dialer, Protocol):
-    """LEAVE at layer 4. `guarded` is the same way, closed to this host's own addresses."""
+class Way(Dialer, Protocol):
+    """A way out with nothing left to choose. Equal ways can share what one of them opened.
+
+    Every dial by it ends with a call of `failed` or `worked`.
+    """
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The names of the hops in the order they are travelled, the groups that chose included."""
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it leaves from this host itself."""
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """The steps of groups that led to it so far, those to ways that failed included."""
+
+    async def associate(self, dial: Dial) -> Datagrams:
+        """Send packets, to this target and others. Raises Refused with NOT_SUPPORTED where it
+        carries none."""
+
+    async def locate(self, dial: Dial) -> Target:
+        """The target as packets by this way are sent to it. Raises Refused, Unreachable."""
+
+    async def bind(self, dial: Dial) -> Binding:
+        """Lend a port for one connection from the target (0.0.0.0: from anyone)."""
+
+    def failed(self, error: BaseException) -> bool:
+        """A dial by it failed. True: the next way is to be tried; False: the error is final."""
+
+    def worked(self) -> None:
+        """A dial by it reached its end."""
+
+    def ended(self, up: int, down: int, began: float) -> None:
+        """A TCP flow by it ended: bytes moved, and when it began (`time.monotonic`)."""
+
+
+class Outbound(Protocol):
+    """LEAVE at layer 4."""
 
     @property
     def name(self) -> str: ...
@@ -146,25 +177,21 @@ class Outbound(Dialer, Protocol):
     @property
     def networks(self) -> frozenset[Network]: ...
     @property
-    def here(self) -> bool:
+    def is_local(self) -> bool:
         """Whether it leaves from this host itself."""
 
     @property
-    def chooses(self) -> bool:
-        """Whether there is a group in it: then `lead` finds a way, whose chain tells what it is."""
+    def only(self) -> Way | None:
+        """The one way of it for every flow; None where each flow has ways of its own."""
 
-    def guarded(self) -> Outbound: ...
-    def lead(
-        self, flow: Flow, dial: Callable[[Outbound], Coroutine[None, None, FarT]], trail: Trail
-    ) -> Coroutine[None, None, FarT]:
-        """Dial by this way for a flow; a group dials by one of its members after the other, until
-        one gets through. Raises what `dial` raises."""
+    def ways(
+        self, flow: Flow, steps: list[Step] | None = None, peek: bool = False
+    ) -> Iterable[Way]:
+        """The ways to try for a flow, the best first. It opens nothing; with `peek` it remembers
+        nothing either. `steps` gets the steps of groups.
 
-    async def associate(self) -> Datagrams:
-        """Raises Refused with NOT_SUPPORTED where the way carries no packets."""
-
-    async def bind(self, target: Target) -> Binding:
-        """Lend a port for one connection from `target` (0.0.0.0: from anyone)."""
+        Where groups choose, asking for one way more than there are raises what all of them said.
+        """
 
 
 MOST_HEARD = 16384
@@ -189,7 +216,7 @@ class Arrival(Protocol[FarT]):
         All of the bytes are relayed afterwards. Nothing to hear is no error. Raises OSError.
         """
 
-    async def dial(self, outbound: Outbound) -> FarT: ...
+    async def dial(self, way: Way) -> FarT: ...
     async def relay(self, far: FarT, buckets: Sequence[Bucket]) -> Relay:
         """Tell the near side yes and join it to `far`, which all `buckets` hold back. Consumes
         both."""

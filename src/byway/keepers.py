@@ -91,6 +91,7 @@ class Keepers:
         self.refresher.follow(after.config, after.sets, self._tasks)
 
     async def _fetched(self, section: UrlSet, known: Document | None) -> Document | None:
+        from byway.outbounds.own import Own
         from byway.web import fetch
 
         engine, outbounds = self._lasting.engine, self._lasting.in_force.now.outbounds
@@ -100,7 +101,8 @@ class Keepers:
             client = await asyncio.to_thread(TlsClient, options)  # reads the system's CAs
             return await engine.tls_client(stream, client)
 
-        return await fetch(section.url, outbounds[section.via], secured, section.max, known)
+        way = Own(outbounds[section.via])
+        return await fetch(section.url, way, secured, section.max, known)
 
     def _probe(self, after: Generation) -> None:
         """Probe the members of groups, while they are in use."""

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from byway.deadline import Deadline
 from byway.dns.lookups import ASKER
 from byway.errors import Reason, Refused
-from byway.flow import Flow, source_key
-from byway.interfaces import Bounds, Bucket, InForce, Outbound, Relay
+from byway.flow import Flow, Network, source_key
+from byway.interfaces import Bounds, Bucket, InForce, Outbound, Relay, Way
 from byway.limits import QUOTA, Limit, Limits
 from byway.room import Room
 from byway.rules import NO_FACTS, Judge, RuleRef, Verdict
 from byway.system.state import StateFile
-from byway.trail import Step, Witness
+from byway.trail import Step
 
 JUDGES = 4  # so many judges that are not in force any more are kept, for `why --flow`
 
@@ -48,7 +48,7 @@ class Passage:
 
     __slots__ = (
         "_down", "_up", "chain", "facts", "failed", "flow", "judge", "limits", "reason", "relay",
-        "started", "steps", "stopped", "task", "verdict", "witnesses",
+        "started", "steps", "stopped", "task", "verdict", "way",
     )  # fmt: skip
 
     def __init__(self, flow: Flow) -> None:
@@ -59,8 +59,8 @@ class Passage:
         self.judge: Judge | None = None
         self.facts = NO_FACTS
         self.chain: tuple[str, ...] = ()
-        self.steps: tuple[Step, ...] = ()
-        self.witnesses: tuple[Witness, ...] = ()
+        self.steps: Sequence[Step] = ()
+        self.way: Way | None = None
         self.limits: tuple[Limit, ...] = ()
         self.relay: Relay | None = None
         self.task: asyncio.Task[object] | None = None
@@ -88,14 +88,6 @@ class Passage:
         """Seconds since its arrival, up to now."""
         return (self.stopped or time.monotonic()) - self.started
 
-    def note(self, step: Step) -> None:
-        """A group took a step."""
-        self.steps += (step,)
-
-    def watch(self, witness: Witness) -> None:
-        """Tell this witness how the flow ended."""
-        self.witnesses += (witness,)
-
     def stop(self) -> None:
         """Note the end; what is only of use to a living flow is let go."""
         self.stopped = time.monotonic()
@@ -103,9 +95,10 @@ class Passage:
             self._up, self._down = relay.up, relay.down
             self.relay = None
         self.task = None
-        for witness in self.witnesses:
-            witness(self._up, self._down, self.started)
-        self.witnesses = ()
+        if (way := self.way) is not None:
+            if self.flow.network is Network.TCP:
+                way.ended(self._up, self._down, self.started)
+            self.way = None
 
 
 class Ledger:
@@ -166,15 +159,15 @@ class Ledger:
         ASKER.set(passage.flow)  # look-ups of this task are its
         self._live[passage.flow.id] = passage
 
-    def lead(self, passage: Passage, chain: tuple[str, ...]) -> None:
+    def lead(self, passage: Passage, way: Way) -> None:
         """Note the way that a flow is about to take. Raises Refused (LIMIT) where a limit is full;
         then it may take another."""
-        passage.chain = chain
+        passage.way, passage.chain, passage.steps = way, way.chain, way.steps
         left, passage.limits = passage.limits, ()
         for limit in left:
             limit.leave()
         assert passage.verdict is not None
-        limits = self.limits.of(passage.flow, passage.verdict.rule, chain)
+        limits = self.limits.of(passage.flow, passage.verdict.rule, passage.chain)
         self.limits.enter(limits)
         passage.limits = limits
 

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -20,9 +21,10 @@ from byway.dns import SystemResolver
 from byway.dns.told import Told
 from byway.engine import Engine, EngineAnswers
 from byway.errors import Unreachable
-from byway.flow import Target
+from byway.flow import Dial, Target
 from byway.interfaces import InForce, Outbound, Resolver, Stream
 from byway.log import Log, Writing
+from byway.outbounds.own import Own
 from byway.outbounds.secure import SetTls
 from byway.rules.sets import RuleSet
 from byway.ways import Ways
@@ -270,7 +272,7 @@ class Naming:
             return LocalPackets(target, options, self.resolve, manner)
         if Network.UDP not in way.networks:
             return None
-        return FarPackets(target, self._engine, way, manner)
+        return FarPackets(target, self._engine, partial(Own(way).packets, Dial(target)), manner)
 
     def _dialling(
         self, name: str, section: DnsServer, target: Target, way: Outbound, manner: Manner
@@ -279,11 +281,12 @@ class Naming:
         from byway.dns.web import ALPN, Http1, Http2, Resource
         from byway.values.tls import ClientTls
 
-        address, engine = section.address, self._engine
+        address, engine, own = section.address, self._engine, Own(way)
         if address.scheme in ("udp", "tcp"):
 
             async def plain() -> Connection:
-                return Pipe(await way.connect(target), self.start, padded=False, manner=manner)
+                stream = await own.connect(Dial(target))
+                return Pipe(stream, self.start, padded=False, manner=manner)
 
             return plain
         tls = section.tls or ClientTls()
@@ -295,7 +298,7 @@ class Naming:
         resource = Resource(address.authority, address.path)
 
         async def secured() -> Connection:
-            raw: Stream = await way.connect(target)
+            raw: Stream = await own.connect(Dial(target))
             stream = await layer(raw)
             if address.scheme == "tls":
                 return Pipe(stream, self.start, padded=True, manner=manner)

@@ -6,10 +6,9 @@ Comes in: an `Arrival` (TCP or UDP alike) that still waits for its answer. Goes 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from contextlib import nullcontext
 
-from byway.errors import BywayError, Reason, Refused, in_words
+from byway.errors import FAULTS, Reason, Refused, in_words
 from byway.facts import Finder
 from byway.interfaces import Arrival, FarT, InForce, Outbound
 from byway.ledger import Course, Ledger, Passage
@@ -67,19 +66,21 @@ class Router:
                 passage.facts = facts = await self._finder.find(verdict, flow, facts, arrival.hear)
         return verdict
 
-    def _dialled(
-        self, arrival: Arrival[FarT], outbound: Outbound, passage: Passage
-    ) -> Coroutine[None, None, FarT]:
-        def dial(way: Outbound) -> Coroutine[None, None, FarT]:
-            self._ledger.lead(passage, way.chain)  # of a group, what it chose
-            return arrival.dial(way)
-
-        flow = arrival.flow
-        return (outbound.guarded() if flow.guarded else outbound).lead(flow, dial, passage)
+    async def _dialled(self, arrival: Arrival[FarT], outbound: Outbound, passage: Passage) -> FarT:
+        for way in outbound.ways(arrival.flow):
+            try:
+                self._ledger.lead(passage, way)
+                far = await arrival.dial(way)
+            except BaseException as error:
+                if not way.failed(error):
+                    raise
+            else:
+                way.worked()
+                return far
+        raise Refused(f"{outbound.name} has no way to it", Reason.NOT_SUPPORTED)
 
     async def _failed(self, arrival: Arrival[FarT], passage: Passage, error: Exception) -> None:
-        passage.failed = True
-        passage.reason = in_words(error)
-        if not isinstance(error, (BywayError, OSError, EOFError)):
+        passage.failed, passage.reason = True, in_words(error)
+        if not isinstance(error, FAULTS):
             self._log.fault(error, flow=passage.flow.id)
         await arrival.refuse(error)

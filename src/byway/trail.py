@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
 
 
 class State(IntEnum):
@@ -51,15 +49,3 @@ class Step:
     told: str
     failed: bool = False
     ranking: tuple[Rank, ...] = ()
-
-
-Witness = Callable[[int, int, float], None]
-"""Told of a flow that ended: bytes up, bytes down, and when it began (`time.monotonic`)."""
-
-
-class Trail(Protocol):
-    """Whoever wants to know the steps of a flow: its passage."""
-
-    def note(self, step: Step) -> None: ...
-    def watch(self, witness: Witness) -> None:
-        """Tell this witness how the flow ended."""

@@ -10,10 +10,10 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 from urllib.parse import urljoin
 
 from byway.errors import PeerError, Reason, Refused
+from byway.flow import Dial
 from byway.interfaces import Dialer, Stream
 from byway.protocols import http_client
 from byway.protocols.http import Fields, RequestHead, basic
@@ -23,12 +23,6 @@ from byway.protocols.web_address import WebAddress
 MOST_REDIRECTS = 5
 AGENT = "Byway"
 """What servers are told that asks, where nobody says otherwise."""
-
-
-class Way(Dialer, Protocol):
-    """How a fetch dials; `guarded` is the same, closed to this host's own addresses."""
-
-    def guarded(self) -> Dialer: ...
 
 
 Secure = Callable[[Stream, str], Awaitable[Stream]]
@@ -66,7 +60,7 @@ BOUNDS = Bounds()
 
 async def fetch(
     address: WebAddress,
-    way: Way,
+    way: Dialer,
     secure: Secure,
     limit: int,
     known: Document | None = None,
@@ -100,19 +94,19 @@ async def fetch(
 class _Dialler:
     """Dials each address of a fetch, behind the guard from the first one that is elsewhere."""
 
-    def __init__(self, way: Way) -> None:
+    def __init__(self, way: Dialer) -> None:
         self._way = way
         self._trusted = True  # whoever chose the next address may lead to this host itself
 
     async def connect(self, address: WebAddress) -> Stream:
         try:
-            stream = await self._way.guarded().connect(address.target)
+            stream = await self._way.connect(Dial(address.target, guarded=True))
         except Refused as error:
             if error.reason is not Reason.RULES:
                 raise
             if not self._trusted:
                 raise PeerError(f"a server elsewhere redirects to {address}: {error}") from error
-            return await self._way.connect(address.target)
+            return await self._way.connect(Dial(address.target))
         self._trusted = False
         return stream
 

@@ -17,7 +17,8 @@ from byway.api.routes import Routes
 from byway.api.views import status_view
 from byway.app import App
 from byway.config import Config, load_text
-from byway.flow import Network, Target
+from byway.flow import Dial, Network, Target
+from byway.outbounds.own import Own
 from tests.roads import clients
 
 CONFIG = """
@@ -58,7 +59,7 @@ async def test_groups_are_shown_asked_and_told(tmp_path: Path) -> None:
             return cast("dict[str, object]", answer)
 
         with pytest.raises(Exception, match="no member got through"):
-            await app.now.outbounds["one"].connect(clients.closed_port())
+            await Own(app.now.outbounds["one"]).connect(Dial(clients.closed_port()))
         groups = cast("list[dict[str, object]]", (await ask("GET", "/groups"))["groups"])
         assert [(group["name"], group["taken"]) for group in groups] == [
             ("one", "direct"),

@@ -162,7 +162,7 @@ def test_packets_have_a_score_of_their_own_and_need_the_server() -> None:
 
 def test_what_comes_back_on_a_flow_is_the_sign_of_life_where_nothing_answers() -> None:
     clock = Clock()
-    health, frank = Health("a", clock, answers=False), Health("b", clock)
+    health, frank = Health("a", clock, server_answers=False), Health("b", clock)
     for _ in range(DOUBTS):
         health.ended(10, 0, clock.now)
         frank.ended(10, 0, clock.now)

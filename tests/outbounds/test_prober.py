@@ -13,11 +13,12 @@ from byway.app import App
 from byway.config import load_text
 from byway.engine import Engine
 from byway.errors import Unreachable
-from byway.flow import Network, Target
+from byway.flow import Dial, Network, Target
 from byway.interfaces import Stream
 from byway.outbounds.chooser import Chooser, Fallback, Fastest, Select
 from byway.outbounds.direct import Direct
 from byway.outbounds.health import Health
+from byway.outbounds.own import Own
 from byway.outbounds.probe import Asking, Mute, probed
 from byway.outbounds.prober import Probing, due, leaves
 from byway.protocols.web_address import WebAddress
@@ -195,9 +196,9 @@ async def test_a_byway_probes_what_is_used_and_nothing_else(tmp_path: Path) -> N
             healths = app.now.roster.healths
             assert app.prober is not None
             assert app.prober.probes == 0
-            at = app.now.outbounds["g"]
+            at = Own(app.now.outbounds["g"])
             address = WebAddress.parse(url)
-            stream = await at.connect(Target.of(address.host, address.port))
+            stream = await at.connect(Dial(Target.of(address.host, address.port)))
             stream.close()
             await until(lambda: len(asked) >= 1)
             await until(lambda: healths["direct"].score(Network.TCP).answer is not None)

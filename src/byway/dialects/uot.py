@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from byway.dialects.card import Written
 from byway.engine import Engine
-from byway.flow import TCP_AND_UDP, Network, Target
-from byway.interfaces import Binding, Datagrams, Outbound, Stream
+from byway.flow import TCP_AND_UDP, Dial, Network, Target
+from byway.interfaces import Binding, Datagrams, Stream, Way
 from byway.outbounds.proxy import Client
 from byway.protocols import uot
 from byway.values.foreign import Foreign
@@ -32,7 +32,7 @@ class UdpOverTcp:
         """As the client below."""
         return await self.under.connect(stream, target)
 
-    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
         """Ask for a connection to who takes packets there."""
         assert control is not None
         stream = await self.under.connect(control, uot.SERVER)

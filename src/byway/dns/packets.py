@@ -16,7 +16,7 @@ from byway.dns.message import PAYLOAD, Answer, Family, Question, Stray, Truncate
 from byway.engine import DialOptions, Engine, EngineRelay, PacketListener, PacketOptions
 from byway.errors import PeerError, Reason, Unreachable
 from byway.flow import Target
-from byway.interfaces import Datagrams, Outbound
+from byway.interfaces import Datagrams
 
 MOST_STRAYS = 32  # for one question
 FRESH = 30.0  # seconds that a session may rest and still be used
@@ -24,6 +24,7 @@ IDLE = 60.0
 _LOOPBACK = Target.of("127.0.0.1", 0)
 
 Resolve = Callable[[str], Awaitable[Sequence[bytes]]]
+Reach = Callable[[], Awaitable[tuple[Datagrams, Target]]]
 
 
 class LocalPackets:
@@ -78,15 +79,18 @@ class LocalPackets:
 
 
 class FarPackets:
-    """By way of an outbound: one session of the engine, whose near end is a socket of our own."""
+    """By way of an outbound: one session of the engine, whose near end is a socket of our own.
+
+    `reach` gives a way for packets to the server, and the server as they are sent to it.
+    """
 
     def __init__(
-        self, server: Target, engine: Engine, via: Outbound, manner: Manner | None = None
+        self, server: Target, engine: Engine, reach: Reach, manner: Manner | None = None
     ) -> None:
         self._manner = manner or Manner()
         self._server = server
         self._engine = engine
-        self._via = via
+        self._reach = reach
         self._session: _Session | None = None
         self._opening = asyncio.Lock()
 
@@ -110,9 +114,8 @@ class FarPackets:
         self.renew()
 
     async def _opened(self) -> _Session:
-        far = await self._via.associate()
+        far, located = await self._reach()
         try:
-            located = await far.locate(self._server)
             options = PacketOptions(idle=IDLE, sessions=1, targets=1, only=_LOOPBACK)
             listener = self._engine.listen_packets(_LOOPBACK, self._server, options)
         except BaseException:
@@ -151,7 +154,7 @@ class _Session:
             if not self._begun:
                 self._begun = True  # the engine asks once, for the first packet
                 (pair, *_) = await self._listener.accept()
-                self._relay = pair.relay(self._far.bare, self._located)
+                self._relay = pair.relay(self._far, self._located)
             return await told
         finally:
             del self._asked[asked.id]

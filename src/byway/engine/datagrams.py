@@ -12,24 +12,12 @@ from byway.interfaces import Bucket, Datagrams
 
 
 class EngineDatagrams:
-    """A way out for the packets of one session. `names` tells whether it carries host names."""
+    """A way out for the packets of one session."""
 
-    __slots__ = ("_names", "raw")
+    __slots__ = ("raw",)
 
-    def __init__(self, raw: _engine.Datagrams, names: bool) -> None:
+    def __init__(self, raw: _engine.Datagrams) -> None:
         self.raw = raw
-        self._names = names
-
-    @property
-    def bare(self) -> EngineDatagrams:
-        """Itself: nothing stands in front of it."""
-        return self
-
-    async def locate(self, target: Target) -> Target:
-        """The target itself. Raises ValueError for a name that this way cannot carry."""
-        if target.is_name and not self._names:
-            raise ValueError(f"{target.host} has to be resolved first")
-        return target
 
     def close(self) -> None:
         """End its flows. Idempotent."""

@@ -129,7 +129,7 @@ class Engine:
 
     def datagrams(self, options: DialOptions | None = None) -> EngineDatagrams:
         """A direct way out for packets: one local port per address family, for all targets."""
-        return EngineDatagrams(self._raw.datagrams(_dial(options)), names=False)
+        return EngineDatagrams(self._raw.datagrams(_dial(options)))
 
     def wrap_socks5(self, inner: Datagrams, relay: Target, control: Stream) -> EngineDatagrams:
         """A way through the SOCKS5 relay at `relay` (RFC 1928, section 7), over `inner`. Consumes
@@ -137,7 +137,7 @@ class Engine:
         wrapped = self._raw.wrap_socks5(
             raw_datagrams(inner), (relay.host, relay.port), _raw(control)
         )
-        return EngineDatagrams(wrapped, names=True)
+        return EngineDatagrams(wrapped)
 
     def wrap_sealed(
         self, inner: Datagrams, server: Target, method: str, keys: Sequence[bytes]
@@ -148,7 +148,7 @@ class Engine:
         wrapped = self._raw.wrap_sealed(
             raw_datagrams(inner), (server.host, server.port), method, list(keys)
         )
-        return EngineDatagrams(wrapped, names=True)
+        return EngineDatagrams(wrapped)
 
     def framed(self, stream: Stream, framing: Framing, tail: bytes) -> EngineDatagrams:
         """A way for packets inside `stream`, which it consumes and ends with. It carries names.
@@ -157,7 +157,7 @@ class Engine:
         SOCKS5's form, and `tail`. A stream that is slower than its packets drops some: at most half
         a megabyte waits for it.
         """
-        return EngineDatagrams(self._raw.framed(_raw(stream), framing, tail), names=True)
+        return EngineDatagrams(self._raw.framed(_raw(stream), framing, tail))
 
     def take_packets(
         self,

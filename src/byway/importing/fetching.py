@@ -12,6 +12,7 @@ from byway.importing.reading import MOST_BYTES
 from byway.interfaces import InForce, Stream
 from byway.log import Log, Writing
 from byway.naming import Naming, Resolving
+from byway.outbounds.own import Own
 from byway.protocols.web_address import WebAddress
 from byway.ways import Ways
 from byway.web import AGENT, fetch
@@ -34,7 +35,7 @@ async def fetched(address: WebAddress, links: Sequence[str], agent: str | None =
             outbounds = ways.outbounds()
             for plugin in ways.dialling:
                 names.start(plugin.serve())
-            way = outbounds[config.rules[-1].way if config.rules else "direct"]
+            way = Own(outbounds[config.rules[-1].way if config.rules else "direct"])
 
             async def secured(stream: Stream, name: str) -> Stream:
                 client = await asyncio.to_thread(TlsClient, TlsClientOptions(name, ("http/1.1",)))

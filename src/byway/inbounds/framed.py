@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from byway.deadline import Deadline
 from byway.engine import EngineStream, Framing
 from byway.flow import Target
+from byway.inbounds.arrival import Grant
 from byway.inbounds.entry import Entry, Visit
 from byway.inbounds.packets import PacketDoor
 from byway.interfaces import Carry, Relay, Stream
 from byway.protocols import uot
-
-Grant = Callable[[], Awaitable[None]]
-"""Tells the near side yes, in its own protocol."""
 
 
 class Framed(Visit):

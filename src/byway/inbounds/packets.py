@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from byway.errors import BywayError, EngineError, Unreachable
-from byway.flow import Flow, Network, Target
+from byway.flow import Dial, Flow, Network, Target
 from byway.inbounds.entry import Entry
-from byway.interfaces import Bucket, Carry, Datagrams, Ending, Enough, Outbound, Relay, Stream
+from byway.interfaces import Bucket, Carry, Datagrams, Ending, Enough, Relay, Stream, Way
 
 if TYPE_CHECKING:
     from byway.engine import Codec, Framing, PacketAsk, PacketListener, PacketOptions
@@ -37,7 +37,7 @@ class PacketDoor:
         self._users = users
         self._listener: PacketListener | None = None
         self._streamed: tuple[Target | None] | None = None
-        self._ways: dict[tuple[int, Outbound], _Way] = {}
+        self._associations: dict[tuple[int, Way], _Association] = {}
         self._relays: set[Relay] = set()
         self.closed = False
 
@@ -111,36 +111,37 @@ class PacketDoor:
                 flow = whose.flow(Network.UDP, source, ask.target, user)
                 flows.create_task(carry(PacketArrival(flow, ask, self)))
 
-    async def associated(self, session: int, outbound: Outbound) -> _Way:
-        """The session's association with an outbound; targets that come at once share one."""
-        key = (session, outbound)
-        way = self._ways.get(key)
-        if way is not None:
-            way.users += 1
+    async def associated(self, session: int, way: Way, dial: Dial) -> _Association:
+        """The session's association by a way; targets that come at once share one."""
+        key = (session, way)
+        shared = self._associations.get(key)
+        if shared is not None:
+            shared.users += 1
             try:
-                await asyncio.shield(way.ready)
+                await asyncio.shield(shared.ready)
             except BaseException:
-                self.released(way)
+                self.released(shared)
                 raise
-            return way
-        way = self._ways[key] = _Way(key)
+            return shared
+        made = self._associations[key] = _Association(key)
         try:
-            way.ready.set_result(await outbound.associate())
+            made.ready.set_result(await way.associate(dial))
         except BaseException as error:
-            del self._ways[key]
-            shared = error if isinstance(error, Exception) else Unreachable("given up", "udp")
-            way.ready.set_exception(shared)
-            way.ready.exception()  # known to whoever shares it; nobody may
+            del self._associations[key]
+            told = error if isinstance(error, Exception) else Unreachable("given up", "udp")
+            made.ready.set_exception(told)
+            made.ready.exception()  # known to whoever shares it; nobody may
             raise
-        return way
+        return made
 
-    def released(self, way: _Way) -> None:
+    def released(self, association: _Association) -> None:
         """One target less; the last one closes the association."""
-        way.users -= 1
-        if way.users == 0 and self._ways.get(way.key) is way:
-            del self._ways[way.key]
-            if way.ready.done() and way.ready.exception() is None:
-                way.ready.result().close()
+        association.users -= 1
+        if association.users == 0 and self._associations.get(association.key) is association:
+            del self._associations[association.key]
+            ready = association.ready
+            if ready.done() and ready.exception() is None:
+                ready.result().close()
 
     def begun(self, relay: Relay) -> None:
         """Note a relay, to be cut with the door."""
@@ -151,12 +152,12 @@ class PacketDoor:
         self._relays.discard(relay)
 
 
-class _Way:
-    """An association of one session with one outbound."""
+class _Association:
+    """An association of one session by one way."""
 
     __slots__ = ("key", "ready", "users")
 
-    def __init__(self, key: tuple[int, Outbound]) -> None:
+    def __init__(self, key: tuple[int, Way]) -> None:
         self.key = key
         self.ready: asyncio.Future[Datagrams] = asyncio.get_running_loop().create_future()
         self.users = 1
@@ -165,13 +166,13 @@ class _Way:
 class PacketArrival:
     """A (session, target) pair that knocks; its packets wait for the verdict in the engine."""
 
-    __slots__ = ("_ask", "_door", "_located", "_way", "flow")
+    __slots__ = ("_ask", "_association", "_door", "_located", "flow")
 
     def __init__(self, flow: Flow, ask: PacketAsk, door: PacketDoor) -> None:
         self.flow = flow
         self._ask = ask
         self._door = door
-        self._way: _Way | None = None
+        self._association: _Association | None = None
         self._located = flow.target
 
     async def hear(self, enough: Enough, within: float) -> None:
@@ -188,24 +189,25 @@ class PacketArrival:
             await asyncio.sleep(min(pause, left))
             pause = min(pause * 2, LAST_LOOK)
 
-    async def dial(self, outbound: Outbound) -> Datagrams:
-        way = self._way = await self._door.associated(self._ask.session, outbound)
-        far = way.ready.result()
+    async def dial(self, way: Way) -> Datagrams:
+        dial = Dial(self.flow.target, None, self.flow.guarded)
+        association = await self._door.associated(self._ask.session, way, dial)
+        self._association = association
         try:
-            self._located = await far.locate(self.flow.target)
+            self._located = await way.locate(dial)
         except BaseException:
             self._let_go()
             raise
-        return far
+        return association.ready.result()
 
     async def relay(self, far: Datagrams, buckets: Sequence[Bucket]) -> Relay:
-        way = self._way
-        assert way is not None
+        association = self._association
+        assert association is not None
         if self._door.closed:
             raise BywayError(ENDED)
-        inner = self._ask.relay(way.ready.result().bare, self._located, buckets)
-        relay = _PacketRelay(inner, self._door, way)
-        self._way = None  # the relay's now
+        inner = self._ask.relay(far, self._located, buckets)
+        relay = _PacketRelay(inner, self._door, association)
+        self._association = None  # the relay's now
         return relay
 
     async def refuse(self, why: BaseException | None) -> None:
@@ -214,20 +216,20 @@ class PacketArrival:
             self._ask.refuse()
 
     def _let_go(self) -> None:
-        if self._way is not None:
-            self._door.released(self._way)
-            self._way = None
+        if self._association is not None:
+            self._door.released(self._association)
+            self._association = None
 
 
 class _PacketRelay:
     """An engine's relay that lets go of its association at the end."""
 
-    __slots__ = ("_door", "_inner", "_way")
+    __slots__ = ("_association", "_door", "_inner")
 
-    def __init__(self, inner: Relay, door: PacketDoor, way: _Way) -> None:
+    def __init__(self, inner: Relay, door: PacketDoor, association: _Association) -> None:
         self._inner = inner
         self._door = door
-        self._way = way
+        self._association = association
         door.begun(self)
 
     @property
@@ -243,7 +245,7 @@ class _PacketRelay:
             return await self._inner.wait()
         finally:
             self._door.ended(self)
-            self._door.released(self._way)
+            self._door.released(self._association)
 
     def cut(self, reason: str) -> None:
         self._inner.cut(reason)

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from byway.engine import DialOptions, Engine, ListenOptions
 from byway.errors import Reason, Refused, Unreachable, in_words, reason_of
-from byway.flow import TCP_AND_UDP, Flow, Network, Target
-from byway.interfaces import Binding, Datagrams, Listener, Outbound, Resolver, Stream
+from byway.flow import TCP_AND_UDP, Dial, Flow, Network, Target
+from byway.interfaces import Binding, Datagrams, Listener, Resolver, Stream
 from byway.outbounds import guard
 from byway.outbounds.loops import Loops
-from byway.trail import Trail
+from byway.outbounds.over import Single
+from byway.trail import Step
 
 MOST_ADDRESSES = 16  # of one name are tried; no honest name needs more within a dial's time
 
 
-T = TypeVar("T")
-
-
-class Direct:
-    """The way out that is this host. `guarded` closes it to the host's own addresses."""
+class Direct(Single):
+    """The way out that is this host. Guarded dials are kept from the host's own addresses."""
 
     networks = TCP_AND_UDP
-    here = True
-    chooses = False
+    is_local = True
 
     def __init__(
         self,
@@ -34,7 +31,6 @@ class Direct:
         resolver: Resolver,
         options: DialOptions | None = None,
         own: guard.Own = lambda _: False,
-        closed: bool = False,
         loops: Loops | None = None,
     ) -> None:
         self._loops = loops
@@ -44,70 +40,71 @@ class Direct:
         self._resolver = resolver
         self._options = options or DialOptions()
         self._own = own
-        self._closed = closed
-        self._guarded = (
-            self
-            if closed
-            else Direct(name, engine, resolver, options, own, closed=True, loops=loops)
-        )
 
-    def guarded(self) -> Direct:
-        """The same way, closed to loopback, link-local, metadata and this host's own addresses."""
-        return self._guarded
+    @property
+    def only(self) -> Direct:
+        """Itself."""
+        return self
 
-    def lead(
-        self, flow: Flow, dial: Callable[[Outbound], Coroutine[None, None, T]], trail: Trail
-    ) -> Coroutine[None, None, T]:
-        """Dial by this host."""
-        return dial(self)
+    def ways(
+        self, flow: Flow, steps: list[Step] | None = None, peek: bool = False
+    ) -> tuple[Direct]:
+        """Itself."""
+        return (self,)
 
-    async def connect(self, target: Target) -> Stream:
+    async def connect(self, dial: Dial) -> Stream:
         """A TCP connection to the target. Raises Refused (guard) or Unreachable."""
         try:
-            found = await self._located(target)
-            dial = self._engine.connect
+            found = await self._located(dial)
+            options, connect = self._leaving(dial), self._engine.connect
             if self._loops is not None:
                 turns = await self._loops.entering(Network.TCP, found)
                 if turns:
-                    return await self._loops.dialled(turns, dial(found, self._options))
-            return await dial(found, self._options)
+                    return await self._loops.dialled(turns, connect(found, options))
+            return await connect(found, options)
         except OSError as error:  # TimeoutError is one
-            raise _unreachable(target, error) from error
+            raise _unreachable(dial.target, error) from error
 
-    async def associate(self) -> Datagrams:
+    async def associate(self, dial: Dial) -> Datagrams:
         """One UDP mapping for many targets."""
-        return _Located(self._engine.datagrams(self._options), self.located)
+        return self._engine.datagrams(self._leaving(dial))
 
-    async def bind(self, target: Target) -> Binding:
+    async def locate(self, dial: Dial) -> Target:
+        """The target as its best address. Raises Refused (guard) or Unreachable."""
+        found = (await self._located(dial))[0]
+        if self._loops is not None:
+            await self._loops.entering(Network.UDP, (found,))
+        return found
+
+    async def bind(self, dial: Dial) -> Binding:
         """Listen for one connection from the target's address, or from anyone if it is all zero."""
-        peer = (await self._located(target))[0] if _is_somebody(target) else target
+        target = dial.target
+        peer = (await self._located(dial))[0] if _is_somebody(target) else target
         packed = peer.packed or bytes(4)
         try:
             address = Target.from_packed(self._local_address(packed), 0)
             listener = self._engine.listen(address, ListenOptions(backlog=4, first=0))
         except OSError as error:
             raise Refused(f"cannot lend a port: {in_words(error)}", reason_of(error)) from error
-        closed = (lambda remote: guard.why_closed(remote, self._own)) if self._closed else None
+        closed = (lambda remote: guard.why_closed(remote, self._own)) if dial.guarded else None
         return Lent(listener, packed if any(packed) else None, closed)
 
-    async def located(self, target: Target) -> Target:
-        """The target as its best address. Raises Refused (guard) or Unreachable."""
-        found = (await self._located(target))[0]
-        if self._loops is not None:
-            await self._loops.entering(Network.UDP, (found,))
-        return found
+    def _leaving(self, dial: Dial) -> DialOptions:
+        """How the engine dials for it."""
+        return self._options if dial.mark is None else replace(self._options, mark=dial.mark)
 
-    async def _located(self, target: Target) -> Sequence[Target]:
+    async def _located(self, dial: Dial) -> Sequence[Target]:
         """Where to dial, best first, families taking turns (RFC 8305 section 4)."""
+        target = dial.target
         if target.packed is not None:
-            if self._closed:
+            if dial.guarded:
                 guard.check(target, self._own)
             return (target,)
         try:
             found = await self._resolver.resolve(target.full)
         except Unreachable as error:
             raise Unreachable(str(error), str(target), error.reason) from error
-        if self._closed:
+        if dial.guarded:
             closed = [packed for packed in found if guard.why_closed(packed, self._own)]
             found = [packed for packed in found if packed not in closed]
             if closed and not found:
@@ -179,22 +176,6 @@ class Lent:
     def close(self) -> None:
         """Take the port back."""
         self._listener.close()
-
-
-class _Located:
-    """A direct way for packets that resolves names, and refuses what is closed."""
-
-    __slots__ = ("_locate", "bare")
-
-    def __init__(self, bare: Datagrams, locate: Callable[[Target], Awaitable[Target]]) -> None:
-        self.bare = bare
-        self._locate = locate
-
-    async def locate(self, target: Target) -> Target:
-        return await self._locate(target)
-
-    def close(self) -> None:
-        self.bare.close()
 
 
 def interleaved(found: Sequence[bytes]) -> list[bytes]:

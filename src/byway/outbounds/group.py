@@ -7,16 +7,17 @@ side knows nothing of it. Only `select` has no next one: a person's choice is ob
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import math
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from byway.errors import BywayError, Reason, Refused, Unreachable, in_words, reason_of
-from byway.flow import Flow, Network, Target
-from byway.interfaces import Binding, Datagrams, Outbound, Stream
+from byway.errors import FAULTS, Reason, Refused, Unreachable, in_words, reason_of
+from byway.flow import Dial, Flow
+from byway.interfaces import Binding, Datagrams, Outbound, Stream, Way
 from byway.outbounds.chooser import Chooser, Turn
-from byway.outbounds.member import Chosen, Watched
-from byway.trail import Rank, Step, Trail, Witness
+from byway.outbounds.over import Over
+from byway.trail import Rank, Step
 
 T = TypeVar("T")
 
@@ -33,87 +34,49 @@ MOST_TOLD = 4  # failed members that one message tells of
 class Group:
     """The way out by one of its members. `dial` is the time that a whole dial has, in seconds."""
 
-    here = False
-    chooses = True
+    is_local = False
+    only = None
 
-    def __init__(
-        self,
-        chooser: Chooser,
-        members: Mapping[str, Outbound],
-        dial: float,
-        guarded: bool = False,
-    ) -> None:
+    def __init__(self, chooser: Chooser, members: Mapping[str, Outbound], dial: float) -> None:
         self.name = chooser.name
         self.chain = (chooser.name,)
         self.networks = frozenset(n for member in members.values() for n in member.networks)
         self.chooser = chooser
         self.members = members
         self._dial = dial
-        self._ways: dict[Outbound, Chosen] = {}
-        self._guarded = self
-        if not guarded:
-            closed = {name: member.guarded() for name, member in members.items()}
-            self._guarded = Group(chooser, closed, dial, guarded=True)
 
-    def guarded(self) -> Group:
-        """The same group, of members closed to this host's own addresses."""
-        return self._guarded
-
-    async def lead(
-        self, flow: Flow, dial: Callable[[Outbound], Coroutine[None, None, T]], trail: Trail
-    ) -> T:
-        """Dial by the members in turn, until one gets through. Raises what the only one that was
-        tried raised, or Unreachable or Refused with what all of them said. A cancel ends it."""
+    def ways(
+        self, flow: Flow, steps: list[Step] | None = None, peek: bool = False
+    ) -> Iterator[Choice]:
+        """Those of its members in turn. Behind the last one it raises what the only member that was
+        tried raised, or Unreachable or Refused with what all of them said."""
         chooser, clock = self.chooser, self.chooser.clock
+        steps = [] if steps is None else steps
         began = clock()
-        chooser.use(began)
+        if not peek:
+            chooser.use(began)
         ranking = chooser.ranking(flow.network)
-        failed: list[tuple[str, Exception]] = []
-
-        def by(way: Outbound) -> Coroutine[None, None, T]:
-            return dial(self._as_chosen(way))
-
-        turns = list(islice(chooser.turns(flow), MOST_TRIED))
+        turns = list(islice(chooser.turns(flow, peek), MOST_TRIED))
         shown = _shown(ranking, turns)
+        failed: list[tuple[str, Exception]] = []
         for left, (member, told) in zip(range(len(turns) - 1, -1, -1), turns, strict=True):
-            trail.note(Step(self.name, member, told, ranking=shown))
-            patience = self._patience(ranking, member, clock() - began) if left else None
+            steps.append(Step(self.name, member, told, ranking=shown))
+            patience = self._patience(ranking, member, clock() - began) if left else math.inf
+            until = clock() + patience
+            error: Exception | None = None
             try:
-                async with asyncio.timeout(patience) as limit:
-                    done = await self.members[member].lead(flow, by, trail)
-            except (BywayError, OSError, EOFError) as error:
-                late = limit.expired()
-                why = TimeoutError(f"no answer within {patience:.1f} s") if late else error
-                failed.append((member, why.with_traceback(None)))  # or it holds this frame
-                trail.note(Step(self.name, member, str(why) or type(why).__name__, failed=True))
-            else:
-                chooser.went(flow, member)
-                way = self.members[member]
-                if isinstance(way, Watched) and flow.network is Network.TCP:
-                    trail.watch(way.health.ended)
-                return done
+                for way in self.members[member].ways(flow, steps, peek):
+                    choice = Choice(self, member, flow, way, steps, patience, until)
+                    yield choice
+                    error = choice.error
+                    if clock() >= until:
+                        break
+            except FAULTS as all_failed:
+                error = all_failed
+            assert error is not None
+            failed.append((member, error.with_traceback(None)))  # or it holds this frame
+            steps.append(Step(self.name, member, str(error) or type(error).__name__, failed=True))
         raise self._all_failed(flow, failed)
-
-    async def connect(self, target: Target) -> Stream:
-        """A stream to the target, for Byway's own needs. Raises as `lead`."""
-        flow = Flow(0, Network.TCP, "", None, target)
-        return await self.lead(flow, lambda way: way.connect(target), _NOBODY)
-
-    async def associate(self) -> Datagrams:
-        """A way for packets, for Byway's own needs. Raises as `lead`."""
-        flow = Flow(0, Network.UDP, "", None, Target("", 0))
-        return await self.lead(flow, lambda way: way.associate(), _NOBODY)
-
-    async def bind(self, target: Target) -> Binding:
-        """Borrow a port, for Byway's own needs. Raises as `lead`."""
-        flow = Flow(0, Network.TCP, "", None, target)
-        return await self.lead(flow, lambda way: way.bind(target), _NOBODY)
-
-    def _as_chosen(self, way: Outbound) -> Chosen:
-        made = self._ways.get(way)
-        if made is None:
-            made = self._ways[way] = Chosen(self.name, way)
-        return made
 
     def _patience(self, ranking: Sequence[Rank], member: str, spent: float) -> float:
         """How long a member may take while others wait behind it."""
@@ -141,6 +104,78 @@ class Group:
         return Unreachable(message, self.name, reason)
 
 
+class Choice(Over):
+    """A way of a member, for one dial. The member's patience (seconds) ends `until` then."""
+
+    __slots__ = ("_flow", "_group", "_member", "_patience", "_steps", "_until", "error")
+
+    def __init__(
+        self,
+        group: Group,
+        member: str,
+        flow: Flow,
+        via: Way,
+        steps: list[Step],
+        patience: float,
+        until: float,
+    ) -> None:
+        super().__init__(group, via)
+        self.error: Exception | None = None
+        self._group = group
+        self._member = member
+        self._flow = flow
+        self._steps = steps
+        self._patience = patience
+        self._until = until
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The group, and the way of its member."""
+        return (self._group.name, *self.via.chain)
+
+    @property
+    def steps(self) -> Sequence[Step]:
+        """Those of all groups that a flow came by."""
+        return self._steps
+
+    async def connect(self, dial: Dial) -> Stream:
+        """A stream to the target, in time."""
+        return await self._in_time(self.via.connect(dial))
+
+    async def associate(self, dial: Dial) -> Datagrams:
+        """A way for packets, in time."""
+        return await self._in_time(self.via.associate(dial))
+
+    async def bind(self, dial: Dial) -> Binding:
+        """A port, in time."""
+        return await self._in_time(self.via.bind(dial))
+
+    async def _in_time(self, dialling: Coroutine[None, None, T]) -> T:
+        if self._until == math.inf:
+            return await dialling
+        left = max(self._until - self._group.chooser.clock(), 0.0)
+        try:
+            async with asyncio.timeout(left) as limit:
+                return await dialling
+        except FAULTS:
+            if limit.expired():
+                raise TimeoutError(f"no answer within {self._patience:.1f} s") from None
+            raise
+
+    def failed(self, error: BaseException) -> bool:
+        """The next way is tried, unless the flow itself was ended."""
+        self.via.failed(error)
+        if isinstance(error, FAULTS):
+            self.error = error.with_traceback(None)
+            return True
+        return False
+
+    def worked(self) -> None:
+        """A flow got through."""
+        self.via.worked()
+        self._group.chooser.went(self._flow, self._member)
+
+
 def _shown(ranking: tuple[Rank, ...], turns: Sequence[Turn]) -> tuple[Rank, ...]:
     """What is remembered with a flow: all, of a large group those that it would try."""
     if len(ranking) <= MOST_TRIED:
@@ -149,15 +184,4 @@ def _shown(ranking: tuple[Rank, ...], turns: Sequence[Turn]) -> tuple[Rank, ...]
     return tuple(rank for rank in ranking if rank.member in tried)
 
 
-class _Nobody:
-    """Whoever does not want to know."""
-
-    def note(self, step: Step) -> None:
-        pass
-
-    def watch(self, witness: Witness) -> None:
-        pass
-
-
 _VAGUE = (Reason.FAILURE, Reason.TIMED_OUT)
-_NOBODY = _Nobody()

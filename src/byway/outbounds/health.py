@@ -106,11 +106,13 @@ class Score:
 class Health:
     """The scores of one outbound. `changed` is called whenever its state did.
 
-    `answers`: its protocol says whether the target was reached. Where it does not, what comes back
-    on a flow is the only sign of that.
+    `server_answers`: its protocol says whether the target was reached. Where it does not, what
+    comes back on a flow is the only sign of that.
     """
 
-    __slots__ = ("_chance", "_scores", "answers", "changed", "clock", "name", "probed", "probing")
+    __slots__ = (
+        "_chance", "_scores", "changed", "clock", "name", "probed", "probing", "server_answers",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -118,10 +120,10 @@ class Health:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = lambda: 0.5,
         changed: Callable[[], None] = lambda: None,
-        answers: bool = True,
+        server_answers: bool = True,
     ) -> None:
         self.name = name
-        self.answers = answers
+        self.server_answers = server_answers
         self.clock = clock
         self.changed = changed
         self.probed: float | None = None  # when it was last probed
@@ -142,10 +144,10 @@ class Health:
         self.reached()
         return stream
 
-    def succeeded(self, network: Network, began: float) -> None:
-        """A dial that began then went well."""
-        now = self.clock()
-        if self._scores[network].succeed(now - began, now, self.answers):
+    def succeeded(self, network: Network, began: float, done: float | None = None) -> None:
+        """A dial that began then went well; it was done then, or now."""
+        now = self.clock() if done is None else done
+        if self._scores[network].succeed(now - began, now, self.server_answers):
             self.changed()
 
     def failed(self, network: Network, began: float, why: str) -> None:
@@ -169,7 +171,7 @@ class Health:
         score = self._scores[Network.TCP]
         if down > 0:
             changed = score.heal()
-        elif up > 0 and not self.answers:
+        elif up > 0 and not self.server_answers:
             why = "what was sent had no answer"
             changed = score.doubt(why, began, self.clock(), self._chance(), mute=True)
         else:

@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 
-from byway.errors import BywayError, Unreachable, in_words
+from byway.errors import FAULTS, Unreachable, in_words
 from byway.interfaces import Outbound
 from byway.outbounds.member import Watched
+from byway.outbounds.own import Own
 from byway.outbounds.probe import Asking, Mute, Secure, Timed, probed
 from byway.protocols.web_address import WebAddress
 
@@ -56,8 +57,6 @@ DELAYS_AT_ONCE = 8
 
 READ = 256 * 1024
 
-FAULTS = (BywayError, OSError, EOFError)
-
 
 async def measured(
     ways: Mapping[str, Outbound], plan: Plan, secure: Secure
@@ -95,7 +94,7 @@ async def measured(
 
     async def _load(way: Outbound, found: Measure, plan: Plan, place: WebAddress) -> None:
         asking = Asking(place, (200, 206), max(plan.delay.timeout, plan.seconds))
-        timed = await probed(way, asking, secure)
+        timed = await probed(Own(way), asking, secure)
         length = timed.head.framing.length
         most = plan.most if length is None else min(plan.most, length)
         clock = asyncio.get_running_loop().time
@@ -136,11 +135,11 @@ async def measured(
 async def _noted(way: Outbound, asking: Asking, secure: Secure) -> Timed:
     """A probe whose outcome a member's group learns, too."""
     if not isinstance(way, Watched):
-        return await probed(way, asking, secure)
+        return await probed(Own(way), asking, secure)
     health = way.health
     began = health.clock()
     try:
-        timed = await probed(way, asking, secure)
+        timed = await probed(Own(way), asking, secure)
     except Mute as error:
         health.unanswered(began, f"probe: {in_words(error)}")
         raise

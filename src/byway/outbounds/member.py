@@ -1,19 +1,20 @@
-"""Outbounds as a group sees them: one whose dials are watched, and the way that a choice led to.
+"""An outbound that is a member of a group: what its dials show goes to its health.
 
-Both are the outbound that they stand for, with something added.
+It is watched for whichever group dials by it, for a rule, and as somebody's `via`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Iterable
 from typing import TypeVar
 
-from byway.errors import BywayError, Reason, Refused, Unreachable, in_words
-from byway.flow import Flow, Network, Target
-from byway.interfaces import Binding, Datagrams, Outbound, Stream
+from byway.errors import FAULTS, Reason, Refused, Unreachable, in_words
+from byway.flow import Dial, Flow, Network
+from byway.interfaces import Datagrams, Outbound, Stream, Way
 from byway.outbounds.health import Health
-from byway.trail import Trail
+from byway.outbounds.over import Over, ways_over
+from byway.trail import Step
 
 T = TypeVar("T")
 
@@ -22,95 +23,98 @@ PATIENT = 1.0
 
 
 class Watched:
-    """An outbound that is a member somewhere: what its dials show goes to its `health`."""
+    """The outbound, each dial by which is a `Try`."""
+
+    only = None
 
     def __init__(self, inner: Outbound, health: Health) -> None:
         self.health = health
         self.name = inner.name
         self.chain = inner.chain
         self.networks = inner.networks
-        self.here = inner.here
-        self.chooses = inner.chooses
+        self.is_local = inner.is_local
         self._inner = inner
-        self._by: dict[Outbound, Watched] = {}
 
-    def guarded(self) -> Watched:
-        """The same way, closed to this host's own addresses."""
-        return self._around(self._inner.guarded())
+    def ways(
+        self, flow: Flow, steps: list[Step] | None = None, peek: bool = False
+    ) -> Iterable[Way]:
+        """Those of the outbound, watched."""
+        inner, health = self._inner, self.health
+        if inner.only is not None:
+            return (Try(health, inner.only),)
+        return ways_over(lambda way: Try(health, way), inner, flow, steps, peek)
 
-    def lead(
-        self, flow: Flow, dial: Callable[[Outbound], Coroutine[None, None, T]], trail: Trail
-    ) -> Coroutine[None, None, T]:
-        """Dial by it, watched."""
-        if not self.chooses:
-            return dial(self)
-        return self._inner.lead(flow, lambda way: dial(self._around(way)), trail)
 
-    async def connect(self, target: Target) -> Stream:
-        """A stream to the target. Raises what the outbound raises."""
-        return await self._watched(Network.TCP, self._inner.connect(target), str(target))
+class Try(Over):
+    """One dial by a way, timed for a health. It went well also where it was of no use, because of
+    what happened beyond the server that was reached by it.
 
-    async def associate(self) -> Datagrams:
-        """A way for packets. Raises what the outbound raises."""
-        return await self._watched(Network.UDP, self._inner.associate(), "")
+    That a server lends no ports says nothing of it, and a connection that is used again was not
+    dialled: neither counts.
+    """
 
-    async def bind(self, target: Target) -> Binding:
-        """Borrow a port. That many servers lend none says nothing of them."""
-        return await self._inner.bind(target)
+    __slots__ = ("_began", "_done", "_fault", "_given_up", "_health", "_network")
 
-    async def _watched(self, network: Network, dial: Coroutine[None, None, T], target: str) -> T:
-        health = self.health
-        began = health.clock()
+    def __init__(self, health: Health, way: Way) -> None:
+        super().__init__(health, way)
+        self._health = health
+        self._network: Network | None = None  # of the dial that the health was not told of yet
+        self._began = 0.0
+        self._done: float | None = None
+        self._given_up = False
+        self._fault = ""
+
+    async def connect(self, dial: Dial) -> Stream:
+        """A stream to the target. Raises what the way raises."""
+        return await self._timed(Network.TCP, dial, self.via.connect(dial))
+
+    async def associate(self, dial: Dial) -> Datagrams:
+        """A way for packets. Raises what the way raises."""
+        return await self._timed(Network.UDP, dial, self.via.associate(dial))
+
+    async def _timed(self, network: Network, dial: Dial, dialling: Coroutine[None, None, T]) -> T:
+        clock = self._health.clock
+        self._network, self._done, self._given_up, self._fault = network, None, False, ""
+        self._began = clock()
         try:
-            done = await dial
+            far = await dialling
         except asyncio.CancelledError:
-            if not self.here and health.clock() - began >= PATIENT:
+            self._given_up = True
+            raise
+        except FAULTS as error:
+            if is_to_blame(error, str(dial.target)):
+                self._fault = in_words(error)
+            raise
+        self._done = clock()
+        return far
+
+    def failed(self, error: BaseException) -> bool:
+        """Note whose fault it is: the error may be of a hop behind this one."""
+        network, self._network = self._network, None
+        if network is not None:
+            health, began = self._health, self._began
+            if self._done is not None:
+                health.succeeded(network, began, self._done)
+            elif self._fault:
+                health.failed(network, began, self._fault)
+            elif self._given_up and not self.is_local and health.clock() - began >= PATIENT:
                 health.gave_up(network, began, "no answer in time")
-            raise
-        except Exception as error:
-            if is_to_blame(error, target):
-                health.failed(network, began, in_words(error))
-            raise
-        health.succeeded(network, began)
-        return done
+        return self.via.failed(error)
 
-    def _around(self, way: Outbound) -> Watched:
-        if way is self._inner:
-            return self
-        made = self._by.get(way)
-        if made is None:
-            made = self._by[way] = Watched(way, self.health)
-        return made
+    def worked(self) -> None:
+        """Note that it went well."""
+        network, self._network = self._network, None
+        if network is not None:
+            self._health.succeeded(network, self._began, self._done)
+        self.via.worked()
+
+    def ended(self, up: int, down: int, began: float) -> None:
+        """Note what came back."""
+        self._health.ended(up, down, began)
+        self.via.ended(up, down, began)
 
 
-class Chosen:
-    """The way that a group's choice led to: a member's, with the group in its chain."""
-
-    chooses = False
-
-    def __init__(self, group: str, way: Outbound) -> None:
-        self.name = way.name
-        self.chain = (group, *way.chain)
-        self.networks = way.networks
-        self.here = way.here
-        self.connect = way.connect
-        self.associate = way.associate
-        self.bind = way.bind
-        self._group = group
-        self._way = way
-
-    def guarded(self) -> Chosen:
-        """The same way, closed to this host's own addresses."""
-        return Chosen(self._group, self._way.guarded())
-
-    def lead(
-        self, flow: Flow, dial: Callable[[Outbound], Coroutine[None, None, T]], trail: Trail
-    ) -> Coroutine[None, None, T]:
-        """Dial by it: everything is chosen."""
-        return dial(self)
-
-
-def is_to_blame(error: Exception, target: str) -> bool:
+def is_to_blame(error: BaseException, target: str) -> bool:
     """Whether a failed dial is the outbound's fault, as far as one can tell, and not the target's.
 
     A proxy that answers "connection refused", or just "no", does its work.
@@ -119,4 +123,4 @@ def is_to_blame(error: Exception, target: str) -> bool:
         return error.hop != target
     if isinstance(error, Refused):
         return error.reason in (Reason.CREDENTIALS, Reason.LIMIT)
-    return isinstance(error, (BywayError, OSError, EOFError))
+    return isinstance(error, FAULTS)

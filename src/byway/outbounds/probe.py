@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from byway.errors import PeerError
+from byway.flow import Dial
 from byway.interfaces import Dialer, Stream
 from byway.protocols import http_client
 from byway.protocols.http import RequestHead
@@ -62,7 +63,7 @@ async def probed(
     stream: Stream | None = None
     try:
         async with asyncio.timeout(asking.timeout):
-            stream = await way.connect(address.target)
+            stream = await way.connect(Dial(address.target))
             dialled = clock()
             try:
                 if address.scheme == "https":

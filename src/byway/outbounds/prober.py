@@ -10,11 +10,12 @@ import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from byway.errors import BywayError, in_words
+from byway.errors import FAULTS, in_words
 from byway.flow import Network
 from byway.interfaces import Outbound
 from byway.outbounds.chooser import Chooser, Standing
 from byway.outbounds.health import Health
+from byway.outbounds.own import Own
 from byway.outbounds.probe import Asking, Mute, Secure, probed
 from byway.trail import State
 
@@ -129,10 +130,10 @@ async def probe_member(way: Outbound, health: Health, asking: Asking, secure: Se
     """Probe a member, and note what is found."""
     began = health.probed = health.clock()
     try:
-        found = await probed(way, asking, secure, health.clock)
+        found = await probed(Own(way), asking, secure, health.clock)
     except Mute as error:
         health.unanswered(began, f"probe: {in_words(error)}")
-    except (BywayError, OSError, EOFError) as error:
+    except FAULTS as error:
         score = health.score(Network.TCP)
         if score.seen is None or score.seen < began:  # it blamed the target, and the target is well
             health.unanswered(began, f"probe: {error or type(error).__name__}")

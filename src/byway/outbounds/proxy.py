@@ -7,14 +7,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from byway.errors import PeerError, Reason, Refused, Unreachable, in_words
-from byway.flow import Flow, Network, Target
-from byway.interfaces import Binding, Datagrams, Outbound, Resolver, Stream
+from byway.flow import Dial, Flow, Network, Target
+from byway.interfaces import Binding, Datagrams, Outbound, Resolver, Stream, Way
 from byway.outbounds import guard
-from byway.trail import Trail
+from byway.outbounds.over import Over, ways_over
+from byway.trail import Step
 
 Layer = Callable[[Stream], Awaitable[Stream]]
 T = TypeVar("T")
@@ -40,7 +41,7 @@ class Client(Protocol):
         """Whether packets go inside that stream, so that the way to the server may be TCP alone."""
 
     async def connect(self, stream: Stream, target: Target) -> Stream: ...
-    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
         """A way for packets to `server`'s relay, by way of `via`; it lives as long as `control`,
         which is there if it `needs_control`."""
 
@@ -48,9 +49,9 @@ class Client(Protocol):
 
 
 class Proxy:
-    """The way out through one proxy server. Errors name the hop that failed."""
+    """The way out through one proxy server: over each way to that."""
 
-    here = False
+    is_local = False
 
     def __init__(
         self,
@@ -61,111 +62,110 @@ class Proxy:
         resolver: Resolver,
         layers: Sequence[Layer] = (),
         own: guard.Own = lambda _: False,
-        closed: bool = False,
     ) -> None:
         self.name = name
-        only_here = via.here and not via.chain[1:]
-        self.chain = (name,) if only_here else (*via.chain, name)
-        self.chooses = via.chooses
+        self.chain = _chain(name, via)
         self.networks = (
             client.networks if client.packets_in_stream else client.networks & via.networks
         )
-        self._server = server
+        self.server = server
+        self.client = client
+        self.resolver = resolver
+        self.layers = tuple(layers)
+        self.own = own
         self._via = via
-        self._client = client
-        self._resolver = resolver
-        self._layers = tuple(layers)
-        self._own = own
-        self._closed = closed
-        self._over: dict[Outbound, Proxy] = {}  # by the way that a group in `via` led to
-        self._guarded = (
-            self if closed else Proxy(name, server, via, client, resolver, layers, own, closed=True)
-        )
+        self.only = None if via.only is None else ProxyWay(self, via.only)
 
-    def guarded(self) -> Proxy:
-        """The same way, closed to addresses of this host; names are the proxy's to resolve."""
-        return self._guarded
+    def ways(
+        self, flow: Flow, steps: list[Step] | None = None, peek: bool = False
+    ) -> Iterable[Way]:
+        """Over each way by which its server can be reached."""
+        if self.only is not None:
+            return (self.only,)
+        network = Network.TCP if self.client.packets_in_stream else flow.network
+        reaching = flow.toward(self.server, network)
+        return ways_over(lambda via: ProxyWay(self, via), self._via, reaching, steps, peek)
 
-    def lead(
-        self, flow: Flow, dial: Callable[[Outbound], Coroutine[None, None, T]], trail: Trail
-    ) -> Coroutine[None, None, T]:
-        """Dial by this proxy, over the way by which its server is reached."""
-        if not self.chooses:
-            return dial(self)
-        return self._via.lead(flow.toward(self._server), lambda via: dial(self._by(via)), trail)
 
-    def _by(self, via: Outbound) -> Proxy:
-        """This proxy over one way. The same way gives the same object, so that what depends on it
-        (kept connections, associations) is found again."""
-        made = self._over.get(via)
-        if made is None:
-            made = self._over[via] = Proxy(
-                self.name,
-                self._server,
-                via,
-                self._client,
-                self._resolver,
-                self._layers,
-                self._own,
-                self._closed,
-            )
-        return made
+class ProxyWay(Over):
+    """A proxy over one way to its server. Errors name the hop that failed."""
 
-    async def connect(self, target: Target) -> Stream:
+    __slots__ = ("_proxy",)
+
+    def __init__(self, proxy: Proxy, via: Way) -> None:
+        super().__init__(proxy, via)
+        self._proxy = proxy
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The hops to the server, and the proxy."""
+        return _chain(self._proxy.name, self.via)
+
+    @property
+    def is_local(self) -> bool:
+        """It leaves from the proxy."""
+        return False
+
+    async def connect(self, dial: Dial) -> Stream:
         """A stream to the target. Raises Unreachable, Refused or PeerError."""
-        target = await self._asked(target)
-        stream = await self._reached()
-        return await self._spoken(stream, self._client.connect(stream, target))
+        target = await self.locate(dial)
+        stream = await self._reached(dial)
+        return await self._spoken(stream, self._proxy.client.connect(stream, target))
 
-    async def associate(self) -> Datagrams:
+    async def associate(self, dial: Dial) -> Datagrams:
         """A way for packets through the proxy. Raises as `connect` does."""
-        if Network.UDP not in self.networks:
-            raise Refused(f"outbound {self.name} carries no UDP", Reason.NOT_SUPPORTED)
-        if not self._client.needs_control:
-            way = await self._client.associate(None, self._server, self._via)
-            return _Checked(way, self._asked)
-        control = await self._reached()
-        speech = self._client.associate(control, self._seen_as(control), self._via)
-        return _Checked(await self._spoken(control, speech), self._asked)
+        proxy = self._proxy
+        client, server = proxy.client, dial.toward(proxy.server)
+        if Network.UDP not in proxy.networks:
+            raise Refused(f"outbound {proxy.name} carries no UDP", Reason.NOT_SUPPORTED)
+        if not client.needs_control:
+            return await client.associate(None, server, self.via)
+        control = await self._reached(dial)
+        seen = dial.toward(self._seen_as(control))
+        return await self._spoken(control, client.associate(control, seen, self.via))
 
-    async def bind(self, target: Target) -> Binding:
+    async def bind(self, dial: Dial) -> Binding:
         """Borrow a port of the proxy. Raises as `connect` does."""
-        stream = await self._reached()
-        return await self._spoken(stream, self._client.bind(stream, target, self._seen_as(stream)))
+        stream = await self._reached(dial)
+        client, seen = self._proxy.client, self._seen_as(stream)
+        return await self._spoken(stream, client.bind(stream, dial.target, seen))
 
-    async def _reached(self) -> Stream:
-        """A stream to the server, layers on."""
-        try:
-            stream = await self._via.connect(self._server)
-        except Refused as error:
-            raise self._unreached(error) from error
-        except Unreachable as error:
-            if error.hop != str(self._server):
-                raise  # a hop before this one
-            raise self._unreached(error) from error
-        for layer in self._layers:
-            stream = await self._spoken(stream, layer(stream))
-        return stream
-
-    async def _asked(self, target: Target) -> Target:
-        """The target as this proxy may and can be asked for it."""
-        if self._closed:
+    async def locate(self, dial: Dial) -> Target:
+        """The target as this proxy may and can be asked for it; names are the proxy's to resolve.
+        Raises Refused (guard), Unreachable."""
+        proxy, target = self._proxy, dial.target
+        if dial.guarded:
             if target.host == "localhost" or target.host.endswith(".localhost"):
                 raise Refused(f"{target.host} is a loopback name", Reason.RULES)
-            guard.check(target, self._own)
-        if target.packed is not None or self._client.carries_names:
+            guard.check(target, proxy.own)
+        if target.packed is not None or proxy.client.carries_names:
             return target
-        for packed in await self._resolver.resolve(target.full):
+        for packed in await proxy.resolver.resolve(target.full):
             if len(packed) == 4:
                 found = Target.from_packed(packed, target.port)
-                if self._closed:
-                    guard.check(found, self._own)
+                if dial.guarded:
+                    guard.check(found, proxy.own)
                 return found
         raise Unreachable(
-            f"{target.host} has no IPv4 address, and outbound {self.name} carries nothing else",
+            f"{target.host} has no IPv4 address, and outbound {proxy.name} carries nothing else",
             str(target),
             Reason.NAME_UNKNOWN,
         )
+
+    async def _reached(self, dial: Dial) -> Stream:
+        """A stream to the server, layers on."""
+        server = self._proxy.server
+        try:
+            stream = await self.via.connect(dial.toward(server))
+        except Refused as error:
+            raise self._unreached(error) from error
+        except Unreachable as error:
+            if error.hop != str(server):
+                raise  # a hop before this one
+            raise self._unreached(error) from error
+        for layer in self._proxy.layers:
+            stream = await self._spoken(stream, layer(stream))
+        return stream
 
     async def _spoken(self, stream: Stream, speech: Awaitable[T]) -> T:
         """The outcome of a handshake on the stream, which a failed one closes."""
@@ -173,61 +173,47 @@ class Proxy:
             return await speech
         except BaseException as error:
             stream.close()
+            name, server = self._proxy.name, self._proxy.server
             if isinstance(error, asyncio.CancelledError):
-                error.add_note(f"{self.name} at {self._server} did not answer")
+                error.add_note(f"{name} at {server} did not answer")
             if isinstance(error, Refused):
-                raise Refused(f"{self.name}: {error}", error.reason, error.hint) from error
+                raise Refused(f"{name}: {error}", error.reason, error.hint) from error
             if isinstance(error, PeerError):
-                raise PeerError(f"{self.name}: {error}", error.hint) from error
+                raise PeerError(f"{name}: {error}", error.hint) from error
             if isinstance(error, (OSError, EOFError)):
                 raise Unreachable(
-                    f"{self.name}: the connection to {self._server} broke: {in_words(error)}",
-                    self.name,
+                    f"{name}: the connection to {server} broke: {in_words(error)}",
+                    name,
                     Reason.TIMED_OUT if isinstance(error, TimeoutError) else Reason.FAILURE,
                 ) from error
             raise
 
     def _seen_as(self, stream: Stream) -> Target:
         """The server as it was really reached, where this host itself reached it."""
-        if self._via.here:
-            return stream.info.remote or self._server
-        return self._server
+        server = self._proxy.server
+        return (stream.info.remote or server) if self.via.is_local else server
 
     def _unreached(self, error: Refused | Unreachable) -> Unreachable:
         late = error.reason is Reason.TIMED_OUT
         why = str(error) if isinstance(error, Refused) else error.reason.value
+        proxy = self._proxy
         return Unreachable(
-            f"{self.name}: cannot reach its server {self._server}: {why}",
-            self.name,
+            f"{proxy.name}: cannot reach its server {proxy.server}: {why}",
+            proxy.name,
             Reason.TIMED_OUT if late else Reason.FAILURE,  # it is not the target that refused
         )
 
 
-async def toward(server: Target, via: Outbound) -> tuple[Datagrams, Target]:
-    """A way for packets by `via`, and where the server is on it. Raises as `via` does."""
-    inner = await via.associate()
+async def toward(dial: Dial, via: Way) -> tuple[Datagrams, Target]:
+    """A way for packets by `via`, and the target as they are sent to it. Raises as `via` does."""
+    inner = await via.associate(dial)
     try:
-        return inner, await inner.locate(server)
+        return inner, await via.locate(dial)
     except BaseException:
         inner.close()
         raise
 
 
-class _Checked:
-    """A proxy's way for packets; targets are looked at as those of `connect` are."""
-
-    __slots__ = ("_asked", "_inner")
-
-    def __init__(self, inner: Datagrams, asked: Callable[[Target], Awaitable[Target]]) -> None:
-        self._inner = inner
-        self._asked = asked
-
-    @property
-    def bare(self) -> Datagrams:
-        return self._inner.bare
-
-    async def locate(self, target: Target) -> Target:
-        return await self._inner.locate(await self._asked(target))
-
-    def close(self) -> None:
-        self._inner.close()
+def _chain(name: str, via: Outbound | Way) -> tuple[str, ...]:
+    """The hops by way of `via`; this host itself counts for none."""
+    return (name,) if via.is_local and not via.chain[1:] else (*via.chain, name)

@@ -39,13 +39,14 @@ class Roster:
             elif name in self.former.healths:
                 self.healths[name] = self.former.healths[name]
 
-    def health(self, name: str, answers: bool = True) -> Health:
-        """A new outbound's health; `answers` as it has it."""
+    def health(self, name: str, server_answers: bool = True) -> Health:
+        """A new outbound's health; `server_answers` as it has it."""
         import random
 
         from byway.outbounds.health import Health
 
-        made = self.healths[name] = Health(name, chance=random.random, answers=answers)
+        made = Health(name, chance=random.random, server_answers=server_answers)
+        self.healths[name] = made
         return made
 
     def add(self, chooser: Chooser) -> None:

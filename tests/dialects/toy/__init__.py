@@ -13,12 +13,12 @@ from byway.dialects.passwords import check_passwords
 from byway.dialects.reach import Streamed
 from byway.engine import Engine, EngineStream, ListenOptions
 from byway.errors import Reason, Refused
-from byway.flow import TCP_AND_UDP, Network, Target
-from byway.inbounds.asked import Asked
+from byway.flow import TCP_AND_UDP, Dial, Network, Target
+from byway.inbounds.arrival import Connection
 from byway.inbounds.entry import Entry, Means, Met
 from byway.inbounds.framed import Framed
 from byway.inbounds.listener import StreamInbound
-from byway.interfaces import Binding, Datagrams, Inbound, Outbound, Stream
+from byway.interfaces import Binding, Datagrams, Inbound, Stream, Way
 from byway.transports.reading import TransportSection
 from byway.values.foreign import Foreign, NotCarried
 from byway.values.problems import Path, Problems
@@ -64,7 +64,7 @@ class ToyInbound(In):
             if request.packets:
                 return Framed(stream, "trojan", entry, source, request.user)
             flow = entry.flow(Network.TCP, source, request.target, request.user)
-            return Asked(stream, flow, means)
+            return Connection(stream, flow, means)
 
         dressed = reach.dressed(entry, self.tls, self.transport, greet)
         return StreamInbound(entry, self.places(), dressed, options)
@@ -122,7 +122,7 @@ class ToyClient:
         stream.hold(wire.head(self.password, target))
         return stream
 
-    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
         assert control is not None
         control.hold(wire.head(self.password, None))
         return self.engine.framed(control, "trojan", wire.END)

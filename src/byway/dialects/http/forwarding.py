@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from byway.engine import Body, Engine, EngineStream, Meter
 from byway.errors import EngineError, PeerError, Reason, Refused, in_words, reason_of
-from byway.flow import Flow, Network
+from byway.flow import Dial, Flow, Network
 from byway.inbounds.entry import Entry, Visit
 from byway.inbounds.farewell import farewell
-from byway.interfaces import Arrival, Bucket, Carry, Ending, Enough, Outbound, Relay, Stream
+from byway.interfaces import Arrival, Bucket, Carry, Ending, Enough, Relay, Stream, Way
 from byway.protocols import http, http_forward
 
 KEEP = 75.0  # seconds a client may think between two requests; browsers close after about that
@@ -42,7 +42,7 @@ class Conversation(Visit):
         tunnel: Tunnel,
     ) -> None:
         self.stream = stream
-        self.kept: dict[tuple[Outbound, str], Stream] = {}
+        self.kept: dict[tuple[Way, str], Stream] = {}
         self._first = first
         self._entry = entry
         self._next = following
@@ -116,7 +116,7 @@ class Exchange:
         self._outgoing = outgoing
         self._near = talk.stream
         self._far: Stream | None = None
-        self._far_key: tuple[Outbound, str] | None = None
+        self._far_key: tuple[Way, str] | None = None
         self._reused = False
         self._answered = False  # the client has something, if only a 1xx
         self._begun = self._whole = False  # the response proper, with the client
@@ -129,9 +129,9 @@ class Exchange:
         """The head is there already."""
         enough((self._outgoing.head,))
 
-    async def dial(self, outbound: Outbound) -> Stream:
+    async def dial(self, way: Way) -> Stream:
         """A kept connection where there is a live one, else a new one."""
-        key = self._far_key = (outbound, str(self.flow.target))
+        key = self._far_key = (way, str(self.flow.target))
         far = self._talk.kept.pop(key, None)
         if far is not None:
             self._entry.means.room.take(far)
@@ -139,7 +139,7 @@ class Exchange:
                 self._reused = True
                 return far
             far.close()
-        return await outbound.connect(self.flow.target)
+        return await way.connect(self._dialled)
 
     async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
         self._far = far
@@ -224,8 +224,22 @@ class Exchange:
         assert self._far is not None
         assert self._far_key is not None
         self._far.close()
-        self._far = await self._far_key[0].connect(self.flow.target)
+        self._far = await self._again(self._far_key[0])
         return await self._exchange()
+
+    async def _again(self, way: Way) -> Stream:
+        """A new connection by the way of the one that turned out dead."""
+        try:
+            far = await way.connect(self._dialled)
+        except BaseException as error:
+            way.failed(error)
+            raise
+        way.worked()
+        return far
+
+    @property
+    def _dialled(self) -> Dial:
+        return Dial(self.flow.target, None, self.flow.guarded)
 
     def _is_repeatable(self) -> bool:
         """Whether a second try can help and cannot do harm (RFC 9112 section 9.3.1)."""

@@ -17,9 +17,9 @@ from byway.dialects.http.server import Http
 from byway.dialects.login import LoggedIn, WithUsers
 from byway.dialects.uot import UdpOverTcp
 from byway.errors import Reason, Refused
-from byway.flow import TCP_AND_UDP, TCP_ONLY, Network, Target
+from byway.flow import TCP_AND_UDP, TCP_ONLY, Dial, Network, Target
 from byway.inbounds.entry import Entry, Greet
-from byway.interfaces import Binding, Datagrams, Outbound, Stream
+from byway.interfaces import Binding, Datagrams, Stream, Way
 from byway.outbounds.proxy import Client
 from byway.protocols import http
 from byway.values.problems import Path, Problems
@@ -98,7 +98,7 @@ class HttpClient:
         """Ask for a tunnel (RFC 9110 section 9.3.6)."""
         return await http.connect(stream, target, self.options)
 
-    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
         """Refused: HTTP proxies carry no packets."""
         raise Refused("an HTTP proxy carries no UDP", Reason.NOT_SUPPORTED)
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Coroutine, Sequence
 from functools import partial
 
 from byway.deadline import Deadline
 from byway.dialects.http.forwarding import Conversation
 from byway.engine import EngineStream
-from byway.errors import EngineError, Refused, reason_of
-from byway.flow import Flow, Network
-from byway.inbounds.entry import Entry, Means, Met, Visit
+from byway.errors import Reason, Refused
+from byway.flow import Network
+from byway.inbounds.arrival import Connection
+from byway.inbounds.entry import Entry, Met, Visit
 from byway.inbounds.farewell import farewell
 from byway.inbounds.framed import OverTcp
-from byway.inbounds.hearing import overhear
-from byway.interfaces import Arrival, Bucket, Carry, Enough, Outbound, Relay, Stream
+from byway.interfaces import Arrival, Carry, Stream
 from byway.protocols import http, uot
 from byway.protocols.web_address import is_own_place
 
@@ -79,7 +77,8 @@ class Http:
     def _tunnel(self, stream: EngineStream, request: http.Request) -> Arrival[Stream]:
         entry = self._entry
         flow = entry.flow(Network.TCP, stream.source, request.target, request.user)
-        return _Tunnel(stream, request, flow, entry.means)
+        grant, deny = partial(http.grant, stream, request), partial(_deny, stream, request)
+        return Connection(stream, flow, entry.means, grant, deny)
 
 
 class _Served(Visit):
@@ -94,44 +93,8 @@ class _Served(Visit):
         await farewell(self._stream)
 
 
-class _Tunnel:
-    """CONNECT: granted once the far side is reached (RFC 9110 section 9.3.6), or to be heard."""
-
-    __slots__ = ("_granted", "_means", "_request", "_stream", "flow")
-
-    def __init__(
-        self, stream: EngineStream, request: http.Request, flow: Flow, means: Means
-    ) -> None:
-        self.flow = flow
-        self._stream = stream
-        self._request = request
-        self._means = means
-        self._granted = False
-
-    async def hear(self, enough: Enough, within: float) -> None:
-        await self._grant()
-        await overhear(self._stream, enough, within)
-
-    def dial(self, outbound: Outbound) -> Coroutine[None, None, Stream]:
-        return outbound.connect(self.flow.target)
-
-    async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
-        await self._grant()
-        return self._means.engine.relay(self._stream, far, self._means.idle, buckets)
-
-    async def refuse(self, why: BaseException | None) -> None:
-        if why is None:
-            await self._means.silence.hold(self._stream)
-        elif self._granted:
-            self._stream.abort()
-        else:
-            with contextlib.suppress(OSError, EOFError, EngineError):
-                await http.deny(self._stream, self._request, reason_of(why))
-            await farewell(self._stream)
-        self._stream.close()
-
-    async def _grant(self) -> None:
-        """Once."""
-        if not self._granted:
-            self._granted = True
-            await http.grant(self._stream, self._request)
+async def _deny(stream: EngineStream, request: http.Request, reason: Reason) -> None:
+    try:
+        await http.deny(stream, request, reason)
+    finally:
+        await farewell(stream)

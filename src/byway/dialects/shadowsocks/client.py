@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from byway.engine import Engine
 from byway.errors import Reason, Refused
-from byway.flow import Network, Target
-from byway.interfaces import Binding, Datagrams, Outbound, Stream
+from byway.flow import Dial, Network, Target
+from byway.interfaces import Binding, Datagrams, Stream, Way
 from byway.outbounds.proxy import toward
 from byway.protocols import shadowsocks, shadowsocks2022
 
@@ -31,11 +31,11 @@ class ShadowsocksClient:
             return await shadowsocks2022.connect(stream, target, self.options, self.kit)
         return await shadowsocks.connect(stream, target, self.options, self.kit)
 
-    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
         """A session of packets, which asks for nothing: each is sealed and tells its target."""
-        inner, located = await toward(self.server, via)
+        inner, located = await toward(server.toward(self.server), via)
         options = self.options
-        return self.engine.wrap_sealed(inner.bare, located, options.method.name, options.keys)
+        return self.engine.wrap_sealed(inner, located, options.method.name, options.keys)
 
     async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
         """Refused: there is no such request."""

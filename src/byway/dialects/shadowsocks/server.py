@@ -6,7 +6,7 @@ from typing import Protocol
 
 from byway.engine import EngineStream
 from byway.flow import Network
-from byway.inbounds.asked import Asked
+from byway.inbounds.arrival import Connection
 from byway.inbounds.entry import Entry, Met, Visit
 from byway.inbounds.framed import OverTcp
 from byway.inbounds.silence import greeted
@@ -53,4 +53,4 @@ class _Knock(Visit):
             await visit.stay(carry)
             return
         flow = entry.flow(Network.TCP, source, request.target, request.user)
-        await carry(Asked(request.stream, flow, entry.means))
+        await carry(Connection(request.stream, flow, entry.means))

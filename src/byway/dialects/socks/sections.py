@@ -17,9 +17,9 @@ from byway.dialects.login import LoggedIn, WithUsers
 from byway.dialects.socks.server import Socks
 from byway.dialects.uot import UdpOverTcp
 from byway.engine import Engine
-from byway.flow import TCP_AND_UDP, TCP_ONLY, Network, Target
+from byway.flow import TCP_AND_UDP, TCP_ONLY, Dial, Network, Target
 from byway.inbounds.entry import Entry, Greet
-from byway.interfaces import Binding, Datagrams, Outbound, Stream
+from byway.interfaces import Binding, Datagrams, Stream, Way
 from byway.outbounds.proxy import Client, toward
 from byway.protocols import socks
 from byway.values.foreign import Foreign
@@ -138,12 +138,12 @@ class SocksClient:
         """Ask for a connection (RFC 1928 section 4)."""
         return await socks.connect(stream, target, self.options)
 
-    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
         """Ask for a relay (RFC 1928 section 7), and open the way to it."""
         assert control is not None
-        relay = await socks.associate(control, self.options, server)
-        inner, located = await toward(relay, via)
-        return self.engine.wrap_socks5(inner.bare, located, control)
+        relay = await socks.associate(control, self.options, server.target)
+        inner, located = await toward(server.toward(relay), via)
+        return self.engine.wrap_socks5(inner, located, control)
 
     async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
         """Ask for a port; the peer's connection then comes over the same stream."""

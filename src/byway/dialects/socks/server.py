@@ -9,12 +9,12 @@ from functools import partial
 
 from byway.engine import EngineStream
 from byway.errors import EngineError, PeerError, Reason, Refused, reason_of
-from byway.flow import Flow, Network, Target
+from byway.flow import Dial, Flow, Network, Target
+from byway.inbounds.arrival import Connection, Deny, refuse
 from byway.inbounds.entry import Entry, Means, Met, Visit
 from byway.inbounds.framed import OverTcp
-from byway.inbounds.hearing import overhear
 from byway.inbounds.packets import PacketDoor
-from byway.interfaces import Binding, Bucket, Carry, Enough, Outbound, Relay, Stream
+from byway.interfaces import Binding, Bucket, Carry, Enough, Relay, Stream, Way
 from byway.protocols import socks, uot
 
 PEER_WAIT = 120.0  # seconds a lent port waits for its peer; FTP servers connect within moments
@@ -37,9 +37,11 @@ class Socks:
             granted = partial(socks.grant, stream, request)
             return OverTcp(stream, request.target, entry, source, request.user, granted)
         flow = entry.flow(Network.TCP, source, request.target, request.user)
+        deny = partial(socks.deny, stream, request)
         if request.command is socks.Command.CONNECT:
-            return _Connect(stream, request, flow, entry.means)
-        return _Bind(stream, request, flow, entry.means)
+            grant = partial(socks.grant, stream, request)
+            return Connection(stream, flow, entry.means, grant, deny)
+        return _Bind(stream, request, flow, entry.means, deny)
 
 
 def expected(declared: Target, source: Target) -> Target:
@@ -50,59 +52,19 @@ def expected(declared: Target, source: Target) -> Target:
     return Target(source.host, declared.port if known else 0, source.packed)
 
 
-class _Answered:
-    """A SOCKS request that waits for its answer."""
+class _Bind(Visit):
+    """BIND: granted twice, with the lent address and then with the peer that came."""
 
-    __slots__ = ("_granted", "_means", "_request", "_stream", "flow")
+    __slots__ = ("_deny", "_means", "_request", "_stream", "flow")
 
     def __init__(
-        self, stream: EngineStream, request: socks.Request, flow: Flow, means: Means
+        self, stream: EngineStream, request: socks.Request, flow: Flow, means: Means, deny: Deny
     ) -> None:
         self.flow = flow
         self._stream = stream
         self._request = request
         self._means = means
-        self._granted = False
-
-    async def refuse(self, why: BaseException | None) -> None:
-        if why is None:
-            await self._means.silence.hold(self._stream)
-        elif self._granted:
-            self._stream.abort()  # told yes already; a reset says more than an empty answer
-        else:
-            with contextlib.suppress(OSError, EOFError, EngineError):
-                await socks.deny(self._stream, self._request, reason_of(why))
-        self._stream.close()
-
-
-class _Connect(_Answered):
-    """CONNECT: granted once the far side is reached, or to be heard."""
-
-    __slots__ = ()
-
-    async def hear(self, enough: Enough, within: float) -> None:
-        await self._grant()
-        await overhear(self._stream, enough, within)
-
-    def dial(self, outbound: Outbound) -> Coroutine[None, None, Stream]:
-        return outbound.connect(self.flow.target)
-
-    async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
-        means = self._means
-        await self._grant()
-        return means.engine.relay(self._stream, far, means.idle, buckets)
-
-    async def _grant(self) -> None:
-        """Once."""
-        if not self._granted:
-            self._granted = True
-            await socks.grant(self._stream, self._request)
-
-
-class _Bind(_Answered, Visit):
-    """BIND: granted twice, with the lent address and then with the peer that came."""
-
-    __slots__ = ()
+        self._deny = deny
 
     async def stay(self, carry: Carry) -> None:
         await carry(self)
@@ -110,8 +72,9 @@ class _Bind(_Answered, Visit):
     async def hear(self, enough: Enough, within: float) -> None:
         """Nothing: who lends a port is not spoken to before the peer comes."""
 
-    async def dial(self, outbound: Outbound) -> Binding:
-        return await outbound.bind(self.flow.target)
+    def dial(self, way: Way) -> Coroutine[None, None, Binding]:
+        flow = self.flow
+        return way.bind(Dial(flow.target, None, flow.guarded))
 
     async def relay(self, far: Binding, buckets: Sequence[Bucket]) -> Relay:
         try:
@@ -122,6 +85,9 @@ class _Bind(_Answered, Visit):
             raise
         await socks.grant(self._stream, self._request, peer)
         return self._means.engine.relay(self._stream, stream, self._means.idle, buckets)
+
+    async def refuse(self, why: BaseException | None) -> None:
+        await refuse(self._stream, self._means, self._deny, why)
 
     def _reachable(self, address: Target) -> Target:
         """The lent address, with the one the client reached us by in place of all zero."""

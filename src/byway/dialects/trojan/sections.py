@@ -19,10 +19,10 @@ from byway.dialects.reach import Streamed
 from byway.dialects.trojan.server import Trojan
 from byway.engine import Engine
 from byway.errors import Reason, Refused
-from byway.flow import TCP_AND_UDP, TCP_ONLY, Network, Target
+from byway.flow import TCP_AND_UDP, TCP_ONLY, Dial, Network, Target
 from byway.inbounds.entry import Entry
 from byway.inbounds.listener import StreamInbound
-from byway.interfaces import Binding, Datagrams, Outbound, Stream
+from byway.interfaces import Binding, Datagrams, Stream, Way
 from byway.outbounds.direct import Direct
 from byway.protocols import trojan
 from byway.values.foreign import Foreign, NotCarried, endpoint
@@ -152,7 +152,7 @@ class TrojanClient:
     needs_control: bool = True
     packets_in_stream: bool = True
 
-    async def associate(self, control: Stream | None, server: Target, via: Outbound) -> Datagrams:
+    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
         """Packets inside a stream of their own; nothing is answered."""
         assert control is not None
         control.hold(trojan.head(self.password, trojan.Command.ASSOCIATE))

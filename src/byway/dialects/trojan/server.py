@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from byway.engine import EngineStream, NotTls
 from byway.errors import BywayError
-from byway.flow import Network, Target
-from byway.inbounds.asked import Asked
+from byway.flow import Dial, Network, Target
+from byway.inbounds.arrival import Connection
 from byway.inbounds.entry import Entry, Met, Visit
 from byway.inbounds.framed import Framed, OverTcp
 from byway.inbounds.tls import TlsDoor
@@ -78,7 +78,7 @@ class _Guest(Visit):
                 await OverTcp(secure, request.target, entry, source, request.user).stay(carry)
             else:
                 flow = entry.flow(Network.TCP, source, request.target, request.user)
-                await carry(Asked(secure, flow, entry.means))
+                await carry(Connection(secure, flow, entry.means))
         finally:
             secure.close()
 
@@ -95,7 +95,7 @@ class _Guest(Visit):
         """Hand over to the web server, with every byte that came."""
         means, name = self._house.entry.means, self._house.entry.name
         try:
-            far = await self._house.way.connect(site)
+            far = await self._house.way.connect(Dial(site))
         except BaseException as error:
             stream.close()
             if not isinstance(error, (BywayError, OSError)):
