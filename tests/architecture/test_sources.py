@@ -32,7 +32,7 @@ ROUTER = 100
 # Where a task may be born outside a TaskGroup, and what stands there instead of one.
 BARE_TASKS = re.compile(r"\b(asyncio|loop)\.(create_task|ensure_future)\(")
 TASK_PLACES = {
-    "app.py": "the wait for a second signal, ended before drain returns",
+    "app/app.py": "the wait for a second signal, ended before drain returns",
     "dialects/http/forwarding.py": "two waits raced, both ended before the function returns",
     "dialects/socks/server.py": "two waits raced, both ended before the function returns",
 }

@@ -194,8 +194,8 @@ async def test_a_byway_probes_what_is_used_and_nothing_else(tmp_path: Path) -> N
         async with App(load_text(text, "x.yaml")) as app:
             await app.reload(load_text(text.replace("5s", "6s"), "x.yaml"))
             healths = app.now.roster.healths
-            assert app.prober is not None
-            assert app.prober.probes == 0
+            assert app.keepers.prober is not None
+            assert app.keepers.prober.probes == 0
             at = Own(app.now.outbounds["g"])
             address = WebAddress.parse(url)
             stream = await at.connect(Dial(Target.of(address.host, address.port)))
@@ -203,7 +203,7 @@ async def test_a_byway_probes_what_is_used_and_nothing_else(tmp_path: Path) -> N
             await until(lambda: len(asked) >= 1)
             await until(lambda: healths["direct"].score(Network.TCP).answer is not None)
             assert healths["dead"].rank(Network.TCP, healths["dead"].clock()).state is State.OUT
-            assert app.prober.probes >= 1
+            assert app.keepers.prober.probes >= 1
         count = len(asked)
     dead.close()
     await dead.wait_closed()

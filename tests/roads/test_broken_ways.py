@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from byway.app.naming import alone
 from byway.config import load_text
 from byway.flow import Target
-from byway.naming import alone
 from tests.roads import certificates, clients
 from tests.roads.conftest import RunRoad
 

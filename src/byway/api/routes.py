@@ -105,7 +105,7 @@ class Routes:
 
         passage = self._found(asked)
         view = recall(self._app.now.config, passage, self._app.now.judge, self._app.names)
-        if self._app.refresher is not None:
+        if self._app.keepers.refresher is not None:
             from byway.api.sets import renewed_since
 
             notes = (str(view["note"]), renewed_since(self._app, passage.started))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from byway.api.message import Denied
 from byway.api.views import View, rule_view
 from byway.app import App
-from byway.switches import NoSwitch
+from byway.app.switches import NoSwitch
 
 MOST_RULES = 10_000  # in one answer
 

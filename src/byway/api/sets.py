@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from byway.api.message import Denied
 from byway.app import App
-from byway.refresh import Following
+from byway.app.refresh import Following
 
 View = dict[str, object]
 
@@ -17,7 +17,7 @@ UPDATING = 10.0  # seconds that a client waits for sets to be fetched
 
 def set_views(app: App) -> Sequence[View]:
     """The sets that rules ask for, and how those from the web stand."""
-    followed = {} if app.refresher is None else app.refresher.sets
+    followed = {} if app.keepers.refresher is None else app.keepers.refresher.sets
     found: list[View] = []
     for name, rules in app.now.sets.items():
         told = [str(problem) for problem in app.now.problems if problem.key == f"sets.{name}"]
@@ -47,7 +47,7 @@ def stale(followed: Iterable[Following]) -> Sequence[View]:
 
 def renewed_since(app: App, started: float) -> str:
     """A note for who explains a flow of that time (time.monotonic) by the sets of today."""
-    followed = () if app.refresher is None else app.refresher.sets.values()
+    followed = () if app.keepers.refresher is None else app.keepers.refresher.sets.values()
     names = [one.name for one in followed if one.renewed > started]
     return f"updated since: the set {', '.join(names)}" if names else ""
 
@@ -57,7 +57,7 @@ async def updated(app: App, question: object) -> View:
 
     What is not done in time goes on.
     """
-    refresher = app.refresher
+    refresher = app.keepers.refresher
     known = {} if refresher is None else refresher.sets
     names = question.get("names", []) if isinstance(question, dict) else []
     if not isinstance(names, list):

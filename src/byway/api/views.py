@@ -183,8 +183,8 @@ def degraded(app: App) -> Sequence[View]:
     for problem in app.now.problems:
         hint = f" ({problem.hint})" if problem.hint else ""
         found.append({"what": "config", "why": f"{replace(problem, hint='')}{hint}"})
-    if app.refresher is not None:
+    if app.keepers.refresher is not None:
         from byway.api.sets import stale
 
-        found += stale(app.refresher.sets.values())
+        found += stale(app.keepers.refresher.sets.values())
     return found

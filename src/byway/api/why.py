@@ -13,6 +13,7 @@ from byway.api.groups import choices, step_view, unseen
 from byway.api.limits import offered_to
 from byway.api.told import told_view, words
 from byway.api.views import View, rule_view
+from byway.app.naming import Naming
 from byway.config import Config
 from byway.config.limited import terms_of
 from byway.dns.told import Told
@@ -21,7 +22,6 @@ from byway.facts import Finder
 from byway.flow import Flow, Target
 from byway.ledger import Passage
 from byway.log import way_of
-from byway.naming import Naming
 from byway.rules import NO_FACTS, Fact, Facts, Judge, Lacks, Verdict, Via
 from byway.rules.explain import Check, Explanation
 

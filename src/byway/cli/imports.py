@@ -124,7 +124,7 @@ def _read(options: argparse.Namespace) -> tuple[bytes, str, str | None]:
     if source == "-":
         return sys.stdin.buffer.read(MOST_BYTES + 1), "(standard input)", None
     if source.startswith(("http://", "https://")):
-        from byway.importing.fetching import fetched
+        from byway.app.fetching import fetched
         from byway.protocols.web_address import WebAddress
 
         address = WebAddress.parse(source)

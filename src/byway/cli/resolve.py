@@ -39,8 +39,8 @@ def show(found: Sequence[View], as_json: bool) -> int:
 
 async def _resolved(config: Config, names: Sequence[str]) -> list[View]:
     from byway.api.told import told_view
+    from byway.app.naming import alone
     from byway.flow import Target
-    from byway.naming import alone
 
     async with alone(config) as resolver:
         found: list[View] = []

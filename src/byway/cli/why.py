@@ -205,11 +205,11 @@ def _process(text: str | None) -> Process | None:
 
 async def _inquired(config: Config, flow: Flow, given: Facts, found: Running | None) -> View:
     from byway.api.why import inquire
+    from byway.app.naming import alone
     from byway.cli.rules import off_by_hand
     from byway.cli.select import choices_of
     from byway.config import judge_of
     from byway.facts import Finder
-    from byway.naming import alone
 
     async with alone(config) as names:
         finder = Finder(names, listed=names.listed)

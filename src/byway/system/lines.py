@@ -41,6 +41,16 @@ class LineWriter:
         """Lines that nobody will read."""
         return self._dropped + self._failed
 
+    @property
+    def loss(self) -> str:
+        """What is wrong, in words: lines were lost, or cannot be written now; "": nothing."""
+        if not self.lost:
+            return ""
+        counted = f"{self.lost} lines were lost"
+        if self.problem:
+            return f"it cannot be written: {self.problem}; {counted}"
+        return f"{counted}: {self.why}"
+
     def write(self, line: str) -> None:
         """Queue a line (its newline is added). Never waits."""
         if len(self._waiting) >= self._room:

@@ -1,4 +1,4 @@
-"""The composition root: from a config to a running Byway. Only here do the stations meet.
+"""One running Byway, from its config to its end.
 
 An `App` is a value: several can live in one process, and a program can run one as a library:
 
@@ -15,33 +15,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from byway.config import Config, SelectGroup
+from byway.app.choices import Choices
+from byway.app.exchange import Exchange
+from byway.app.generation import Generation, Lasting, nothing
+from byway.app.keepers import Keepers
+from byway.app.naming import Naming
+from byway.app.switches import Off, Switches
+from byway.config import Config
 from byway.engine import Engine, Turnstile
 from byway.errors import ConfigError, in_words
-from byway.exchange import Exchange
 from byway.facts import Finder
-from byway.generation import Generation, Lasting, nothing
 from byway.inbounds.silence import Silence
 from byway.interfaces import InForce, Resolver
-from byway.keepers import Keepers
 from byway.ledger import Ledger
 from byway.limits import Limits
 from byway.log import Log
-from byway.naming import Naming
 from byway.outbounds.loops import Loops
 from byway.outbounds.roster import Roster
 from byway.router import Router
 from byway.rules import Judge
-from byway.switches import Off, Switches
 from byway.system.limits import open_files, pipes_for
 from byway.system.own import OwnAddresses
 from byway.system.state import StateFile
-
-if TYPE_CHECKING:
-    from byway.outbounds.prober import Prober
-    from byway.refresh import Refresher
 
 Reread = Callable[[], Config]
 """Reads an App's config again, from wherever it came. Raises ConfigError."""
@@ -67,7 +64,7 @@ class App:
         self.ledger = Ledger(self.in_force, limits=self.limits)
         self._first = config
         self._resolver = resolver
-        self._choices = StateFile(memory and memory / "choices.json")
+        self._choices = Choices(StateFile(memory and memory / "choices.json"), self.log)
         self._silence = Silence(self.in_force)
         self._changing = asyncio.Lock()
         self._reloading = asyncio.Lock()
@@ -89,25 +86,9 @@ class App:
         return max(0, self.now.number - 1)
 
     @property
-    def refresher(self) -> Refresher | None:
-        """Keeps sets fresh; None as long as none was from the web."""
-        return self._keepers.refresher
-
-    @property
-    def prober(self) -> Prober | None:
-        """Probes members of groups; None as long as none was to be probed."""
-        return self._keepers.prober
-
-    @property
     def log_problem(self) -> str:
         """What is wrong with the log: lines were lost, or it cannot be written now; "": nothing."""
-        writer = self.now.writer
-        if writer is None or not writer.lost:
-            return ""
-        counted = f"{writer.lost} lines were lost"
-        if writer.problem:
-            return f"it cannot be written: {writer.problem}; {counted}"
-        return f"{counted}: {writer.why}"
+        return "" if self.now.writer is None else self.now.writer.loss
 
     async def __aenter__(self) -> Self:
         config, log = self._first, self.log
@@ -135,12 +116,12 @@ class App:
             itertools.count(1).__next__,
         )
         self._tasks = tasks = await asyncio.TaskGroup().__aenter__()
-        self._keepers = Keepers(lasting, tasks)
+        self.keepers = Keepers(lasting, tasks)
         self.switches = Switches(self.in_force, self._judge_by, self._changing, tasks, log)
         self._exchange = Exchange(
-            lasting, self.switches, self._keepers, router.carry, self._changing, tasks
+            lasting, self.switches, self.keepers, router.carry, self._changing, tasks
         )
-        self.in_force.now = replace(self.now, roster=Roster(choices=self._chosen_before()))
+        self.in_force.now = replace(self.now, roster=Roster(choices=self._choices.read(config)))
         try:
             await self._exchange.to(config)
         except BaseException:
@@ -164,7 +145,7 @@ class App:
             self.log.info("stopped", flows=self.ledger.carried)
             self.limits.save()
             if self.choices_problem:  # the disk may have room again
-                self._choices.write({"choices": dict(self.now.roster.choices)})
+                self._choices.write(self.now.roster.choices)
             await self._closed()
 
     async def drain(self) -> None:
@@ -220,24 +201,13 @@ class App:
             roster = self.now.roster
             roster.select(group, member)
             self.log.info("selected", group=group, member=member)
-            kept = {"choices": dict(roster.choices)}
-            if not await asyncio.to_thread(self._choices.write, kept):
-                self.log.warning("a choice is not remembered", error=self._choices.problem)
+            await self._choices.remember(roster.choices)
         return self._choices.problem
 
     @property
     def choices_problem(self) -> str:
         """Why what was chosen would be forgotten at the end; "" when it is not."""
         return self._choices.problem if self.now.roster.choices else ""
-
-    def _chosen_before(self) -> dict[str, str]:
-        """What was chosen in an earlier life."""
-        if not any(isinstance(group, SelectGroup) for group in self._first.groups.values()):
-            return {}
-        found = self._choices.read().get("choices")
-        if self._choices.problem:
-            self.log.warning("former choices are forgotten", error=self._choices.problem)
-        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
     def _tell_fault(self, function: str, note: str) -> None:
         self.log.warning("a rule in Python failed: no match", function=function, why=note)
@@ -255,7 +225,7 @@ class App:
         trace: TracebackType | None = None,
     ) -> None:
         """End all tasks."""
-        self._keepers.stop()
+        self.keepers.stop()
         self.switches.close()
         for task in self._exchange.serving:
             task.cancel()
@@ -264,7 +234,7 @@ class App:
     async def _closed(self) -> None:
         for inbound in self.now.inbounds.values():
             inbound.close()
-        await self._keepers.close()
+        await self.keepers.close()
         self._finder.close()
         await self.names.__aexit__(None, None, None)
         await self.engine.close()

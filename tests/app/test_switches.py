@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byway.app import App
+from byway.app.switches import NoSwitch, carried_over
 from byway.config import Config, judge_of, load_text
 from byway.flow import Flow, Network, Target
 from byway.rules import NO_FACTS, RuleRef
-from byway.switches import NoSwitch, carried_over
 
 RULES = "port: 1, to: reject", "port: 1, to: drop", "domain: a, to: reject, enabled: false"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from byway.app import App
+from byway.app.generation import build
 from byway.config import Config, changes, load_text
 from byway.errors import ConfigError
-from byway.generation import build
 
 FLOWS = 60
 RELOADS = 12

@@ -16,6 +16,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from byway.app.ways import Ways
 from byway.config import Config, open_sets
 from byway.dns import SystemResolver
 from byway.dns.told import Told
@@ -27,7 +28,6 @@ from byway.log import Log, Writing
 from byway.outbounds.own import Own
 from byway.outbounds.secure import SetTls
 from byway.rules.sets import RuleSet
-from byway.ways import Ways
 
 if TYPE_CHECKING:
     from byway.config.names import Dns, DnsServer

@@ -6,15 +6,15 @@ import asyncio
 import re
 from collections.abc import Sequence
 
+from byway.app.naming import Naming, Resolving
+from byway.app.ways import Ways
 from byway.config import from_links
 from byway.engine import Engine, TlsClient, TlsClientOptions
 from byway.importing.reading import MOST_BYTES
 from byway.interfaces import InForce, Stream
 from byway.log import Log, Writing
-from byway.naming import Naming, Resolving
 from byway.outbounds.own import Own
 from byway.protocols.web_address import WebAddress
-from byway.ways import Ways
 from byway.web import AGENT, fetch
 
 

@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
+from byway.app.naming import Naming, Resolving
+from byway.app.switches import Switched, stayed_off
+from byway.app.ways import Ways, same_way
 from byway.config import Config, changes, judge_of, open_sets, pac_file
 from byway.deadline import Deadline
 from byway.engine import Engine, ListenOptions, PacketOptions, Turnstile
@@ -22,17 +25,14 @@ from byway.inbounds.silence import Silence
 from byway.interfaces import Bounds, Inbound, InForce
 from byway.ledger import Course, Ledger
 from byway.log import Log, Logged, Writing
-from byway.naming import Naming, Resolving
 from byway.outbounds.loops import Listening, Loops
 from byway.outbounds.roster import Roster
 from byway.rules import Judge
 from byway.rules.sets import RuleSet
-from byway.switches import Switched, stayed_off
 from byway.system.files import open_to_append
 from byway.system.limits import flows_for, open_files
 from byway.system.lines import LineWriter
 from byway.system.plugin import Plugin
-from byway.ways import Ways, same_way
 
 P = ParamSpec("P")
 T = TypeVar("T")

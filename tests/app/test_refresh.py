@@ -17,10 +17,10 @@ from byway.api.openapi import description
 from byway.api.sets import renewed_since, set_views, stale, updated
 from byway.api.views import degraded
 from byway.app import App
+from byway.app.refresh import FIRST_RETRY, Refresher
 from byway.config import Config, UrlSet, load_text, open_sets
 from byway.flow import Flow, Network, Target
 from byway.log import Log, Writing
-from byway.refresh import FIRST_RETRY, Refresher
 from byway.rules import Reject
 from byway.web import Denied, Document
 from tests.website import page, silent, stalling, website
@@ -58,8 +58,8 @@ def rejects(app: App, name: str) -> bool:
 
 async def outcome(app: App, name: str = "ads") -> str:
     """Ask for a set now; what came of it."""
-    assert app.refresher is not None
-    return await asyncio.wait_for(app.refresher.update(name), 20)
+    assert app.keepers.refresher is not None
+    return await asyncio.wait_for(app.keepers.refresher.update(name), 20)
 
 
 async def test_a_set_is_fetched_and_judged_by(tmp_path: Path, cache: Path) -> None:
@@ -181,8 +181,8 @@ async def test_reload_keeps_what_is_the_same_and_lets_go_what_is_not(tmp_path: P
             assert not rejects(app, "a.example")
             assert len(site.asked) > asked
             await app.reload(load_text(f"log: {{file: {tmp_path}/log}}"))
-            assert app.refresher is not None
-            assert app.refresher.sets == {}
+            assert app.keepers.refresher is not None
+            assert app.keepers.refresher.sets == {}
             await app.reload(config(tmp_path, site.url("/a")))
             assert rejects(app, "a.example")
 
@@ -296,8 +296,8 @@ async def test_sets_are_updated_by_name(tmp_path: Path) -> None:
             for question in ({"names": ["x"]}, {"names": [1]}, {"names": "ads"}):
                 with pytest.raises(Told):
                     await updated(app, question)
-            assert app.refresher is not None
-            assert stale(app.refresher.sets.values()) == []
+            assert app.keepers.refresher is not None
+            assert stale(app.keepers.refresher.sets.values()) == []
     async with App(load_text(f"log: {{file: {tmp_path}/log}}")) as app:
         with pytest.raises(Told):
             await updated(app, None)

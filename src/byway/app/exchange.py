@@ -12,17 +12,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from byway.app.generation import Generation, Lasting, build
+from byway.app.keepers import Keepers
+from byway.app.naming import end_names
+from byway.app.switches import Switches, carried_over
 from byway.config import Config
 from byway.config.limited import alike
 from byway.config.listening import cannot_listen
-from byway.generation import Generation, Lasting, build
 from byway.inbounds.both import Both
 from byway.inbounds.listener import StreamInbound
 from byway.interfaces import Carry, Inbound
-from byway.keepers import Keepers
-from byway.naming import end_names
 from byway.outbounds.loops import places_of
-from byway.switches import Switches, carried_over
 
 FREED = 1.0  # seconds until an address that was given up is surely free
 

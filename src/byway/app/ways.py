@@ -91,7 +91,7 @@ class Ways:
 
     def _group(self, name: str) -> Outbound:
         """Its members are built before it."""
-        from byway.grouping import group_of
+        from byway.app.grouping import group_of
 
         section = self._config.groups[name]
         members = {member: self._outbound(member) for member in section.members}

@@ -10,17 +10,17 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from byway.app.generation import Generation, Lasting
 from byway.config import Config, UrlSet
 from byway.config.limited import terms_of
 from byway.engine import TlsClient, TlsClientOptions
-from byway.generation import Generation, Lasting
 from byway.interfaces import Stream
 from byway.rules.sets import RuleSet
 from byway.system.plugin import Plugin
 
 if TYPE_CHECKING:
+    from byway.app.refresh import Refresher
     from byway.outbounds.prober import Prober
-    from byway.refresh import Refresher
     from byway.web import Document
 
 
@@ -85,7 +85,7 @@ class Keepers:
         if self.refresher is None:
             if not any(isinstance(section, UrlSet) for section in after.config.sets.values()):
                 return
-            from byway.refresh import Refresher
+            from byway.app.refresh import Refresher
 
             self.refresher = Refresher(self._fetched, self._lasting.log)
         self.refresher.follow(after.config, after.sets, self._tasks)
@@ -108,7 +108,7 @@ class Keepers:
         """Probe the members of groups, while they are in use."""
         if self.prober is None and not after.config.groups:
             return
-        from byway.grouping import probings
+        from byway.app.grouping import probings
 
         probing = probings(after.config, after.roster.choosers)
         if self.prober is None:
