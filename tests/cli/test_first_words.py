@@ -44,6 +44,31 @@ def test_the_config_of_another_program_is_told_to_be_one(
     assert f"byway import {name} -o byway.yaml" in told.out + told.err
 
 
+@pytest.mark.parametrize("verb", [["check"], ["run"]])
+@pytest.mark.parametrize(
+    ("name", "data", "kind"),
+    [
+        ("surge.conf", b"[General]\nloglevel = notify\n[Proxy]\na = ss, h, 1\n", "Surge"),
+        ("wg.conf", b"[Interface]\nPrivateKey = x\n[Peer]\n", "a config of WireGuard"),
+        ("rules.yaml", b"payload:\n  - DOMAIN,a.example\n", "a rule provider of Clash"),
+        ("rules.json", b'{"version": 1, "rules": [{"domain": ["a"]}]}', "a rule set of sing-box"),
+        ("trojan.json", b'{"run_type": "client", "remote_addr": "h"}', "a config of trojan"),
+        ("page.html", b"<html><body>gone</body></html>", "a web page"),
+        ("old.json", b'{"inbound": {"protocol": "socks"}, "outbound": {}}', "V2Ray or Xray"),
+        ("set.srs", b"SRS\x01\0abc", "sing-box's binary form (srs)"),
+        ("byway", b"\x7fELF\0\0", "is a program"),
+        ("wide.yaml", "log: {}".encode("utf-16"), "UTF-16"),
+    ],
+)
+def test_a_file_that_nobody_here_reads_is_named(
+    verb: list[str], name: str, data: bytes, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(name).write_bytes(data)
+    assert main([*verb, name]) == 1
+    told = capsys.readouterr()
+    assert kind in told.out + told.err
+
+
 def test_an_own_config_with_a_wrong_key_is_still_ours(capsys: pytest.CaptureFixture[str]) -> None:
     Path("c.yaml").write_text("proxies: {a: direct}\noutbounds: {}\n")
     assert main(["check", "c.yaml"]) == 1
@@ -77,6 +102,14 @@ def test_a_subscription_is_to_be_imported(
     told = capsys.readouterr().err
     assert "://sub.example is no config file" in told
     assert "byway import URL" in told
+    assert "geheim" not in told
+
+
+def test_a_link_is_no_config_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "socks5://ann:geheim@h.example:1080"]) == 1
+    told = capsys.readouterr().err
+    assert "socks5://h.example:1080 is no config file" in told
+    assert "byway run LINK" in told
     assert "geheim" not in told
 
 

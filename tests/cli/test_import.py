@@ -45,6 +45,18 @@ def test_a_config_goes_out_and_what_is_not_kept_is_told(tmp_path: Path) -> None:
     assert "secret" not in done.stderr
 
 
+def test_a_link_is_taken_as_it_is_typed(tmp_path: Path) -> None:
+    done = imported("socks5://ann:secret@one.example:1080#one", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert load_text(done.stdout).outbounds["one"].type == "socks"
+
+    for word in ("vless://x@h:1", "ftp://ann:secret@h/list", "HTTP://127.0.0.1:1/x"):
+        done = imported(word, folder=tmp_path)
+        assert done.returncode == 1
+        assert "no such file" not in done.stderr
+        assert "secret" not in done.stderr
+
+
 def test_a_plugin_that_is_not_installed_is_told(tmp_path: Path) -> None:
     link = b"ss://YWVzLTEyOC1nY206cA@192.0.2.1:1/?plugin=gost-plugin#far\n"
     (tmp_path / "sub").write_bytes(link)

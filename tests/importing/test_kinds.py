@@ -126,3 +126,8 @@ def test_a_refusal_names_what_is_no_text(data: bytes, what: str) -> None:
 )
 def test_what_is_read_is_not_taken_for_another_thing(data: str) -> None:
     assert import_text(data.encode(), "file").config
+
+
+def test_a_config_that_is_torn_is_no_list() -> None:
+    with pytest.raises(ConfigError, match="a tab in the indent"):
+        import_text(b"proxies:\n\t- a\n", "x")

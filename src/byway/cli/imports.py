@@ -20,7 +20,7 @@ def add_verb(verbs: Verbs) -> None:
     """Add it to the command line."""
     told = "make a config of another program's, or of a subscription"
     verb = verbs.add_parser("import", help=told, description=f"{told[0].upper()}{told[1:]}.")
-    verb.add_argument("source", metavar="FILE|URL|-", help="what to read; - is standard input")
+    verb.add_argument("source", metavar="FILE|URL|LINK|-", help="what to read; - is standard input")
     verb.add_argument("-o", "--output", metavar="FILE", help="where to write (standard output)")
     verb.add_argument("--force", action="store_true", help="replace the file that is there")
     verb.add_argument(
@@ -123,7 +123,10 @@ def _read(options: argparse.Namespace) -> tuple[bytes, str, str | None]:
     source = options.source
     if source == "-":
         return sys.stdin.buffer.read(MOST_BYTES + 1), "(standard input)", None
-    if source.startswith(("http://", "https://")):
+    scheme, separator, _ = source.partition("://")
+    if separator and scheme.lower() not in ("http", "https"):
+        return source.encode(), "(link)", None
+    if separator:
         from byway.app.fetching import fetched
         from byway.protocols.web_address import WebAddress
 

@@ -264,6 +264,8 @@ def _no_file(word: str) -> BywayError:
     scheme, _, rest = word.partition("://")
     host = rest.rpartition("@")[2].partition("/")[0].partition("?")[0]  # the rest may be a secret
     message = f"{scheme}://{host} is no config file"
+    if not _is_subscription(word):
+        return BywayError(message, "a link: byway run LINK, or byway import LINK -o byway.yaml")
     return BywayError(message, "a subscription: byway import URL -o byway.yaml, then byway run")
 
 

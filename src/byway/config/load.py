@@ -21,6 +21,7 @@ from byway.values.name import like
 from byway.values.problems import key_text
 from byway.values.wrong import Wrong
 
+_READ_HINT = "a config of Byway is YAML; others' configs are for byway import"
 _EMPTY_HINT = "an empty config is written {}; without a file the default is used"
 
 
@@ -39,6 +40,10 @@ def load(path: str | os.PathLike[str]) -> Config:
         raise _refusal(name, f"cannot be read: {why.lower()}") from None
     if len(data) > MAX_BYTES:
         raise _refusal(name, f"is larger than {MAX_BYTES} bytes")
+    from byway.config.kinds import magic
+
+    if kind := magic(data):
+        raise _refusal(name, f"is {kind}", _READ_HINT)
     data = data.removeprefix(codecs.BOM_UTF8)
     try:
         text = data.decode()
@@ -64,7 +69,23 @@ def load_text(text: str, name: str = "config", folder: str | None = None) -> Con
     except ConfigError:
         if kind := foreign(text):
             raise _refusal(name, f"is {kind}, not one of Byway's", import_hint(name)) from None
+        if kind := _unread(text):
+            raise _refusal(name, f"is {kind}", _READ_HINT) from None
         raise
+
+
+def _unread(text: str) -> str:
+    """What a text is that neither we nor `byway import` can read; "" for what may be ours."""
+    from byway.config import kinds
+
+    if kind := kinds.program_of(text):
+        return kind
+    try:
+        root, _ = parse(text, foreign=True)
+    except TreeError:
+        return ""
+    kind = "" if root is None else kinds.document_of(root)
+    return "" if kind == kinds.OURS else kind
 
 
 def _built(text: str, name: str, folder: str | None) -> Config:

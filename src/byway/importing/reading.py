@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from byway import dialects
+from byway.config import kinds
+from byway.config.foreign import foreign
 from byway.config.tree import TreeError, parse
 from byway.errors import ConfigError, Problem
-from byway.importing import kinds, links
+from byway.importing import links
 from byway.importing.draft import Draft, Imported
 from byway.importing.finished import finished
 from byway.importing.telling import grouped
@@ -70,7 +72,7 @@ def _structured(text: str, file: str, draft: Draft) -> None:
     try:
         root, _ = parse(_json_as_yaml(text) if is_json else text, foreign=True)
     except TreeError as error:
-        if what := kinds.list_of(text):
+        if not foreign(text) and (what := kinds.list_of(text)):
             raise _refusal(file, f"is {what}", hint=kinds.READ) from None
         raise _refusal(file, error.message, error.line, error.column, error.hint) from None
     keys = set(root.content) if isinstance(root, Node) and isinstance(root.content, dict) else set()

@@ -9,6 +9,7 @@ from byway.rules.guess import form_of
 from byway.values.written import Node
 
 READ = "read are Clash or mihomo YAML, sing-box JSON, links, base64 subscriptions and SIP008"
+OURS = "a config of Byway: use it as it is (byway run -c FILE)"
 _ASK = "many providers give another form by a word in the URL (flag=clash) or by --user-agent"
 _MAGIC = {
     b"\x1f\x8b": "a gzip file",
@@ -21,6 +22,8 @@ _MAGIC = {
     b"%PDF": "a PDF",
     b"SRS": "a rule set in sing-box's binary form (srs)",
     b"\x28\xb5\x2f\xfd": "a rule set in mihomo's binary form (mrs)",
+    b"\xff\xfe": "a text in UTF-16: save it as UTF-8",
+    b"\xfe\xff": "a text in UTF-16: save it as UTF-8",
 }
 _SECTION = re.compile(r"^[ \t]*\[([A-Za-z][A-Za-z0-9_ -]{0,30})\][ \t]*$", re.MULTILINE)
 _QUANTUMULT = "a config of Quantumult"
@@ -56,14 +59,19 @@ _XRAY = {
 
 def nature(data: bytes) -> str:
     """What bytes are that are no text; "" for what may be one."""
-    for magic, name in _MAGIC.items():
-        if data.startswith(magic):
-            return name
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return "a text in UTF-16: save it as UTF-8"
+    if name := magic(data):
+        return name
     if b"MaxMind.com" in data[-128 * 1024 :]:
         return "a database of addresses (mmdb): name it with --country or --asn"
     return "a binary file" if b"\0" in data[:4096] else ""
+
+
+def magic(data: bytes) -> str:
+    """What bytes are by those that they begin with, or ""."""
+    for start, name in _MAGIC.items():
+        if data.startswith(start):
+            return name
+    return ""
 
 
 def program_of(text: str) -> str:
@@ -101,7 +109,7 @@ def document_of(root: Node) -> str:
     ends = [one for key in ("inbounds", "outbounds") for one in _items(root, key)]
     sections = map(root.get, ("inbounds", "outbounds", "groups", "sets"))
     if any(part is not None and isinstance(part.content, dict) for part in sections):
-        return "a config of Byway: use it as it is (byway run -c FILE)"
+        return OURS
     typed = any("type" in _keys(one) for one in ends)
     if any("protocol" in _keys(one) for one in ends) or (keys & _XRAY and not typed):
         return "a config of V2Ray or Xray"
