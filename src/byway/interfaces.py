@@ -10,9 +10,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from byway.flow import Dial, Flow, Network, Target
-from byway.frozen import frozen
-from byway.trail import Step
+from byway.flow import Dial, Flow, Network, Step, Target, frozen
 
 
 @frozen

@@ -9,10 +9,10 @@ import asyncio
 from contextlib import nullcontext
 
 from byway.errors import FAULTS, Reason, Refused, in_words
-from byway.facts import Finder
+from byway.facts.finder import Finder
 from byway.interfaces import Arrival, FarT, InForce, Outbound
 from byway.ledger import Course, Ledger, Passage
-from byway.log import Log
+from byway.ledger.log import Log
 from byway.rules import Fact, Lacks, Reject, Verdict, Via
 
 _OWN_TIME = frozenset({Fact.SNIFFED, Fact.ANSWER})  # facts that are not waited for any longer

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Literal, Protocol
 
-from byway.frozen import frozen
+from byway.flow import frozen
 from byway.interfaces import Stream
 
 Cipher = Literal["aes-128-gcm", "aes-256-gcm", "chacha20-poly1305"]

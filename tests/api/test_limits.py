@@ -13,7 +13,7 @@ from byway.app import App
 from byway.cli.tables import status_lines
 from byway.config import load_text
 from byway.flow import Target
-from byway.limits import Limit
+from byway.ledger.limits import Limit
 from tests.api.test_control import fits
 from tests.roads import clients
 from tests.roads.conftest import served

@@ -21,9 +21,9 @@ from byway.api.why import inquire, recall
 from byway.app import App
 from byway.config import Config, judge_of, load_text, open_sets
 from byway.errors import Reason, Unreachable
-from byway.facts import Finder
+from byway.facts.finder import Finder
 from byway.flow import Flow, Network, Process, Sniffed, Target
-from byway.log import way_of
+from byway.ledger.log import way_of
 from byway.rules import Facts
 from tests.api.test_control import fits
 from tests.facts import mmdb

@@ -20,9 +20,9 @@ from byway.app import App
 from byway.app.refresh import FIRST_RETRY, Refresher
 from byway.config import Config, UrlSet, load_text, open_sets
 from byway.flow import Flow, Network, Target
-from byway.log import Log, Writing
+from byway.ledger.log import Log, Writing
+from byway.outbounds.web import Denied, Document
 from byway.rules import Reject
-from byway.web import Denied, Document
 from tests.website import page, silent, stalling, website
 
 pytestmark = pytest.mark.usefixtures("nowhere")

@@ -13,10 +13,10 @@ import pytest
 from byway.config import fetched
 from byway.config.compiled import CACHED, user_cache
 from byway.flow import Flow, Network, Target
+from byway.outbounds.web import Document
 from byway.protocols.web_address import WebAddress
 from byway.rules import NO_FACTS
 from byway.rules.gathering import Bad
-from byway.web import Document
 
 URL = WebAddress.parse("https://ann:secret@web.example/ads.txt?token=secret")
 
@@ -77,7 +77,7 @@ import os, sys, signal
 from pathlib import Path
 from byway.config import fetched
 from byway.protocols.web_address import WebAddress
-from byway.web import Document
+from byway.outbounds.web import Document
 utime = os.utime
 os.utime = lambda *_: os.kill(os.getpid(), signal.SIGKILL)   # all is written, nothing in place
 body = b"new.example\\n" * 100000

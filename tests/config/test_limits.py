@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from byway.config import changes, load_text
 from byway.config.limited import alike, terms_of
 from byway.errors import ConfigError
-from byway.limits import Terms
+from byway.ledger.limits import Terms
 
 
 def wrong(limit: str) -> str:

@@ -12,9 +12,9 @@ import pytest
 
 from byway.config import Config, judge_of, load_text
 from byway.errors import Unreachable
-from byway.facts import Finder
+from byway.facts.finder import Finder
 from byway.flow import Flow, Network, Process, Target
-from byway.log import way_of
+from byway.ledger.log import way_of
 from byway.rules import Facts, Lacks, Verdict
 
 PAGE = Path(__file__).parents[2] / "docs" / "guide" / "python-rules.md"

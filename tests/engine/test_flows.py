@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from byway.deadline import Deadline
 from byway.engine import Engine, EngineStream, Flows, ListenOptions
 from byway.flow import Target
+from byway.ledger.deadline import Deadline
 
 whose = ContextVar("whose", default="nobody's")
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from byway import _engine
-from byway.deadline import Deadline
 from byway.engine import (
     Engine,
     EngineStream,
@@ -28,6 +27,7 @@ from byway.engine import (
 )
 from byway.engine.layers import Version
 from byway.errors import PeerError
+from byway.ledger.deadline import Deadline
 from byway.sealing import Awaited, Cipher, Opening, Sealing
 from byway.streams.framings import PureFramings, hkdf_sha1
 from byway.streams.memory import pair

@@ -17,10 +17,10 @@ import pytest
 
 import byway
 from byway.facts.python import Function, ScriptError, load, told
+from byway.facts.worker import seen
 from byway.facts.workers import MOST_WAITING, MOST_WORKERS, Pool
 from byway.flow import Flow, Network, Process, Sniffed, Target
 from byway.rules import NO_FACTS, Fact, Facts, Said
-from byway.worker import seen
 
 WAYS = frozenset({"direct", "office", "reject", "drop"})
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byway.flow import Target
+from byway.flow import Rank, State, Target
 from byway.outbounds.choice import delays_of, hashed, in_turn, quickest, site_of, standing
-from byway.trail import Rank, State
 
 delays = st.none() | st.floats(0.001, 2)
 

@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from byway.flow import Flow, Network, Target
+from byway.flow import Flow, Network, State, Target
 from byway.outbounds import chooser as minds
 from byway.outbounds.chooser import Balance, Chooser, Fallback, Fastest, Select
 from byway.outbounds.health import Health
-from byway.trail import State
 
 
 class World:

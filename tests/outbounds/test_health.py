@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byway.flow import Network
+from byway.flow import Network, State
 from byway.outbounds.health import (
     DOUBTS,
     FIRST_OUT,
@@ -17,7 +17,6 @@ from byway.outbounds.health import (
     Score,
     smoothed,
 )
-from byway.trail import State
 
 chances = st.floats(0, 1)
 events = st.lists(

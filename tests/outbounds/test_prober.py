@@ -13,7 +13,7 @@ from byway.app import App
 from byway.config import load_text
 from byway.engine import Engine
 from byway.errors import Unreachable
-from byway.flow import Dial, Network, Target
+from byway.flow import Dial, Network, State, Target
 from byway.interfaces import Stream
 from byway.outbounds.chooser import Chooser, Fallback, Fastest, Select
 from byway.outbounds.direct import Direct
@@ -22,7 +22,6 @@ from byway.outbounds.own import Own
 from byway.outbounds.probe import Asking, Mute, probed
 from byway.outbounds.prober import Probing, due, leaves
 from byway.protocols.web_address import WebAddress
-from byway.trail import State
 
 EVERY = 60.0
 

@@ -13,10 +13,9 @@ import pytest
 from byway.app import App
 from byway.config import load_text
 from byway.errors import BywayError
-from byway.flow import Dial, Flow, Network, Target
+from byway.flow import Dial, Flow, Network, State, Target
 from byway.interfaces import Way
 from byway.outbounds.own import Own
-from byway.trail import State
 from tests.roads import clients
 
 DOOR = "inbounds: {in: {type: mixed, listen: '127.0.0.1:0'}}\n"

@@ -16,7 +16,7 @@ from byway.api import groups as asked
 from byway.api.why import inquire, recall
 from byway.app import App
 from byway.config import judge_of, load_text
-from byway.facts import Finder
+from byway.facts.finder import Finder
 from byway.flow import Flow, Network, Target
 from byway.outbounds.chooser import Select
 from tests.roads import clients

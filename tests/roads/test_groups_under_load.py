@@ -12,8 +12,7 @@ import pytest
 
 from byway.app import App
 from byway.config import load_text
-from byway.flow import Network, Target
-from byway.trail import State
+from byway.flow import Network, State, Target
 from tests.roads import clients
 from tests.roads.conftest import RunRoad
 

@@ -13,7 +13,7 @@ import pytest
 from byway.app import App
 from byway.config import load_text
 from byway.flow import Target
-from byway.limits import Limit
+from byway.ledger.limits import Limit
 from tests.roads import clients
 from tests.roads.conftest import Road, RunRoad, served
 from tests.roads.test_encrypted import at_client, at_server

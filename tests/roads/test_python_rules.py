@@ -9,7 +9,7 @@ from typing import cast
 
 from byway.api.why import inquire, recall
 from byway.config import judge_of
-from byway.facts import Finder
+from byway.facts.finder import Finder
 from byway.flow import Target
 from tests.roads import clients
 from tests.roads.conftest import RunRoad

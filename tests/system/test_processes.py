@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from byway.errors import Unreachable
-from byway.facts import Finder
+from byway.facts.finder import Finder
 from byway.flow import Flow, Network, Process, Target
 from byway.rules import NO_FACTS, Fact, Lacks
 from byway.system.processes import NOBODY, owner_of

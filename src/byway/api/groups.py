@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from byway.api.message import Denied
 from byway.app.grouping import chooser_of
 from byway.config import Config, nearest, without_udp
-from byway.flow import Flow, Network, Target
+from byway.flow import Flow, Network, Rank, State, Step, Target
 from byway.outbounds.chooser import Chooser, Select, Standing
 from byway.outbounds.roster import Roster
-from byway.trail import Rank, State, Step
 
 View = dict[str, object]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from byway.flow import Flow
-from byway.limits import Limit, Limits, Terms, names_for
+from byway.ledger.limits import Limit, Limits, Terms, names_for
 from byway.rules import Verdict, Via
 
 View = dict[str, object]

@@ -13,7 +13,7 @@ from byway.api.limits import limit_views
 from byway.api.names import failing, names_view
 from byway.app import App
 from byway.ledger import Passage
-from byway.log import way_of
+from byway.ledger.log import way_of
 from byway.rules import RuleRef
 
 View = dict[str, object]

@@ -18,10 +18,10 @@ from byway.config import Config
 from byway.config.limited import terms_of
 from byway.dns.told import Told
 from byway.errors import Unreachable
-from byway.facts import Finder
+from byway.facts.finder import Finder
 from byway.flow import Flow, Target
 from byway.ledger import Passage
-from byway.log import way_of
+from byway.ledger.log import way_of
 from byway.rules import NO_FACTS, Fact, Facts, Judge, Lacks, Verdict, Via
 from byway.rules.explain import Check, Explanation
 

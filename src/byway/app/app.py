@@ -26,12 +26,12 @@ from byway.app.switches import Off, Switches
 from byway.config import Config
 from byway.engine import Engine, Turnstile
 from byway.errors import ConfigError, in_words
-from byway.facts import Finder
+from byway.facts.finder import Finder
 from byway.inbounds.silence import Silence
 from byway.interfaces import InForce, Resolver
 from byway.ledger import Ledger
-from byway.limits import Limits
-from byway.log import Log
+from byway.ledger.limits import Limits
+from byway.ledger.log import Log
 from byway.outbounds.loops import Loops
 from byway.outbounds.roster import Roster
 from byway.router import Router

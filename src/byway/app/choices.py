@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from byway.config import Config, SelectGroup
-from byway.log import Log
+from byway.ledger.log import Log
 from byway.system.state import StateFile
 
 

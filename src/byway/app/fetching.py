@@ -12,10 +12,10 @@ from byway.config import from_links
 from byway.engine import Engine, TlsClient, TlsClientOptions
 from byway.importing.reading import MOST_BYTES
 from byway.interfaces import InForce, Stream
-from byway.log import Log, Writing
+from byway.ledger.log import Log, Writing
 from byway.outbounds.own import Own
+from byway.outbounds.web import AGENT, fetch
 from byway.protocols.web_address import WebAddress
-from byway.web import AGENT, fetch
 
 
 async def fetched(address: WebAddress, links: Sequence[str], agent: str | None = None) -> bytes:

@@ -15,16 +15,16 @@ from byway.app.naming import Naming, Resolving
 from byway.app.switches import Switched, stayed_off
 from byway.app.ways import Ways, same_way
 from byway.config import Config, changes, judge_of, open_sets, pac_file
-from byway.deadline import Deadline
 from byway.engine import Engine, ListenOptions, PacketOptions, Turnstile
 from byway.errors import Problem
-from byway.facts import Finder
+from byway.facts.finder import Finder
 from byway.flow import Target
 from byway.inbounds.entry import Means
 from byway.inbounds.silence import Silence
 from byway.interfaces import Bounds, Inbound, InForce
 from byway.ledger import Course, Ledger
-from byway.log import Log, Logged, Writing
+from byway.ledger.deadline import Deadline
+from byway.ledger.log import Log, Logged, Writing
 from byway.outbounds.loops import Listening, Loops
 from byway.outbounds.roster import Roster
 from byway.rules import Judge

@@ -21,7 +21,7 @@ from byway.system.plugin import Plugin
 if TYPE_CHECKING:
     from byway.app.refresh import Refresher
     from byway.outbounds.prober import Prober
-    from byway.web import Document
+    from byway.outbounds.web import Document
 
 
 class Keepers:
@@ -92,7 +92,7 @@ class Keepers:
 
     async def _fetched(self, section: UrlSet, known: Document | None) -> Document | None:
         from byway.outbounds.own import Own
-        from byway.web import fetch
+        from byway.outbounds.web import fetch
 
         engine, outbounds = self._lasting.engine, self._lasting.in_force.now.outbounds
 

@@ -24,7 +24,7 @@ from byway.engine import Engine, EngineAnswers
 from byway.errors import Unreachable
 from byway.flow import Dial, Target
 from byway.interfaces import InForce, Outbound, Resolver, Stream
-from byway.log import Log, Writing
+from byway.ledger.log import Log, Writing
 from byway.outbounds.own import Own
 from byway.outbounds.secure import SetTls
 from byway.rules.sets import RuleSet

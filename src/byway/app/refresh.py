@@ -21,11 +21,11 @@ from byway.config.compiled import user_cache
 from byway.config.fetched import Kept
 from byway.config.sets import told
 from byway.errors import BywayError, PeerError, Problem, in_words
-from byway.log import Log
+from byway.ledger.log import Log
+from byway.outbounds.web import Denied, Document
 from byway.rules.gathering import Bad, BadEntry
 from byway.rules.geo import NOWHERE, World
 from byway.rules.sets import Contents, RuleSet
-from byway.web import Denied, Document
 
 AT_ONCE = 4  # fetches
 FIRST_RETRY = 15.0  # seconds; each further wait is twice as long

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from byway.errors import BywayError
 from byway.interfaces import InForce
-from byway.log import Log
+from byway.ledger.log import Log
 from byway.rules import Judge, RuleRef
 
 LONGEST = 366 * 86400.0  # seconds

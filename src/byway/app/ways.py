@@ -17,7 +17,7 @@ from byway.dialects.card import Lent, Names
 from byway.engine import Engine, ListenOptions
 from byway.inbounds.entry import Means
 from byway.interfaces import Inbound, Outbound
-from byway.log import Log
+from byway.ledger.log import Log
 from byway.outbounds.loops import Loops
 from byway.outbounds.roster import Roster
 from byway.system.own import OwnAddresses

@@ -61,7 +61,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 def _unknown(word: str, verbs: Sequence[str]) -> int:
     """A word that is no verb: what may have been meant."""
-    from byway.log import escaped
+    from byway.ledger.log import escaped
     from byway.values.problems import nearest
 
     is_file = word.endswith((".yaml", ".yml", ".json")) or os.path.isfile(word)
@@ -79,7 +79,7 @@ def _unknown(word: str, verbs: Sequence[str]) -> int:
 def _failed(error: OSError) -> int:
     """Say in a line what went wrong: most often, a disk that is full."""
     from byway.errors import in_words
-    from byway.log import escaped
+    from byway.ledger.log import escaped
 
     _give_up_output()
     with contextlib.suppress(OSError):

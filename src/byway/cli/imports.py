@@ -42,7 +42,7 @@ def _import(options: argparse.Namespace) -> int:
 
     from byway.errors import BywayError, in_words
     from byway.importing import import_text
-    from byway.log import escaped
+    from byway.ledger.log import escaped
 
     if options.output and os.path.lexists(options.output) and not options.force:
         print(f"byway: {escaped(options.output)} exists; --force replaces it", file=sys.stderr)

@@ -94,7 +94,7 @@ def asked(
 def failed(error: Exception) -> int:
     """Tell of an error, with its hint; the status of a verb that failed."""
     from byway.cli.faults import fault_lines
-    from byway.log import escaped
+    from byway.ledger.log import escaped
 
     for line in fault_lines(error):
         print(escaped(line), file=sys.stderr)
@@ -162,7 +162,7 @@ def _cut(client: Client, ids: list[int]) -> int:
 
 
 def _reload(options: argparse.Namespace) -> int:
-    from byway.log import escaped
+    from byway.ledger.log import escaped
 
     def ask(client: Client) -> int:
         answer = client.ask("POST", "/reload")
@@ -179,7 +179,7 @@ def _reload(options: argparse.Namespace) -> int:
 
 
 def _log(options: argparse.Namespace) -> int:
-    from byway.log import escaped
+    from byway.ledger.log import escaped
 
     def ask(client: Client) -> int:
         if not options.follow:

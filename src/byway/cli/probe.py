@@ -50,7 +50,7 @@ def probe_verb(options: argparse.Namespace) -> int:
     """Measure; 0 when all that was asked for got through."""
     from byway.api.message import Denied
     from byway.errors import BywayError, ConfigError, in_words
-    from byway.log import escaped, escaped_lines
+    from byway.ledger.log import escaped, escaped_lines
 
     try:
         return _probe(options)
@@ -69,7 +69,7 @@ def table_lines(found: Sequence[View]) -> Iterator[str]:
     """The table: what works first, the quickest on top; below it, why others did not."""
     from byway.cli.columns import clipped, padded, width
     from byway.cli.tables import size
-    from byway.log import escaped
+    from byway.ledger.log import escaped
 
     wide = max([4, *(min(width(escaped(str(one["name"]))), 32) for one in found)])
     yield f"{'name':<{wide}} {'dial':>8} {'answer':>8} {'delay':>8} {'rate':>9} {'read':>6}"
@@ -192,7 +192,7 @@ class _Bar:
             return
         from byway.cli.columns import clipped
         from byway.cli.tables import size
-        from byway.log import escaped
+        from byway.ledger.log import escaped
 
         done = sum(bool(view["done"]) for view in found.values())
         now = [view for view in found.values() if not view["done"]]

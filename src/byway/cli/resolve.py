@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from byway.log import escaped
+from byway.ledger.log import escaped
 
 if TYPE_CHECKING:
     from byway.cli.which import Running

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from byway.cli.live import asked
 from byway.cli.tables import age
 from byway.errors import BywayError
-from byway.log import escaped
+from byway.ledger.log import escaped
 
 if TYPE_CHECKING:
     from byway.api.client import Client

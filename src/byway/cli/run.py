@@ -14,7 +14,7 @@ from byway.api.control import Control
 from byway.app import App, Reread
 from byway.config import Config
 from byway.errors import ConfigError, in_words
-from byway.log import escaped_lines
+from byway.ledger.log import escaped_lines
 from byway.system.limits import raise_open_files
 from byway.system.state import state_folder
 

@@ -26,7 +26,7 @@ def add_verb(verbs: live.Verbs) -> None:
 def set_lines(sets: Sequence[View], now: float) -> Iterator[str]:
     """A table, and below it what is wrong."""
     from byway.cli.tables import age, named
-    from byway.log import escaped
+    from byway.ledger.log import escaped
 
     yield f"{'set':<16} {'entries':>9} {'age':>6} {'next in':>8} {'bad':>5}  from"
     for one in sets:
@@ -74,7 +74,7 @@ def _sets(options: argparse.Namespace) -> int:
 def _update(client: Client, options: argparse.Namespace) -> int:
     import json
 
-    from byway.log import escaped
+    from byway.ledger.log import escaped
 
     answer = client.ask("POST", "/sets/update", {"names": options.names})
     outcomes = cast("Mapping[str, str]", answer["sets"])

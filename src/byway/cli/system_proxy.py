@@ -12,7 +12,7 @@ from byway.cli import live
 
 if TYPE_CHECKING:
     from byway.flow import Target
-    from byway.log import Log
+    from byway.ledger.log import Log
     from byway.system.desktop import Desktop, Wanted
     from byway.system.settings import Settings
 
@@ -140,7 +140,7 @@ def _at(inbounds: Sequence[View], name: str | None, kinds: Sequence[str]) -> Tar
 
 def _system_proxy(options: argparse.Namespace) -> int:
     from byway.errors import BywayError
-    from byway.log import escaped
+    from byway.ledger.log import escaped
     from byway.system.desktop import desktop
 
     settings = _settings()
@@ -191,7 +191,7 @@ def _on(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace, found: Desktop) -> int:
     from byway.api.client import NotRunning
     from byway.cli.which import needed
-    from byway.log import escaped
+    from byway.ledger.log import escaped
 
     settings = _settings()
     taken = settings.taken()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
 from byway.cli.columns import clipped, last, padded
-from byway.log import escaped
+from byway.ledger.log import escaped
 
 View = Mapping[str, object]
 

@@ -156,7 +156,7 @@ def _run(options: argparse.Namespace) -> int:
     from byway.cli.run import run
     from byway.cli.words import with_links_read
     from byway.errors import ConfigError, in_words
-    from byway.log import escaped
+    from byway.ledger.log import escaped
 
     if options.links and options.config:
         print("byway: a config or links, not both", file=sys.stderr)
@@ -220,7 +220,7 @@ def _resolve(options: argparse.Namespace) -> int:
     from byway.cli.resolve import ask_running, names_of, resolve, show
     from byway.cli.which import config_of, named_config, running
     from byway.errors import BywayError
-    from byway.log import escaped
+    from byway.ledger.log import escaped
 
     try:
         options.names = names_of(options.names)

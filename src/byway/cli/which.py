@@ -133,7 +133,7 @@ def loaded(wanted: str | None) -> Config:
 def tell(found: Running, options: argparse.Namespace) -> None:
     """Say which Byway was changed; a program that asked for JSON knows where it asked."""
     if not getattr(options, "json", False):
-        from byway.log import escaped
+        from byway.ledger.log import escaped
 
         print(escaped(f"({found})"), file=sys.stderr)
 

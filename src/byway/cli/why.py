@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from byway.cli.tables import member_lines
-from byway.log import escaped
+from byway.ledger.log import escaped
 
 if TYPE_CHECKING:
     from byway.cli.which import Running
@@ -209,7 +209,7 @@ async def _inquired(config: Config, flow: Flow, given: Facts, found: Running | N
     from byway.cli.rules import off_by_hand
     from byway.cli.select import choices_of
     from byway.config import judge_of
-    from byway.facts import Finder
+    from byway.facts.finder import Finder
 
     async with alone(config) as names:
         finder = Finder(names, listed=names.listed)

@@ -17,12 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from byway.config.compiled import read_list
+from byway.outbounds.web import Document
 from byway.protocols.web_address import WebAddress
 from byway.rules.gathering import BadEntry
 from byway.rules.geo import NOWHERE, World
 from byway.rules.guess import form_of
 from byway.rules.sets import Contents
-from byway.web import Document
 
 MOST_BYTES = 1024 * 1024 * 1024  # of the whole folder
 LEFT_OVER = 3600.0  # seconds after which a file half written is surely nobody's

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from byway.config.model import Config
-from byway.limits import Terms, user_name
+from byway.ledger.limits import Terms, user_name
 from byway.values.limit import Limit
 from byway.values.section import Section
 

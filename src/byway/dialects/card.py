@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from byway.inbounds.entry import Means
     from byway.inbounds.listener import Address
     from byway.interfaces import Inbound, Outbound
-    from byway.log import Log
+    from byway.ledger.log import Log
     from byway.sealing import Framings
     from byway.system.plugin import Plugin
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from byway._engine import Turnstile
-from byway.flow import Target
-from byway.frozen import frozen
+from byway.flow import Target, frozen
 
 Framing = Literal["trojan", "uot"]
 """How packets look inside a stream: each with its address and length, as trojan or as UDP over TCP

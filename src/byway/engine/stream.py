@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from byway import _engine
-from byway.flow import Target
-from byway.frozen import frozen
+from byway.flow import Target, frozen
 from byway.interfaces import StreamInfo
 
 

@@ -32,7 +32,7 @@ MOST_LINE = 4 * 1024 * 1024  # bytes of one message
 
 _PROGRAM = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]);"
-    " from byway.worker import main; main(*json.loads(sys.argv[2]))"
+    " from byway.facts.worker import main; main(*json.loads(sys.argv[2]))"
 )
 
 

@@ -10,9 +10,9 @@ from byway.engine import Engine, EngineStream, PacketOptions
 from byway.flow import Flow, Network, Target
 from byway.inbounds.silence import Silence
 from byway.interfaces import Arrival, Bounds, Carry, InForce, Stream
-from byway.log import Log
+from byway.ledger.log import Log
+from byway.ledger.room import Room
 from byway.protocols.credentials import Verify
-from byway.room import Room
 
 
 @dataclass(frozen=True, slots=True)

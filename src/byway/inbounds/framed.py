@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from byway.deadline import Deadline
 from byway.engine import EngineStream, Framing
 from byway.flow import Target
 from byway.inbounds.arrival import Grant
 from byway.inbounds.entry import Entry, Visit
 from byway.inbounds.packets import PacketDoor
 from byway.interfaces import Carry, Relay, Stream
+from byway.ledger.deadline import Deadline
 from byway.protocols import uot
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from byway.deadline import Deadline
 from byway.engine import EngineListener, EngineStream, Flows, ListenOptions
 from byway.errors import BywayError, EngineError, in_words
 from byway.flow import Target
 from byway.inbounds.entry import Entry, Greet, Visit
 from byway.interfaces import Carry
+from byway.ledger.deadline import Deadline
 
 Address = Target | str
 """Where to listen: an address, or the path of a unix socket."""

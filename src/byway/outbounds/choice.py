@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from byway.flow import Target
-from byway.trail import Rank, State
+from byway.flow import Rank, State, Target
 
 
 def standing(ranks: Sequence[Rank], trusting: bool) -> list[int]:

@@ -12,9 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from byway.flow import Flow, Network, Target
+from byway.flow import Flow, Network, Rank, State, Target
 from byway.outbounds import choice
-from byway.trail import Rank, State
 
 FRESH = 1.0
 """Seconds that a ranking holds while nobody's state changes."""

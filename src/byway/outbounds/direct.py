@@ -8,12 +8,11 @@ from dataclasses import replace
 
 from byway.engine import DialOptions, Engine, ListenOptions
 from byway.errors import Reason, Refused, Unreachable, in_words, reason_of
-from byway.flow import TCP_AND_UDP, Dial, Flow, Network, Target
+from byway.flow import TCP_AND_UDP, Dial, Flow, Network, Step, Target
 from byway.interfaces import Binding, Datagrams, Listener, Resolver, Stream
 from byway.outbounds import guard
 from byway.outbounds.loops import Loops
 from byway.outbounds.over import Single
-from byway.trail import Step
 
 MOST_ADDRESSES = 16  # of one name are tried; no honest name needs more within a dial's time
 

@@ -13,11 +13,10 @@ from itertools import islice
 from typing import TypeVar
 
 from byway.errors import FAULTS, Reason, Refused, Unreachable, in_words, reason_of
-from byway.flow import Dial, Flow
+from byway.flow import Dial, Flow, Rank, Step
 from byway.interfaces import Binding, Datagrams, Outbound, Stream, Way
 from byway.outbounds.chooser import Chooser, Turn
 from byway.outbounds.over import Over
-from byway.trail import Rank, Step
 
 T = TypeVar("T")
 

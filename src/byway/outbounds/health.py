@@ -9,9 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from byway.flow import Network
+from byway.flow import Network, Rank, State
 from byway.interfaces import Stream
-from byway.trail import Rank, State
 
 FIRST_OUT = 2.0
 """Seconds that a member is out after its first failure; they double with each further one."""

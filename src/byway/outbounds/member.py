@@ -10,11 +10,10 @@ from collections.abc import Coroutine, Iterable
 from typing import TypeVar
 
 from byway.errors import FAULTS, Reason, Refused, Unreachable, in_words
-from byway.flow import Dial, Flow, Network
+from byway.flow import Dial, Flow, Network, Step
 from byway.interfaces import Datagrams, Outbound, Stream, Way
 from byway.outbounds.health import Health
 from byway.outbounds.over import Over, ways_over
-from byway.trail import Step
 
 T = TypeVar("T")
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from byway.flow import Dial, Flow, Target
+from byway.flow import Dial, Flow, Step, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Stream, Way
-from byway.trail import Step
 
 
 class Single:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 
 from byway.errors import Reason, Refused, Unreachable, in_words
-from byway.flow import Dial, Flow, Target
+from byway.flow import Dial, Flow, Step, Target
 from byway.interfaces import Dialer, Outbound, Stream, Way
 from byway.outbounds.over import Over, ways_over
-from byway.trail import Step
 
 Ready = Callable[[], Awaitable[Target]]
 """Has the plugin run: where it listens. Raises OSError."""

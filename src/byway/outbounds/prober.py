@@ -11,13 +11,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from byway.errors import FAULTS, in_words
-from byway.flow import Network
+from byway.flow import Network, State
 from byway.interfaces import Outbound
 from byway.outbounds.chooser import Chooser, Standing
 from byway.outbounds.health import Health
 from byway.outbounds.own import Own
 from byway.outbounds.probe import Asking, Mute, Secure, probed
-from byway.trail import State
 
 AT_ONCE = 8
 """Probes under way."""

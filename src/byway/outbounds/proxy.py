@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from byway.errors import PeerError, Reason, Refused, Unreachable, in_words
-from byway.flow import Dial, Flow, Network, Target
+from byway.flow import Dial, Flow, Network, Step, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Resolver, Stream, Way
 from byway.outbounds import guard
 from byway.outbounds.over import Over, ways_over
-from byway.trail import Step
 
 Layer = Callable[[Stream], Awaitable[Stream]]
 T = TypeVar("T")

@@ -18,8 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from byway.errors import PeerError, Reason, Refused
-from byway.flow import Target, punycode
-from byway.frozen import frozen
+from byway.flow import Target, frozen, punycode
 from byway.interfaces import Stream
 from byway.protocols.credentials import Verify
 

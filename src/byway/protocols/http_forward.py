@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from byway.frozen import frozen
+from byway.flow import frozen
 from byway.protocols.http import (
     Fields,
     Framing,

@@ -15,8 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from byway.errors import PeerError, Reason, Refused
-from byway.flow import Target
-from byway.frozen import frozen
+from byway.flow import Target, frozen
 from byway.interfaces import Stream
 from byway.protocols import address
 from byway.sealing import Awaited, Cipher, Framings, Opening, Sealing

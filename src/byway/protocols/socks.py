@@ -13,8 +13,7 @@ from enum import Enum
 from typing import Literal
 
 from byway.errors import PeerError, Reason, Refused
-from byway.flow import Target
-from byway.frozen import frozen
+from byway.flow import Target, frozen
 from byway.interfaces import Stream
 from byway.protocols import address
 from byway.protocols.credentials import Verify

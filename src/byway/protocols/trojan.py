@@ -15,8 +15,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from byway.errors import PeerError
-from byway.flow import Target
-from byway.frozen import frozen
+from byway.flow import Target, frozen
 from byway.interfaces import Stream
 from byway.protocols import address
 

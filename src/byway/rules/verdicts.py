@@ -12,8 +12,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
-from byway.flow import Process, Sniffed
-from byway.frozen import frozen
+from byway.flow import Process, Sniffed, frozen
 
 
 class Fact(Enum):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from byway.deadline import Deadline
 from byway.dialects.http.forwarding import Conversation
 from byway.engine import EngineStream
 from byway.errors import Reason, Refused
@@ -14,6 +13,7 @@ from byway.inbounds.entry import Entry, Met, Visit
 from byway.inbounds.farewell import farewell
 from byway.inbounds.framed import OverTcp
 from byway.interfaces import Arrival, Carry, Stream
+from byway.ledger.deadline import Deadline
 from byway.protocols import http, uot
 from byway.protocols.web_address import is_own_place
 

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from byway.deadline import Deadline
+from byway.ledger.deadline import Deadline
 
 
 async def test_interrupts_who_stays() -> None:

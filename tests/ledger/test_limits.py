@@ -13,7 +13,7 @@ from byway.errors import Reason, Refused
 from byway.flow import Flow, Network, Target
 from byway.interfaces import Way
 from byway.ledger import Ledger, Passage
-from byway.limits import Limits, Terms
+from byway.ledger.limits import Limits, Terms
 from byway.outbounds.over import Single
 from byway.rules import RuleRef, Via
 from byway.system.state import StateFile

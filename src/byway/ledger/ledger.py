@@ -12,16 +12,15 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from byway.deadline import Deadline
 from byway.dns.lookups import ASKER
 from byway.errors import Reason, Refused
-from byway.flow import Flow, Network, source_key
+from byway.flow import Flow, Network, Step, source_key
 from byway.interfaces import Bounds, Bucket, InForce, Outbound, Relay, Way
-from byway.limits import QUOTA, Limit, Limits
-from byway.room import Room
+from byway.ledger.deadline import Deadline
+from byway.ledger.limits import QUOTA, Limit, Limits
+from byway.ledger.room import Room
 from byway.rules import NO_FACTS, Judge, RuleRef, Verdict
 from byway.system.state import StateFile
-from byway.trail import Step
 
 JUDGES = 4  # so many judges that are not in force any more are kept, for `why --flow`
 

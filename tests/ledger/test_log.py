@@ -16,7 +16,7 @@ import pytest
 
 from byway.flow import Flow, Network, Target
 from byway.ledger import Passage
-from byway.log import Log, Writing, escaped
+from byway.ledger.log import Log, Writing, escaped
 from byway.rules import Reject, RuleRef, Via
 from byway.system.lines import LineWriter
 

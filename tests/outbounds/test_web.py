@@ -17,9 +17,9 @@ from byway.errors import PeerError, Reason, Refused
 from byway.flow import Dial, Target
 from byway.interfaces import Stream
 from byway.outbounds import guard
+from byway.outbounds.web import Bounds, Denied, Document, fetch
 from byway.protocols.http_client import TooLarge
 from byway.protocols.web_address import WebAddress
-from byway.web import Bounds, Denied, Document, fetch
 from tests.streams.certificates import authority
 from tests.website import page, raw, silent, stalling, website
 
