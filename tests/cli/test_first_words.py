@@ -134,6 +134,32 @@ def test_a_word_that_is_no_verb(
     assert "geheim" not in told
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["--versoin"], "did you mean --version?"),
+        (["run", "--confg", "x"], "did you mean --config?"),
+        (["check", "--confg=x"], "did you mean --config?"),
+        (["run", "--sytem-proxy"], "did you mean --system-proxy?"),
+        (["status", "--jsno"], "did you mean --json?"),
+        (["system-proxy", "onn"], "did you mean on?"),
+        (["rules", "of", "1"], "did you mean off?"),
+        (["env", "--shell", "bsh"], "did you mean bash?"),
+        (["check", "a.yaml", "b.yaml"], "one word too many: b.yaml"),
+        (["status", "socks5://u:geheim@h:1"], "one word too many: socks5"),
+        (["run", "--token=geheim"], "there is no option --token"),
+    ],
+)
+def test_an_option_or_a_choice_that_is_none(
+    words: list[str], hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    told = capsys.readouterr()
+    assert hint in told.err
+    assert "Traceback" not in told.err
+    assert "geheim" not in told.err
+
+
 def test_without_a_word_the_verbs_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     told = capsys.readouterr()

@@ -53,7 +53,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         return MISUSED
     if not given[0].startswith("-") and given[0] not in (verbs := verbs_of(known)):
         return _unknown(given[0], verbs)
-    options = known.parse_args(given)
+    options = known.words(given)
     status = options.verb(options)
     assert isinstance(status, int)
     return status

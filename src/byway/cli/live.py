@@ -13,8 +13,9 @@ from byway.errors import BywayError
 
 if TYPE_CHECKING:
     from byway.api.client import Client
+    from byway.cli.parser import Parser
 
-    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+    Verbs = argparse._SubParsersAction[Parser]
 
 RELOADING = 300.0  # seconds; a hundred thousand rules take half a minute on a busy machine
 SORTS = ("id", "rate", "bytes", "up", "down", "age")
@@ -47,7 +48,7 @@ def add_verbs(verbs: Verbs) -> None:
     log.set_defaults(verb=_log)
 
 
-def asking(verbs: Verbs, name: str, told: str) -> argparse.ArgumentParser:
+def asking(verbs: Verbs, name: str, told: str) -> Parser:
     """A verb that asks a running Byway."""
     verb = verbs.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
     verb.add_argument("--socket", metavar="PATH", help="the control socket of the Byway to ask")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
+    from byway.cli.live import Verbs
     from byway.config import Config
 
 View = Mapping[str, object]
@@ -19,7 +20,7 @@ Show = Callable[[View], None]
 BAR = 24  # columns
 
 
-def add_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_verb(verbs: Verbs) -> None:
     """Add it to the command line."""
     from byway.cli.live import asking, name
 

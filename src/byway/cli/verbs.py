@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from byway.cli import imports, live, probe, sets, system_proxy
 from byway.cli.live import name
+from byway.cli.parser import Parser
 
 if TYPE_CHECKING:
     from byway.api.client import Client
@@ -19,11 +20,9 @@ if TYPE_CHECKING:
     from byway.errors import BywayError
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The command line; the verb's function is in `verb`."""
-    top = argparse.ArgumentParser(
-        prog="byway", description="Carries a machine's traffic by way of somewhere else."
-    )
+    top = Parser(prog="byway", description="Carries a machine's traffic by way of somewhere else.")
     top.add_argument("-V", "--version", action=_Version, nargs=0, help="tell which Byway this is")
     verbs = top.add_subparsers(required=True, metavar="VERB")
 
