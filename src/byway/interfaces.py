@@ -6,7 +6,7 @@ closes. End of stream is an exception (EOFError), never an empty read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -60,15 +60,6 @@ class Datagrams(Protocol):
     def close(self) -> None: ...
 
 
-@frozen
-class Ending:
-    """How a relay ended: the reason in a few words, and the bytes moved. `up` is near to far."""
-
-    reason: str
-    up: int
-    down: int
-
-
 class Bucket(Protocol):
     """What several flows may use together: bytes per second each way, and bytes in all."""
 
@@ -81,14 +72,16 @@ class Bucket(Protocol):
 
 
 class Relay(Protocol):
-    """Two ends being joined. Counters can be read at any time, also after the end."""
+    """Two ends being joined. Counters (bytes; `up` is near to far) can be read at any time, also
+    after the end."""
 
     @property
     def up(self) -> int: ...
     @property
     def down(self) -> int: ...
-    async def wait(self) -> Ending:
-        """Wait for the end. Cancelling closes both sides."""
+    def wait(self) -> Awaitable[str]:
+        """Wait for the end, and why it came, in a few words. For one task, which closes both sides
+        when it is cancelled."""
 
     def cut(self, reason: str) -> None:
         """End it now; `wait` then returns with this reason."""

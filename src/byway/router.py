@@ -41,7 +41,7 @@ class Router:
                     far = await self._dialled(arrival, course.outbounds[verdict.outbound], passage)
                 passage.relay = relay = await arrival.relay(far, passage.buckets)
                 del far  # the relay has it
-                passage.reason = (await relay.wait()).reason
+                passage.reason = await relay.wait()
             elif isinstance(verdict, Reject):
                 passage.reason = "rejected by a rule"
                 await arrival.refuse(Refused(str(verdict.rule), Reason.RULES))

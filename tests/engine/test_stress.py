@@ -43,7 +43,7 @@ async def flow(engine: Engine, echo_at: Target, dice: random.Random) -> None:
             await client.write(b"peeked at")
             await near.peek(4, within=1)
         relay = engine.relay(near, far)
-        waiting = asyncio.create_task(relay.wait())
+        waiting = asyncio.ensure_future(relay.wait())
         try:
             size = dice.choice([1, 1000, 400_000])
             writing = asyncio.create_task(client.write(bytes(size)))

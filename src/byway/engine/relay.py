@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from byway import _engine
-from byway.interfaces import Bucket, Ending
+from byway.interfaces import Bucket
 
 
 class EngineRelay:
@@ -26,18 +26,23 @@ class EngineRelay:
         """Payload bytes from far to near so far."""
         return self._raw.down
 
-    async def wait(self) -> Ending:
+    def wait(self) -> Awaitable[str]:
         """Wait for the end, as the only one. A cancel closes both sides. Raises EngineError after
-        a panic, or once it was given up."""
-        raw = self._raw
-        reason = raw.wait()
-        if not isinstance(reason, str):
-            reason = await reason
-        return Ending(reason, raw.up, raw.down)
+        a panic, or once it was given up.
+
+        What it gives is the engine's own: a coroutine around it would be there for as long as the
+        flow.
+        """
+        reason = self._raw.wait()
+        return _told(reason) if isinstance(reason, str) else reason
 
     def cut(self, reason: str) -> None:
         """End it now; `wait` returns with this reason."""
         self._raw.cut(reason)
+
+
+async def _told(reason: str) -> str:
+    return reason
 
 
 def raw_buckets(buckets: Sequence[Bucket]) -> Sequence[_engine.Bucket]:

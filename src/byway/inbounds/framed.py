@@ -40,9 +40,9 @@ class Framed(Visit):
             door.close()
 
     async def _lives(self, life: Relay) -> None:
-        ending = await life.wait()
+        reason = await life.wait()
         log, name = self._entry.means.log, self._entry.name
-        log.debug("a stream of packets ended", inbound=name, source=self._source, why=ending.reason)
+        log.debug("a stream of packets ended", inbound=name, source=self._source, why=reason)
 
 
 class OverTcp(Visit):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from byway.errors import BywayError, EngineError, Unreachable
 from byway.flow import Dial, Flow, Network, Target
 from byway.inbounds.entry import Entry
-from byway.interfaces import Bucket, Carry, Datagrams, Ending, Enough, Relay, Stream, Way
+from byway.interfaces import Bucket, Carry, Datagrams, Enough, Relay, Stream, Way
 
 if TYPE_CHECKING:
     from byway.engine import Codec, Framing, PacketAsk, PacketListener, PacketOptions
@@ -240,7 +240,7 @@ class _PacketRelay:
     def down(self) -> int:
         return self._inner.down
 
-    async def wait(self) -> Ending:
+    async def wait(self) -> str:
         try:
             return await self._inner.wait()
         finally:

@@ -15,7 +15,7 @@ from byway.errors import EngineError, PeerError, Reason, Refused, in_words, reas
 from byway.flow import Dial, Flow, Network
 from byway.inbounds.entry import Entry, Visit
 from byway.inbounds.farewell import farewell
-from byway.interfaces import Arrival, Bucket, Carry, Ending, Enough, Relay, Stream, Way
+from byway.interfaces import Arrival, Bucket, Carry, Enough, Relay, Stream, Way
 from byway.protocols import http, http_forward
 
 KEEP = 75.0  # seconds a client may think between two requests; browsers close after about that
@@ -174,7 +174,7 @@ class Exchange:
         tunnelled = self._tunnel.down if self._tunnel is not None else 0
         return self._heads_down + self._received.count + tunnelled
 
-    async def wait(self) -> Ending:
+    async def wait(self) -> str:
         """The exchange. Whatever ends a response before its end, a cancel too, resets the client's
         connection: only so is it seen that what came is not the whole (RFC 9112 section 8)."""
         kept = False
@@ -195,7 +195,7 @@ class Exchange:
                 self._far.close()
             if self._begun and not self._whole:
                 self._near.abort()
-        return Ending(self._cut or reason, self.up, self.down)
+        return self._cut or reason
 
     def cut(self, reason: str) -> None:
         self._cut = reason
@@ -375,8 +375,7 @@ class Exchange:
         tunnel = self._engine.relay(self._near, self._far, idle, self._buckets)
         self._tunnel = tunnel
         self._whole = True  # whatever ends it from here on, the relay passes it on
-        ending = await tunnel.wait()
-        return ending.reason
+        return await tunnel.wait()
 
 
 async def _is_quiet(far: Stream) -> bool:

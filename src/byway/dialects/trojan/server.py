@@ -103,12 +103,13 @@ class _Guest(Visit):
             found = "a visitor found no web site, and can tell"
             means.log.warning(found, inbound=name, source=source, site=site, error=error)
             return
-        ending = await means.engine.relay(stream, far, VISIT_IDLE).wait()
+        relay = means.engine.relay(stream, far, VISIT_IDLE)
+        await relay.wait()
         means.log.info(
             "a visitor of the web site",
             inbound=name,
             source=source,
             site=site,
-            up=ending.up,
-            down=ending.down,
+            up=relay.up,
+            down=relay.down,
         )
