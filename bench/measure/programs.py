@@ -146,10 +146,11 @@ def launch(program: Program, executable: str, site: Site, generator: Generator) 
 
 def _byway(name: str, flow_log: bool = False) -> Start:
     def start(site: Site, executable: str, port: int) -> list[Process]:
-        # One client stands for a whole house here, so the bound per source must not be the limit.
+        # One client stands for a whole house here: the bound per source, which is three quarters of
+        # all places at most, must not be the limit.
         settings = {
             "log": {"level": "info" if flow_log else "warning", "flows": flow_log},
-            "limits": {"flows_per_source": 16384},
+            "limits": {"flows": 12500, "flows_per_source": 16384},
             "inbounds": {"bench": {"type": "mixed", "listen": f"127.0.0.1:{port}"}},
         }
         path = site.write(f"{name}.yaml", json.dumps(settings))  # JSON is YAML
