@@ -151,6 +151,12 @@ class Dial:
         """The dial to a server on the way. The config chose it, and so no guard is on it."""
         return Dial(server, self.near, False, self.mark)
 
+    def located(self, target: Target) -> Dial:
+        """The same dial, its target as it was found to be."""
+        if target is self.target:
+            return self
+        return Dial(target, self.near, self.guarded, self.mark)
+
 
 @dataclass(frozen=True, slots=True)
 class Process:

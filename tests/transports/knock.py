@@ -9,7 +9,7 @@ from byway.errors import PeerError
 from byway.flow import Target
 from byway.inbounds.entry import Entry, Greet, Met
 from byway.interfaces import Stream
-from byway.outbounds.proxy import Layer
+from byway.outbounds.reach import Layer
 from byway.transports.card import Transport
 from byway.values.texts import Password
 

@@ -18,7 +18,8 @@ from pydantic import Field
 from byway.flow import TCP_AND_UDP, TCP_ONLY, Network, Target
 from byway.interfaces import Resolver
 from byway.outbounds.loops import Loops
-from byway.outbounds.proxy import Client, Layer, Proxy
+from byway.outbounds.proxy import Client, Proxy
+from byway.outbounds.reach import Layer
 from byway.values.foreign import Foreign
 from byway.values.limit import Limit
 from byway.values.problems import Path, Problems

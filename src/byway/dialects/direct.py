@@ -11,7 +11,7 @@ from byway.dialects.card import Card, Lent, Out
 from byway.engine import DialOptions
 from byway.interfaces import Outbound
 from byway.outbounds.direct import Direct
-from byway.outbounds.proxy import Layer
+from byway.outbounds.reach import Layer
 from byway.values.name_server import ServerWord
 from byway.values.texts import HostAddress, Interface, Many
 

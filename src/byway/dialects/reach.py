@@ -7,7 +7,7 @@ import os
 from byway.dialects.card import Lent, Proxied
 from byway.inbounds.entry import Entry, Greet
 from byway.inbounds.tls import Certificate, TlsDoor, inside
-from byway.outbounds.proxy import Layer
+from byway.outbounds.reach import Layer
 from byway.outbounds.secure import SetTls
 from byway.transports.card import Transport
 from byway.transports.reading import TransportSection

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from byway.dialects.card import Written
 from byway.engine import Engine
-from byway.flow import TCP_AND_UDP, Dial, Network, Target
-from byway.interfaces import Binding, Datagrams, Stream, Way
+from byway.flow import TCP_AND_UDP, Dial, Network
+from byway.interfaces import Binding, Datagrams, Stream
 from byway.outbounds.proxy import Client
+from byway.outbounds.reach import Reach
 from byway.protocols import uot
 from byway.values.foreign import Foreign
 
@@ -20,7 +21,6 @@ class UdpOverTcp:
     under: Client
     engine: Engine
     networks: frozenset[Network] = TCP_AND_UDP
-    needs_control: bool = True
     packets_in_stream: bool = True
 
     @property
@@ -28,20 +28,19 @@ class UdpOverTcp:
         """As the client below."""
         return self.under.carries_names
 
-    async def connect(self, stream: Stream, target: Target) -> Stream:
+    async def connect(self, reach: Reach, dial: Dial) -> Stream:
         """As the client below."""
-        return await self.under.connect(stream, target)
+        return await self.under.connect(reach, dial)
 
-    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
+    async def associate(self, reach: Reach, dial: Dial) -> Datagrams:
         """Ask for a connection to who takes packets there."""
-        assert control is not None
-        stream = await self.under.connect(control, uot.SERVER)
+        stream = await self.under.connect(reach, dial.toward(uot.SERVER))
         stream.hold(uot.EACH)
         return self.engine.framed(stream, "uot", b"")
 
-    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+    async def bind(self, reach: Reach, dial: Dial) -> Binding:
         """As the client below."""
-        return await self.under.bind(stream, target, server)
+        return await self.under.bind(reach, dial)
 
 
 def of_sing_box(entry: Foreign) -> Written:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from byway.errors import Reason, Refused
 from byway.flow import Dial, Flow, Network, Target
 from byway.interfaces import Datagrams, Outbound, Stream, Way
-from byway.outbounds.proxy import toward
+from byway.outbounds.reach import packets_by
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Own:
     async def packets(self, dial: Dial) -> tuple[Datagrams, Target]:
         """A way for packets, and the target as they are sent to it. Raises what the outbound
         raises."""
-        return await self._dialled(Network.UDP, dial, lambda way: toward(dial, way))
+        return await self._dialled(Network.UDP, dial, lambda way: packets_by(way, dial))
 
     async def _dialled(self, network: Network, dial: Dial, by: Callable[[Way], Awaitable[T]]) -> T:
         for way in self._outbound.ways(Flow(0, network, "", None, dial.target)):

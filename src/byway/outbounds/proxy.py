@@ -1,27 +1,27 @@
 """Leave through a proxy: every proxy protocol is this class and one client.
 
 `via` is whatever reaches the proxy (this host, or another proxy), `layers` dress the stream up
-(TLS, WebSocket, ...), the client asks for the target. So chains and combinations cost no code.
+(TLS, a transport), the client asks for the target. So chains and combinations cost no code.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol, TypeVar
 
-from byway.errors import PeerError, Reason, Refused, Unreachable, in_words
+from byway.errors import Reason, Refused, Unreachable
 from byway.flow import Dial, Flow, Network, Step, Target
 from byway.interfaces import Binding, Datagrams, Outbound, Resolver, Stream, Way
 from byway.outbounds import guard
 from byway.outbounds.over import Over, ways_over
+from byway.outbounds.reach import Dressed, Layer, Minded, Reach, Straight, broken
 
-Layer = Callable[[Stream], Awaitable[Stream]]
 T = TypeVar("T")
 
 
 class Client(Protocol):
-    """The client's end of one proxy protocol, options and all. Streams come connected."""
+    """The client's end of one proxy protocol, options and all. It opens what it needs of a reach;
+    what it opened is closed by its caller when it fails."""
 
     @property
     def networks(self) -> frozenset[Network]:
@@ -32,19 +32,18 @@ class Client(Protocol):
         """Whether it can ask for names; if not, they are resolved here, to IPv4."""
 
     @property
-    def needs_control(self) -> bool:
-        """Whether its way for packets lives as long as a stream to the server."""
-
-    @property
     def packets_in_stream(self) -> bool:
-        """Whether packets go inside that stream, so that the way to the server may be TCP alone."""
+        """Whether packets go inside a stream, so that the way to the server may be TCP alone."""
 
-    async def connect(self, stream: Stream, target: Target) -> Stream: ...
-    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
-        """A way for packets to `server`'s relay, by way of `via`; it lives as long as `control`,
-        which is there if it `needs_control`."""
+    async def connect(self, reach: Reach, dial: Dial) -> Stream:
+        """A stream to the dial's target."""
 
-    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding: ...
+    async def associate(self, reach: Reach, dial: Dial) -> Datagrams:
+        """A way for packets. Raises Refused with NOT_SUPPORTED where the protocol has none."""
+
+    async def bind(self, reach: Reach, dial: Dial) -> Binding:
+        """A port of the server, lent for one connection from the dial's target. Raises Refused
+        with NOT_SUPPORTED where the protocol has none."""
 
 
 class Proxy:
@@ -70,10 +69,17 @@ class Proxy:
         self.server = server
         self.client = client
         self.resolver = resolver
-        self.layers = tuple(layers)
+        self._layers = tuple(layers)
         self.own = own
         self._via = via
         self.only = None if via.only is None else ProxyWay(self, via.only)
+
+    def reached_by(self, via: Way) -> Reach:
+        """Its server over one way, in all that the section has around its protocol."""
+        reach: Reach = Straight(self.name, self.server, via)
+        for layer in self._layers:
+            reach = Dressed(self.name, self.server, reach, layer)
+        return reach
 
     def ways(
         self, flow: Flow, steps: list[Step] | None = None, peek: bool = False
@@ -89,11 +95,12 @@ class Proxy:
 class ProxyWay(Over):
     """A proxy over one way to its server. Errors name the hop that failed."""
 
-    __slots__ = ("_proxy",)
+    __slots__ = ("_proxy", "_reach")
 
     def __init__(self, proxy: Proxy, via: Way) -> None:
         super().__init__(proxy, via)
         self._proxy = proxy
+        self._reach = proxy.reached_by(via)
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -107,27 +114,19 @@ class ProxyWay(Over):
 
     async def connect(self, dial: Dial) -> Stream:
         """A stream to the target. Raises Unreachable, Refused or PeerError."""
-        target = await self.locate(dial)
-        stream = await self._reached(dial)
-        return await self._spoken(stream, self._proxy.client.connect(stream, target))
+        client, asked = self._proxy.client, dial.located(await self.locate(dial))
+        return await self._spoken(lambda reach: client.connect(reach, asked))
 
     async def associate(self, dial: Dial) -> Datagrams:
         """A way for packets through the proxy. Raises as `connect` does."""
         proxy = self._proxy
-        client, server = proxy.client, dial.toward(proxy.server)
         if Network.UDP not in proxy.networks:
             raise Refused(f"outbound {proxy.name} carries no UDP", Reason.NOT_SUPPORTED)
-        if not client.needs_control:
-            return await client.associate(None, server, self.via)
-        control = await self._reached(dial)
-        seen = dial.toward(self._seen_as(control))
-        return await self._spoken(control, client.associate(control, seen, self.via))
+        return await self._spoken(lambda reach: proxy.client.associate(reach, dial))
 
     async def bind(self, dial: Dial) -> Binding:
         """Borrow a port of the proxy. Raises as `connect` does."""
-        stream = await self._reached(dial)
-        client, seen = self._proxy.client, self._seen_as(stream)
-        return await self._spoken(stream, client.bind(stream, dial.target, seen))
+        return await self._spoken(lambda reach: self._proxy.client.bind(reach, dial))
 
     async def locate(self, dial: Dial) -> Target:
         """The target as this proxy may and can be asked for it; names are the proxy's to resolve.
@@ -151,66 +150,16 @@ class ProxyWay(Over):
             Reason.NAME_UNKNOWN,
         )
 
-    async def _reached(self, dial: Dial) -> Stream:
-        """A stream to the server, layers on."""
-        server = self._proxy.server
+    async def _spoken(self, speech: Callable[[Reach], Awaitable[T]]) -> T:
+        """The outcome of a handshake; when it fails, what it opened is closed."""
+        reach, proxy = Minded(self._reach), self._proxy
         try:
-            stream = await self.via.connect(dial.toward(server))
-        except Refused as error:
-            raise self._unreached(error) from error
-        except Unreachable as error:
-            if error.hop != str(server):
-                raise  # a hop before this one
-            raise self._unreached(error) from error
-        for layer in self._proxy.layers:
-            stream = await self._spoken(stream, layer(stream))
-        return stream
-
-    async def _spoken(self, stream: Stream, speech: Awaitable[T]) -> T:
-        """The outcome of a handshake on the stream, which a failed one closes."""
-        try:
-            return await speech
+            return await speech(reach)
         except BaseException as error:
-            stream.close()
-            name, server = self._proxy.name, self._proxy.server
-            if isinstance(error, asyncio.CancelledError):
-                error.add_note(f"{name} at {server} did not answer")
-            if isinstance(error, Refused):
-                raise Refused(f"{name}: {error}", error.reason, error.hint) from error
-            if isinstance(error, PeerError):
-                raise PeerError(f"{name}: {error}", error.hint) from error
-            if isinstance(error, (OSError, EOFError)):
-                raise Unreachable(
-                    f"{name}: the connection to {server} broke: {in_words(error)}",
-                    name,
-                    Reason.TIMED_OUT if isinstance(error, TimeoutError) else Reason.FAILURE,
-                ) from error
-            raise
-
-    def _seen_as(self, stream: Stream) -> Target:
-        """The server as it was really reached, where this host itself reached it."""
-        server = self._proxy.server
-        return (stream.info.remote or server) if self.via.is_local else server
-
-    def _unreached(self, error: Refused | Unreachable) -> Unreachable:
-        late = error.reason is Reason.TIMED_OUT
-        why = str(error) if isinstance(error, Refused) else error.reason.value
-        proxy = self._proxy
-        return Unreachable(
-            f"{proxy.name}: cannot reach its server {proxy.server}: {why}",
-            proxy.name,
-            Reason.TIMED_OUT if late else Reason.FAILURE,  # it is not the target that refused
-        )
-
-
-async def toward(dial: Dial, via: Way) -> tuple[Datagrams, Target]:
-    """A way for packets by `via`, and the target as they are sent to it. Raises as `via` does."""
-    inner = await via.associate(dial)
-    try:
-        return inner, await via.locate(dial)
-    except BaseException:
-        inner.close()
-        raise
+            reach.close()
+            if error is reach.failed:
+                raise  # it says already which hop it was
+            raise broken(error, proxy.name, proxy.server) from error
 
 
 def _chain(name: str, via: Outbound | Way) -> tuple[str, ...]:

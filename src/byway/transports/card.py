@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from byway.flow import Target
-from byway.outbounds.proxy import Layer
+from byway.outbounds.reach import Layer
 from byway.values.section import Section
 
 if TYPE_CHECKING:

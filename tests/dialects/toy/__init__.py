@@ -18,7 +18,8 @@ from byway.inbounds.arrival import Connection
 from byway.inbounds.entry import Entry, Means, Met
 from byway.inbounds.framed import Framed
 from byway.inbounds.listener import StreamInbound
-from byway.interfaces import Binding, Datagrams, Inbound, Stream, Way
+from byway.interfaces import Binding, Datagrams, Inbound, Stream
+from byway.outbounds.reach import Reach
 from byway.transports.reading import TransportSection
 from byway.values.foreign import Foreign, NotCarried
 from byway.values.problems import Path, Problems
@@ -115,19 +116,19 @@ class ToyClient:
     engine: Engine
     networks: frozenset[Network] = TCP_AND_UDP
     carries_names: bool = True
-    needs_control: bool = True
     packets_in_stream: bool = True
 
-    async def connect(self, stream: Stream, target: Target) -> Stream:
-        stream.hold(wire.head(self.password, target))
+    async def connect(self, reach: Reach, dial: Dial) -> Stream:
+        stream = await reach.open(dial)
+        stream.hold(wire.head(self.password, dial.target))
         return stream
 
-    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
-        assert control is not None
+    async def associate(self, reach: Reach, dial: Dial) -> Datagrams:
+        control = await reach.open(dial)
         control.hold(wire.head(self.password, None))
         return self.engine.framed(control, "trojan", wire.END)
 
-    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+    async def bind(self, reach: Reach, dial: Dial) -> Binding:
         raise Refused("this outbound lends no ports", Reason.NOT_SUPPORTED)
 
 

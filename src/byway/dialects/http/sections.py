@@ -19,8 +19,9 @@ from byway.dialects.uot import UdpOverTcp
 from byway.errors import Reason, Refused
 from byway.flow import TCP_AND_UDP, TCP_ONLY, Dial, Network, Target
 from byway.inbounds.entry import Entry, Greet
-from byway.interfaces import Binding, Datagrams, Stream, Way
+from byway.interfaces import Binding, Datagrams, Stream
 from byway.outbounds.proxy import Client
+from byway.outbounds.reach import Reach
 from byway.protocols import http
 from byway.values.problems import Path, Problems
 from byway.values.user import User
@@ -91,18 +92,17 @@ class HttpClient:
     options: http.HttpOptions
     networks: frozenset[Network] = TCP_ONLY
     carries_names: bool = True
-    needs_control: bool = True
     packets_in_stream: bool = False
 
-    async def connect(self, stream: Stream, target: Target) -> Stream:
+    async def connect(self, reach: Reach, dial: Dial) -> Stream:
         """Ask for a tunnel (RFC 9110 section 9.3.6)."""
-        return await http.connect(stream, target, self.options)
+        return await http.connect(await reach.open(dial), dial.target, self.options)
 
-    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
+    async def associate(self, reach: Reach, dial: Dial) -> Datagrams:
         """Refused: HTTP proxies carry no packets."""
         raise Refused("an HTTP proxy carries no UDP", Reason.NOT_SUPPORTED)
 
-    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+    async def bind(self, reach: Reach, dial: Dial) -> Binding:
         """Refused: HTTP proxies lend no ports."""
         raise Refused("an HTTP proxy lends no ports", Reason.NOT_SUPPORTED)
 

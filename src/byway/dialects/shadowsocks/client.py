@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from byway.engine import Engine
 from byway.errors import Reason, Refused
 from byway.flow import Dial, Network, Target
-from byway.interfaces import Binding, Datagrams, Stream, Way
-from byway.outbounds.proxy import toward
+from byway.interfaces import Binding, Datagrams, Stream
+from byway.outbounds.reach import Reach
 from byway.protocols import shadowsocks, shadowsocks2022
 
 
@@ -22,21 +22,21 @@ class ShadowsocksClient:
     server: Target
     networks: frozenset[Network]
     carries_names: bool = True
-    needs_control: bool = False
     packets_in_stream: bool = False
 
-    async def connect(self, stream: Stream, target: Target) -> Stream:
+    async def connect(self, reach: Reach, dial: Dial) -> Stream:
         """Ask for a connection; nothing is answered."""
+        connect = shadowsocks.connect
         if self.options.method.is_2022:
-            return await shadowsocks2022.connect(stream, target, self.options, self.kit)
-        return await shadowsocks.connect(stream, target, self.options, self.kit)
+            connect = shadowsocks2022.connect
+        return await connect(await reach.open(dial), dial.target, self.options, self.kit)
 
-    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
+    async def associate(self, reach: Reach, dial: Dial) -> Datagrams:
         """A session of packets, which asks for nothing: each is sealed and tells its target."""
-        inner, located = await toward(server.toward(self.server), via)
+        inner, located = await reach.packets(dial.toward(self.server))
         options = self.options
         return self.engine.wrap_sealed(inner, located, options.method.name, options.keys)
 
-    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+    async def bind(self, reach: Reach, dial: Dial) -> Binding:
         """Refused: there is no such request."""
         raise Refused("this outbound lends no ports", Reason.NOT_SUPPORTED)

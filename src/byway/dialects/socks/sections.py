@@ -19,8 +19,9 @@ from byway.dialects.uot import UdpOverTcp
 from byway.engine import Engine
 from byway.flow import TCP_AND_UDP, TCP_ONLY, Dial, Network, Target
 from byway.inbounds.entry import Entry, Greet
-from byway.interfaces import Binding, Datagrams, Stream, Way
-from byway.outbounds.proxy import Client, toward
+from byway.interfaces import Binding, Datagrams, Stream
+from byway.outbounds.proxy import Client
+from byway.outbounds.reach import Reach
 from byway.protocols import socks
 from byway.values.foreign import Foreign
 from byway.values.problems import Path, Problems
@@ -121,7 +122,6 @@ class SocksClient:
 
     options: socks.SocksOptions
     engine: Engine
-    needs_control: bool = True
     packets_in_stream: bool = False
 
     @property
@@ -134,20 +134,21 @@ class SocksClient:
         """Version 4 knows addresses only."""
         return self.options.version != "4"
 
-    async def connect(self, stream: Stream, target: Target) -> Stream:
+    async def connect(self, reach: Reach, dial: Dial) -> Stream:
         """Ask for a connection (RFC 1928 section 4)."""
-        return await socks.connect(stream, target, self.options)
+        return await socks.connect(await reach.open(dial), dial.target, self.options)
 
-    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
+    async def associate(self, reach: Reach, dial: Dial) -> Datagrams:
         """Ask for a relay (RFC 1928 section 7), and open the way to it."""
-        assert control is not None
-        relay = await socks.associate(control, self.options, server.target)
-        inner, located = await toward(server.toward(relay), via)
+        control = await reach.open(dial)
+        relay = await socks.associate(control, self.options, reach.met(control))
+        inner, located = await reach.packets(dial.toward(relay))
         return self.engine.wrap_socks5(inner, located, control)
 
-    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+    async def bind(self, reach: Reach, dial: Dial) -> Binding:
         """Ask for a port; the peer's connection then comes over the same stream."""
-        address = await socks.bind(stream, target, self.options, server)
+        stream = await reach.open(dial)
+        address = await socks.bind(stream, dial.target, self.options, reach.met(stream))
         return _Lent(stream, address, self.options)
 
 

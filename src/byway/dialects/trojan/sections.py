@@ -22,8 +22,9 @@ from byway.errors import Reason, Refused
 from byway.flow import TCP_AND_UDP, TCP_ONLY, Dial, Network, Target
 from byway.inbounds.entry import Entry
 from byway.inbounds.listener import StreamInbound
-from byway.interfaces import Binding, Datagrams, Stream, Way
+from byway.interfaces import Binding, Datagrams, Stream
 from byway.outbounds.direct import Direct
+from byway.outbounds.reach import Reach
 from byway.protocols import trojan
 from byway.values.foreign import Foreign, NotCarried, endpoint
 from byway.values.problems import Path, Problems
@@ -149,20 +150,19 @@ class TrojanClient:
     engine: Engine
     networks: frozenset[Network] = TCP_AND_UDP
     carries_names: bool = True
-    needs_control: bool = True
     packets_in_stream: bool = True
 
-    async def associate(self, control: Stream | None, server: Dial, via: Way) -> Datagrams:
+    async def associate(self, reach: Reach, dial: Dial) -> Datagrams:
         """Packets inside a stream of their own; nothing is answered."""
-        assert control is not None
+        control = await reach.open(dial)
         control.hold(trojan.head(self.password, trojan.Command.ASSOCIATE))
         return self.engine.framed(control, "trojan", trojan.CRLF)
 
-    async def connect(self, stream: Stream, target: Target) -> Stream:
+    async def connect(self, reach: Reach, dial: Dial) -> Stream:
         """Ask for a connection; nothing is answered."""
-        return await trojan.connect(stream, target, self.password)
+        return await trojan.connect(await reach.open(dial), dial.target, self.password)
 
-    async def bind(self, stream: Stream, target: Target, server: Target) -> Binding:
+    async def bind(self, reach: Reach, dial: Dial) -> Binding:
         """Refused: there is no such request."""
         raise Refused("this outbound lends no ports", Reason.NOT_SUPPORTED)
 
