@@ -23,8 +23,8 @@ MAY = {
     "lab/": "the demo's story is about protocols",
     "system/desktop.py": "the settings of desktops have a field for SOCKS",
     "cli/system_proxy.py": "so has the table of those settings",
-    "config/foreign.py": "other programs' keys, by which their files are known",
-    "config/kinds.py": "names of other programs, by which their files are told",
+    "config/read/foreign.py": "other programs' keys, by which their files are known",
+    "config/read/kinds.py": "names of other programs, by which their files are told",
     "importing/": "names of other programs and of protocols that have no card yet",
 }
 SECTIONS = [

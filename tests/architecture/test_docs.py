@@ -10,7 +10,7 @@ from typing import cast, get_args
 import pytest
 
 from byway import dialects
-from byway.config.schema import schema
+from byway.config.read.schema import schema
 
 ROOT = Path(__file__).parents[2]
 DOCS, TESTS = ROOT / "docs", ROOT / "tests"

@@ -9,9 +9,9 @@ import jsonschema
 import pytest
 
 from byway.config import Config, load_text, schema
-from byway.config.conditions import RuleEntry
 from byway.config.model import Limits, Log
-from byway.config.tree import parse
+from byway.config.read.tree import parse
+from byway.config.rules.conditions import RuleEntry
 from tests.facts import mmdb
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide"

@@ -13,7 +13,7 @@ from pathlib import Path
 # not in the development extras: `make fuzz` installs it
 atheris = importlib.import_module("atheris")
 
-with atheris.instrument_imports(include=["byway.importing", "byway.config.links"]):
+with atheris.instrument_imports(include=["byway.importing", "byway.config.read.links"]):
     from byway.config import load_text
     from byway.errors import ConfigError
     from byway.importing import import_text

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from byway.config import check_report, judge_of, load, load_text, open_sets
-from byway.config.compile import names_judge_of
-from byway.config.ownnames import hosts_of
+from byway.config.names.own import hosts_of
+from byway.config.rules.compile import names_judge_of
 from byway.errors import ConfigError
 from byway.flow import Flow, Network, Process, Target
 from byway.importing import Imported, import_text

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from byway.config.tree import parse
+from byway.config.read.tree import parse
 from byway.errors import ConfigError
 from byway.importing import import_text
 from byway.importing.yaml_text import document, scalar

@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from byway.config import judge_of, open_sets
-from byway.config.ownnames import hosts_of
+from byway.config.names.own import hosts_of
 from byway.flow import Flow, Network, Target
 from byway.importing import Imported, import_text
 from byway.rules import Facts, Lacks, Via

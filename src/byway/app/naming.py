@@ -30,7 +30,7 @@ from byway.outbounds.secure import SetTls
 from byway.rules.sets import RuleSet
 
 if TYPE_CHECKING:
-    from byway.config.names import Dns, DnsServer
+    from byway.config.names.dns import Dns, DnsServer
     from byway.dns.manner import Manner
     from byway.dns.resolver import Choice, NameResolver
     from byway.dns.server import Asked, Connection, Packets, Server
@@ -166,8 +166,8 @@ class Naming:
         OSError for a file that is not what it should be."""
         if config.dns is None:
             return Names()
-        from byway.config.compile import names_judge_of
-        from byway.config.ownnames import hosts_of, own_names, used_by
+        from byway.config.names.own import hosts_of, own_names, used_by
+        from byway.config.rules.compile import names_judge_of
         from byway.dns.resolver import Lifetimes, NameResolver, Plan
 
         dns, before = config.dns, self._in_force.now.names

@@ -16,10 +16,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from byway.config import Config, UrlSet, fetched
-from byway.config.compiled import user_cache
-from byway.config.fetched import Kept
-from byway.config.sets import told
+from byway.config import Config, UrlSet
+from byway.config.rules import fetched
+from byway.config.rules.compiled import user_cache
+from byway.config.rules.fetched import Kept
+from byway.config.rules.sets import told
 from byway.errors import BywayError, PeerError, Problem, in_words
 from byway.ledger.log import Log
 from byway.outbounds.web import Denied, Document

@@ -10,7 +10,7 @@ from byway.errors import ConfigError, in_words
 def fault_lines(error: BaseException) -> Iterator[str]:
     """What went wrong, and the hint; of a config every problem at its place."""
     if isinstance(error, ConfigError):
-        from byway.config.excerpt import told_lines
+        from byway.config.read.excerpt import told_lines
 
         yield from told_lines(error.problems)
         return

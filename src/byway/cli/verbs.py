@@ -270,7 +270,7 @@ def _no_file(word: str) -> BywayError:
 
 def _is_config(word: str) -> bool:
     """Whether a word of the command line is a file that is no list of servers."""
-    from byway.config.foreign import foreign
+    from byway.config.read.foreign import foreign
 
     if "://" in word or word == "-" or word.startswith("@"):
         return False

@@ -50,7 +50,7 @@ def running(options: argparse.Namespace, patience: float | None = None) -> Runni
     A config in this folder goes before the Byway of the system. Raises BywayError when a socket is
     named and there is no Byway, or another one.
     """
-    from byway.config.find import FILE_NAME
+    from byway.config.read.find import FILE_NAME
 
     return _found(options, patience, system=not Path(FILE_NAME).is_file())
 

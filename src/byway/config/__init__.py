@@ -5,10 +5,6 @@ problem and its exact place. On config time.
 """
 
 from byway.config.changes import changes
-from byway.config.compile import judge_of
-from byway.config.conditions import Conditions, FileSet, InlineSet, RuleEntry, UrlSet
-from byway.config.crosscheck import without_udp
-from byway.config.find import find, places
 from byway.config.groups import (
     BalanceGroup,
     FallbackGroup,
@@ -18,18 +14,22 @@ from byway.config.groups import (
     SelectGroup,
 )
 from byway.config.invite import invitations
-from byway.config.links import is_link, read_link, write_link
-from byway.config.load import default, from_links, load, load_text
 from byway.config.model import (
     Config,
     Control,
     Limits,
     Log,
 )
-from byway.config.pac import pac_file
-from byway.config.report import Report, as_typed, check_report
-from byway.config.schema import schema, schema_text
-from byway.config.sets import OpenSets, open_sets
+from byway.config.read.crosscheck import without_udp
+from byway.config.read.find import find, places
+from byway.config.read.links import is_link, read_link, write_link
+from byway.config.read.load import default, from_links, load, load_text
+from byway.config.read.report import Report, as_typed, check_report
+from byway.config.read.schema import schema, schema_text
+from byway.config.rules.compile import judge_of
+from byway.config.rules.conditions import Conditions, FileSet, InlineSet, RuleEntry, UrlSet
+from byway.config.rules.pac import pac_file
+from byway.config.rules.sets import OpenSets, open_sets
 from byway.values.limit import Limit
 from byway.values.problems import nearest
 from byway.values.texts import UnixPath

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from byway.config.model import Config
-from byway.config.names import Dns
+from byway.config.names.dns import Dns
 from byway.values.section import Section
 
 LATER = " (after a restart)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byway.config.links import write_link
+from byway.config.read.links import write_link
 from byway.dialects.card import In
 from byway.flow import Target
 from byway.values.texts import UnixPath

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
-from byway.config.conditions import RuleEntry, SetConfig
 from byway.config.control import ControlSocket, MetricsAddress
 from byway.config.groups import GroupConfig
-from byway.config.names import Dns
+from byway.config.names.dns import Dns
+from byway.config.rules.conditions import RuleEntry, SetConfig
 from byway.dialects.card import In, Out
 from byway.errors import Problem
 from byway.rules.geo import NOWHERE, World
@@ -23,7 +23,7 @@ from byway.values.section import Section
 from byway.values.texts import AutoNumber, FilePath, duration, size
 
 if TYPE_CHECKING:
-    from byway.config.terms import PythonPlace
+    from byway.config.rules.terms import PythonPlace
     from byway.facts.python import Function
 
 RESERVED = ("reject", "drop", "otherwise")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from byway import dialects
-from byway.config.setitems import fault
+from byway.config.rules.setitems import fault
 from byway.importing import clash_proxies, clash_rules
 from byway.importing.draft import LOST, OTHERWISE, Draft, Section, Way
 from byway.values.foreign import (

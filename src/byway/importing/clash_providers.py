@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from byway.config.tree import TreeError, parse
+from byway.config.read.tree import TreeError, parse
 from byway.importing.draft import Draft
 from byway.importing.name_filters import NameFilters, Unfit
 from byway.values.foreign import Fields, fields, items, said, text

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qsl, unquote
 
 from byway import dialects
-from byway.config.links import SCHEMES, read_link
+from byway.config.read.links import SCHEMES, read_link
 from byway.importing.draft import Draft
 from byway.values.foreign import endpoint
 from byway.values.wrong import Wrong

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from byway import dialects
-from byway.config import kinds
-from byway.config.foreign import foreign
-from byway.config.tree import TreeError, parse
+from byway.config.read import kinds
+from byway.config.read.foreign import foreign
+from byway.config.read.tree import TreeError, parse
 from byway.errors import ConfigError, Problem
 from byway.importing import links
 from byway.importing.draft import Draft, Imported

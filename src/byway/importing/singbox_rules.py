@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from byway.config.setitems import fault
+from byway.config.rules.setitems import fault
 from byway.importing.draft import OTHERWISE, Draft, Section, Way, unresolved
 from byway.importing.source import seconds
 from byway.rules.networks import LAN

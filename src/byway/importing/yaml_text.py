@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 
-from byway.config.tree import resolve
+from byway.config.read.tree import resolve
 
 _PLAIN = re.compile(
     r"[A-Za-z_/][A-Za-z0-9_./-]*(?::[0-9]+)?|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:[/:][0-9]+)?"

@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from byway.config.load import load_text
-from byway.config.tree import TreeError, grow, parse, resolve
+from byway.config.read.load import load_text
+from byway.config.read.tree import TreeError, grow, parse, resolve
 from byway.errors import ConfigError
 
 scalars = st.none() | st.booleans() | st.integers(-(10**17), 10**17) | st.text(max_size=12)

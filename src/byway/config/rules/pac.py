@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from byway.config.conditions import RuleEntry
 from byway.config.model import Config
+from byway.config.rules.conditions import RuleEntry
 from byway.flow import Network, Target
 
 KNOWN = {"domain", "domain_suffix", "port", "network", "inbound", "to", "otherwise", "enabled"}

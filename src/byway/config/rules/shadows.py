@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from byway.config.conditions import Conditions, RuleEntry
+from byway.config.rules.conditions import Conditions, RuleEntry
 from byway.rules import Prefix
 
 _NESTED = ("and_", "or_", "not_")

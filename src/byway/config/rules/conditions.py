@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
-from byway.config.terms import (
+from byway.config.rules.terms import (
     AddressSize,
     CountryCode,
     DomainKeyword,

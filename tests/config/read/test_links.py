@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from byway.config.links import read_link, write_link
+from byway.config.read.links import read_link, write_link
 from byway.dialects.card import Out
 from byway.dialects.direct import DirectOutbound
 from byway.dialects.http import HttpOutbound

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from byway.config.model import Config
-from byway.config.names import Dns
+from byway.config.names.dns import Dns
 from byway.dns.hosts import Host, Hosts
 from byway.flow import packed_address
 from byway.values.name_server import SYSTEM

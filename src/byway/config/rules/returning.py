@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence, Set
 
-from byway.config.compile import judge_of
 from byway.config.model import Config
+from byway.config.rules.compile import judge_of
 from byway.dns.hosts import Hosts
 from byway.flow import UNHEARD, Flow, Network, Process, Target
 from byway.rules import Facts, Lacks, Verdict, Via
@@ -137,7 +137,7 @@ class _Back:
 def _hosts(config: Config) -> Hosts:
     if config.dns is None:
         return Hosts()  # which knows localhost
-    from byway.config.ownnames import hosts_of
+    from byway.config.names.own import hosts_of
 
     try:
         return hosts_of(config.dns)

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
-from byway.config.tree import MAX_BYTES
+from byway.config.read.tree import MAX_BYTES
 from byway.errors import Problem
 from byway.values.name import visible
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from byway.config.conditions import Conditions, RuleEntry, SniffedConditions
 from byway.config.model import Config
-from byway.config.names import Dns
-from byway.config.sets import open_sets
+from byway.config.names.dns import Dns
+from byway.config.rules.conditions import Conditions, RuleEntry, SniffedConditions
+from byway.config.rules.sets import open_sets
 from byway.rules import Drop, Judge, Reject, Rule, RuleRef, Verdict, Via
 from byway.rules import matchers as m
 from byway.rules.geo import FromCountry, FromSystem, InCountry, InSystem, World

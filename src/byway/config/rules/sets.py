@@ -9,9 +9,9 @@ from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
 
-from byway.config.compiled import read_list, user_cache
-from byway.config.conditions import FileSet, InlineSet, SetConfig, UrlSet
 from byway.config.model import Config
+from byway.config.rules.compiled import read_list, user_cache
+from byway.config.rules.conditions import FileSet, InlineSet, SetConfig, UrlSet
 from byway.errors import Problem
 from byway.rules.gathering import Bad, BadEntry, Gathering
 from byway.rules.geo import World
@@ -95,7 +95,7 @@ def _of_file(section: FileSet, cache: Path, world: World) -> tuple[Contents, lis
 
 
 def _of_web(section: UrlSet, cache: Path, world: World) -> tuple[Contents, list[BadEntry]]:
-    from byway.config import fetched  # most configs have nothing of the web
+    from byway.config.rules import fetched  # most configs have nothing of the web
 
     kept = fetched.find(section.url, cache)
     if kept is None:

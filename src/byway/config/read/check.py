@@ -14,15 +14,6 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from byway import dialects
-from byway.config import crosscheck
-from byway.config.canonical import look_alikes
-from byway.config.conditions import (
-    FileSet,
-    InlineSet,
-    RuleEntry,
-    SetConfig,
-    UrlSet,
-)
 from byway.config.groups import (
     BalanceGroup,
     FallbackGroup,
@@ -30,11 +21,20 @@ from byway.config.groups import (
     GroupConfig,
     SelectGroup,
 )
-from byway.config.links import is_link, read_link
 from byway.config.model import RESERVED, Config, Control, Geo, Limits, Log
-from byway.config.names import Dns
-from byway.config.returning import check_returns
-from byway.config.tree import Twice, grow
+from byway.config.names.dns import Dns
+from byway.config.read import crosscheck
+from byway.config.read.canonical import look_alikes
+from byway.config.read.links import is_link, read_link
+from byway.config.read.tree import Twice, grow
+from byway.config.rules.conditions import (
+    FileSet,
+    InlineSet,
+    RuleEntry,
+    SetConfig,
+    UrlSet,
+)
+from byway.config.rules.returning import check_returns
 from byway.errors import ConfigError
 from byway.rules import RuleRef
 from byway.values import name as names
@@ -45,7 +45,7 @@ from byway.values.written import Entry, Node
 from byway.values.wrong import Wrong, kind_of, shown
 
 if TYPE_CHECKING:
-    from byway.config.terms import PythonPlace
+    from byway.config.rules.terms import PythonPlace
     from byway.facts.python import Function
 
 SETS: Mapping[str, type[SetConfig]] = {
@@ -131,7 +131,7 @@ class _Checker:
         if asked and self._root.get("dns") is None:
             config = config.model_copy(update={"dns": (dns := Dns())})
         if dns is not None:
-            from byway.config.ownnames import check_names
+            from byway.config.names.own import check_names
 
             check_names(config, dns, self._problems)
         if any(rule.python is not None for rule in rules):
@@ -146,7 +146,7 @@ class _Checker:
         config._listens = self._listens(inbounds)
         config._item_lines = self._item_lines(sets)
         if geo is not None:
-            from byway.config.world import open_world  # of use to few
+            from byway.config.read.world import open_world  # of use to few
 
             config._world, config._stamps = open_world(geo, self._problems)
         return config
@@ -364,7 +364,7 @@ class _Checker:
     def _opened_functions(
         self, rules: Sequence[RuleEntry], ways: Set[str]
     ) -> Mapping[PythonPlace, Function]:
-        from byway.config.scripts import open_functions  # of use to few
+        from byway.config.rules.scripts import open_functions  # of use to few
 
         placed = zip(self._rule_places, rules, strict=True)
         words = frozenset({*ways, *crosscheck.VERDICTS})

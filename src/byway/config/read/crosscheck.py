@@ -6,10 +6,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from typing import TypeVar
 
 from byway import dialects
-from byway.config.conditions import ASKING, RuleEntry
 from byway.config.model import Config
-from byway.config.setitems import check_items
-from byway.config.shadows import shadowed
+from byway.config.rules.conditions import ASKING, RuleEntry
+from byway.config.rules.setitems import check_items
+from byway.config.rules.shadows import shadowed
 from byway.dialects.card import In
 from byway.dialects.reach import warn_of_files
 from byway.flow import TCP_ONLY, Network, Target

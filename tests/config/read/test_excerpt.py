@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from byway.config import check_report
-from byway.config.excerpt import excerpt
+from byway.config.read.excerpt import excerpt
 from byway.errors import Problem
 
 

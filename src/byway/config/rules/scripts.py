@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from byway.config.conditions import RuleEntry
-from byway.config.terms import PythonPlace
+from byway.config.rules.conditions import RuleEntry
+from byway.config.rules.terms import PythonPlace
 from byway.facts.python import Function, Script, ScriptError, load
 from byway.values.problems import Problems
 

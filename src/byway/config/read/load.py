@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from byway import dialects
-from byway.config.canonical import canonical
-from byway.config.check import build
-from byway.config.foreign import foreign, import_hint
-from byway.config.links import is_link, read_link
 from byway.config.model import RESERVED, Config
-from byway.config.tree import MAX_BYTES, TreeError, grow, parse, place_in
+from byway.config.read.canonical import canonical
+from byway.config.read.check import build
+from byway.config.read.foreign import foreign, import_hint
+from byway.config.read.links import is_link, read_link
+from byway.config.read.tree import MAX_BYTES, TreeError, grow, parse, place_in
 from byway.errors import ConfigError, Problem
 from byway.values.name import like
 from byway.values.problems import key_text
@@ -40,7 +40,7 @@ def load(path: str | os.PathLike[str]) -> Config:
         raise _refusal(name, f"cannot be read: {why.lower()}") from None
     if len(data) > MAX_BYTES:
         raise _refusal(name, f"is larger than {MAX_BYTES} bytes")
-    from byway.config.kinds import magic
+    from byway.config.read.kinds import magic
 
     if kind := magic(data):
         raise _refusal(name, f"is {kind}", _READ_HINT)
@@ -76,7 +76,7 @@ def load_text(text: str, name: str = "config", folder: str | None = None) -> Con
 
 def _unread(text: str) -> str:
     """What a text is that neither we nor `byway import` can read; "" for what may be ours."""
-    from byway.config import kinds
+    from byway.config.read import kinds
 
     if kind := kinds.program_of(text):
         return kind

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PrivateAttr
 from pydantic_core import CoreSchema, core_schema
 
-from byway.config.conditions import Conditions
-from byway.config.terms import DomainKeyword, DomainRegex, DomainWildcard, SetName
+from byway.config.rules.conditions import Conditions
+from byway.config.rules.terms import DomainKeyword, DomainRegex, DomainWildcard, SetName
 from byway.flow import Target, packed_address
 from byway.rules import RuleRef
 from byway.values import hosts

@@ -16,9 +16,9 @@ from typing import Annotated, Union, cast
 from pydantic import Field, create_model
 
 from byway import dialects
-from byway.config.conditions import ASKING
-from byway.config.links import SCHEMES
 from byway.config.model import RESERVED, Config
+from byway.config.read.links import SCHEMES
+from byway.config.rules.conditions import ASKING
 from byway.values.name import NAME_PATTERN
 from byway.values.section import Section
 

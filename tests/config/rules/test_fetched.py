@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from byway.config import fetched
-from byway.config.compiled import CACHED, user_cache
+from byway.config.rules import fetched
+from byway.config.rules.compiled import CACHED, user_cache
 from byway.flow import Flow, Network, Target
 from byway.outbounds.web import Document
 from byway.protocols.web_address import WebAddress
@@ -75,7 +75,7 @@ def test_a_kill_leaves_the_older_list(tmp_path: Path) -> None:
     script = """
 import os, sys, signal
 from pathlib import Path
-from byway.config import fetched
+from byway.config.rules import fetched
 from byway.protocols.web_address import WebAddress
 from byway.outbounds.web import Document
 utime = os.utime

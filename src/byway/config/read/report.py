@@ -7,10 +7,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
-from byway.config.excerpt import told_lines
-from byway.config.load import default, load
 from byway.config.model import Config
-from byway.config.sets import open_sets
+from byway.config.read.excerpt import told_lines
+from byway.config.read.load import default, load
+from byway.config.rules.sets import open_sets
 from byway.errors import ConfigError, Problem
 
 

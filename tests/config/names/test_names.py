@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from byway.config import Config, changes, load_text
-from byway.config.ownnames import hosts_of, needed, own_names
+from byway.config.names.own import hosts_of, needed, own_names
 from byway.errors import ConfigError
 from byway.flow import Target
 from byway.values.name_server import ServerAddress, read_address

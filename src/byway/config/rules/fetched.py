@@ -16,7 +16,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from byway.config.compiled import read_list
+from byway.config.rules.compiled import read_list
 from byway.outbounds.web import Document
 from byway.protocols.web_address import WebAddress
 from byway.rules.gathering import BadEntry

@@ -1,0 +1,1 @@
+"""The rules and sets of a config: what a person writes, and how it is compiled and kept."""
