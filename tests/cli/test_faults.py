@@ -85,6 +85,37 @@ def test_an_address_in_use_is_told_with_its_key_and_line(folder: Path) -> None:
     assert "Errno" not in done.stderr
 
 
+TROJAN = (
+    "inbounds:\n  a: {type: trojan, listen: '127.0.0.1:0', fallback: '127.0.0.1:1',\n"
+    "    users: {name: u, password: 0123456789abcdef}, tls: {cert: /nowhere/c, key: /nowhere/k}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("log:\n  file: /nowhere/x.log\n", "2:1: log.file: /nowhere/x.log: no such file"),
+        ("log:\n  level: info\n  file: /\n", "3:1: log.file: /: is a directory"),
+        (TROJAN, "2:1: inbounds.a: tls: /nowhere/c: no such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_had_is_told_with_its_key_and_line(
+    text: str, told: str, folder: Path
+) -> None:
+    (folder / "c.yaml").write_text(text)
+    (folder / "c.yaml").chmod(0o600)
+    done = subprocess.run(
+        [*COMMAND, "run", "-c", "c.yaml"],
+        cwd=folder,
+        env=ENVIRON,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert f"c.yaml:{told}" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("listen", "why"),
     [

@@ -15,6 +15,7 @@ from byway.app.naming import Naming, Resolving
 from byway.app.switches import Switched, stayed_off
 from byway.app.ways import Ways, same_way
 from byway.config import Config, changes, judge_of, open_sets, pac_file
+from byway.config.listening import refused
 from byway.engine import Engine, ListenOptions, PacketOptions, Turnstile
 from byway.errors import Problem
 from byway.facts.finder import Finder
@@ -176,7 +177,14 @@ def _doors(config: Config, ways: Ways, lasting: Lasting) -> Callable[[str], Inbo
     )
     # One turnstile for all of them: the limit on open files is one, too.
     options = ListenOptions(first=limits.handshake, turnstile=lasting.turnstile)
-    return lambda name: ways.inbound(name, means, options)
+
+    def door(name: str) -> Inbound:
+        try:
+            return ways.inbound(name, means, options)
+        except OSError as error:
+            raise refused(config, "inbounds", name, error) from error
+
+    return door
 
 
 def _bounds(config: Config) -> Bounds:
@@ -194,7 +202,10 @@ def _bounds(config: Config) -> Bounds:
 def _writer(config: Config) -> LineWriter:
     if config.log.file is None:
         return LineWriter(STDERR)
-    return LineWriter(open_to_append(config.log.file), owned=True)
+    try:
+        return LineWriter(open_to_append(config.log.file), owned=True)
+    except OSError as error:
+        raise refused(config, "log", "file", error) from error
 
 
 async def _in_thread(work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:

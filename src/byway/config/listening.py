@@ -1,4 +1,4 @@
-"""Why an inbound cannot listen, at its place in the config, and what helps."""
+"""What the system refuses of a config (a file, an address), at its place in it, and what helps."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ def cannot_listen(config: Config, name: str, error: OSError) -> OSError:
         in_words(error),
         _hint(config, name, error),
     )
+    return type(error)(error.errno, str(told))
+
+
+def refused(config: Config, section: str, name: str, error: OSError) -> OSError:
+    """An error of the system, as a problem of an entry of the config, in the same class."""
+    line = config.line(section, name)
+    told = Problem(config.file, line, 1, f"{section}.{name}", in_words(error))
     return type(error)(error.errno, str(told))
 
 

@@ -140,7 +140,7 @@ class Config(Section):
         return self._functions
 
     def line(self, section: str, name: str) -> int:
-        """The line of an entry of `inbounds`, `outbounds`, `groups` or `sets`; 0: it has none."""
+        """The line of an entry of a section, such as `inbounds` or `log`; 0: it has none."""
         return self._lines.get((section, name), 0)
 
     def listen_place(self, inbound: str) -> tuple[int, int]:

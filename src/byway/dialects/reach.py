@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from byway.dialects.card import Lent, Proxied
+from byway.errors import in_words
 from byway.inbounds.entry import Entry, Greet
 from byway.inbounds.tls import Certificate, TlsDoor, inside
 from byway.outbounds.reach import Layer
@@ -31,10 +32,9 @@ def door(entry: Entry, tls: ServerTls) -> TlsDoor:
     try:
         return TlsDoor(entry, Certificate(tls.cert, tls.key, tls.alpn, tls.ca))
     except ValueError as error:
-        raise OSError(0, f"inbound {entry.name}: tls: {error}") from error
+        raise OSError(0, f"tls: {error}") from error
     except OSError as error:
-        why = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        raise OSError(error.errno, f"inbound {entry.name}: tls: {why}") from error
+        raise OSError(error.errno, f"tls: {in_words(error)}") from error
 
 
 class Streamed(Proxied):

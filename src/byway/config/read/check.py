@@ -155,7 +155,7 @@ class _Checker:
         """The line of each named entry."""
         return {
             (section, name): entry.line
-            for section in ("inbounds", "outbounds", "groups", "sets", "dns")
+            for section in ("inbounds", "outbounds", "groups", "sets", "dns", "log")
             if (node := self._root.get(section)) is not None and isinstance(node.content, dict)
             for name, entry in node.content.items()
         }
