@@ -39,8 +39,9 @@ class Router:
             if isinstance(verdict, Via):
                 with course.dialling:
                     far = await self._dialled(arrival, course.outbounds[verdict.outbound], passage)
-                passage.relay = relay = await arrival.relay(far, passage.buckets)
+                relay = await arrival.relay(far, passage.buckets)
                 del far  # the relay has it
+                passage.join(relay)
                 passage.reason = await relay.wait()
             elif isinstance(verdict, Reject):
                 passage.reason = "rejected by a rule"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 
 import pytest
 
+from byway.dns.lookups import ASKER
 from byway.errors import Reason, Refused
 from byway.flow import Flow, Network, Target
 from byway.interfaces import Bounds, InForce
@@ -63,7 +65,7 @@ async def test_counters_outlive_the_relay() -> None:
     ledger, one = Ledger(), passage(1)
     ledger.enter(one)
     assert (one.up, one.down) == (0, 0)
-    one.relay = FixedRelay()
+    one.join(FixedRelay())
     assert (one.up, one.down) == (3, 4)
     ledger.leave(one)
     assert one.relay is None
@@ -125,3 +127,12 @@ async def test_cuts_a_relay_or_a_dial() -> None:
     assert ledger.cut(2, "enough")
     assert relay.reason == "enough"
     assert not ledger.cut(1)
+
+
+async def test_one_that_relays_asks_for_no_names() -> None:
+    one, before = passage(1), dict(contextvars.copy_context())
+    Ledger().enter(one)
+    assert ASKER.get() is one.flow
+    one.join(FixedRelay())
+    assert ASKER.get() is None
+    assert dict(contextvars.copy_context()) == before  # an idle flow's context takes no room

@@ -19,17 +19,18 @@ class Flows:
     first. They end on their own: what one raises is told to the loop and harms no other.
     """
 
-    __slots__ = ("_last", "_live", "_start")
+    __slots__ = ("_last", "_live", "_over", "_start")
 
     def __init__(self, engine: Engine) -> None:
         self._start = engine.start
         self._live: set[_engine.Task] = set()
+        self._over = self._ended  # one for all tasks
         self._last: asyncio.Future[None] | None = None  # waits until none is left
 
     def start(self, stream: EngineStream, flow: Coroutine[object, None, None]) -> None:
         """Begin a flow here and now, and go on with the caller at its first wait that lasts. Its
         dials are made where `stream` lives."""
-        task = self._start(stream, flow, self._ended)
+        task = self._start(stream, flow, self._over)
         if not task.done():
             self._live.add(task)
 

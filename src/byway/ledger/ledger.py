@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from contextvars import Token
 from dataclasses import dataclass
 
 from byway.dns.lookups import ASKER
@@ -46,8 +47,8 @@ class Passage:
     """
 
     __slots__ = (
-        "_down", "_up", "chain", "facts", "failed", "flow", "judge", "limits", "reason", "relay",
-        "started", "steps", "stopped", "task", "verdict", "way",
+        "_asks", "_down", "_up", "chain", "facts", "failed", "flow", "judge", "limits", "reason",
+        "relay", "started", "steps", "stopped", "task", "verdict", "way",
     )  # fmt: skip
 
     def __init__(self, flow: Flow) -> None:
@@ -66,6 +67,7 @@ class Passage:
         self.reason = ""
         self.failed = False
         self._up = self._down = 0
+        self._asks: Token[Flow | None] | None = None
 
     @property
     def up(self) -> int:
@@ -87,13 +89,26 @@ class Passage:
         """Seconds since its arrival, up to now."""
         return (self.stopped or time.monotonic()) - self.started
 
+    def begin(self, task: asyncio.Task[object] | None) -> None:
+        """This task carries it, and asks for names for it."""
+        self.task = task
+        self._asks = ASKER.set(self.flow)
+
+    def join(self, relay: Relay) -> None:
+        """It relays from now on, and has no more names to ask for: what a context takes that holds
+        something, 136 bytes, is let go."""
+        self.relay = relay
+        if self._asks is not None:
+            ASKER.reset(self._asks)
+            self._asks = None
+
     def stop(self) -> None:
         """Note the end; what is only of use to a living flow is let go."""
         self.stopped = time.monotonic()
         if (relay := self.relay) is not None:
             self._up, self._down = relay.up, relay.down
             self.relay = None
-        self.task = None
+        self.task = self._asks = None
         if (way := self.way) is not None:
             if self.flow.network is Network.TCP:
                 way.ended(self._up, self._down, self.started)
@@ -154,8 +169,7 @@ class Ledger:
             self.room.enter()
         # Asking for the running loop costs a system call before Python 3.12: so only once.
         loop = self._loop = self._loop or asyncio.get_running_loop()
-        passage.task = asyncio.current_task(loop)
-        ASKER.set(passage.flow)  # look-ups of this task are its
+        passage.begin(asyncio.current_task(loop))
         self._live[passage.flow.id] = passage
 
     def lead(self, passage: Passage, way: Way) -> None:
