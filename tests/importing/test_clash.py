@@ -438,6 +438,26 @@ def test_options_that_are_not_known_are_told() -> None:
     ]
 
 
+def test_options_are_told_in_lists_and_of_logic_too() -> None:
+    found = made(
+        f"{TO_P}rule-providers:\n  s:\n    type: inline\n    behavior: classical\n    payload:\n"
+        "    - IP-CIDR,10.0.0.0/8,foo\n    - IP-CIDR,10.1.0.0/16,no-resolve,src\n"
+        "    - MATCH\n    - 'DOMAIN-REGEX,^a{1,2}$'\n"
+        "  n: {type: inline, behavior: ipcidr, payload: [192.0.2.0/24, a.example]}\n"
+        "rules:\n- RULE-SET,s,P\n- RULE-SET,n,P\n"
+        "- AND,((DOMAIN,c.example),(NETWORK,tcp)),P,no-resolve\n- MATCH,DIRECT\n"
+    )
+
+    assert [(note.what, note.why) for note in found.notes] == [
+        ("IP-CIDR,10.0.0.0/8", "the option foo says nothing here"),
+        ("MATCH", "has no place in the set 's': expected KIND,value"),
+        ("a.example", "has no place in the set 'n': not an IP prefix"),
+        ("AND,((DOMAIN,c.example),(NETWORK,tcp))", "the option no-resolve says nothing here"),
+    ]
+    assert way(found, "10.1.1.1") == way(found, "192.0.2.1") == way(found, "aa") == "P"
+    assert way(found, "match") == way(found, "a.example") == "direct"
+
+
 def test_networks_around_are_those_of_clash() -> None:
     found = made(f"{TO_P}rules: ['GEOIP,LAN,DIRECT,no-resolve', 'MATCH,P']\n")
 

@@ -9,6 +9,7 @@ from byway import dialects
 from byway.config.rules.setitems import fault
 from byway.importing import clash_proxies, clash_rules
 from byway.importing.draft import LOST, OTHERWISE, Draft, Section, Way
+from byway.rules.gathering import is_prefix
 from byway.values.foreign import (
     Fields,
     Foreign,
@@ -230,19 +231,29 @@ def _providers(node: Node | None, draft: Draft) -> None:
 
 def _inline(name: str, provider: Node, found: Fields, draft: Draft) -> None:
     """The entries as they are; what cannot be read is told, as it would be of a file."""
-    geo = draft.plain.get("geo", {})
+    geo, behavior = draft.plain.get("geo", {}), text(found.get("behavior")).lower()
     entries = []
     for item in items(found.get("payload")):
         entry = text(item).strip()
-        if why := fault(entry, "clash", geo):
+        if why := _misfit(entry, behavior) or fault(entry, "clash", geo):
             draft.note(item.line, entry[:80], f"has no place in the set {name!r}: {why}")
             draft.thin_sets.add(name)
         elif entry:
             entries.append(entry)
+            kind, *parts = clash_rules.split(entry)
+            if behavior == "classical" and not kind.upper().endswith("-REGEX"):
+                clash_rules.told_options(kind.upper(), parts[0], parts[1:], item.line, draft)
     if entries:
         draft.set(name, provider.line, {"format": "clash", "items": entries})
     else:
         draft.note(provider.line, name, "nothing in it could be kept")
+
+
+def _misfit(entry: str, behavior: str) -> str:
+    """What an entry lacks for its provider's behavior; lists of ours may mix them."""
+    if behavior == "classical" and entry and "," not in entry:
+        return "expected KIND,value"
+    return "not an IP prefix" if behavior == "ipcidr" and entry and not is_prefix(entry) else ""
 
 
 # Names.

@@ -154,11 +154,9 @@ def condition(
         if not (inner.startswith("(") and inner.endswith(")")):
             raise Unsaid("expected SUB-RULE,(KIND,value),name")
         return _inner(inner[1:-1], line, draft, depth)
+    told_options(kind, value, options, line, draft)
     if kind in ("AND", "OR", "NOT"):
         return _logic(kind, value, line, draft, depth)
-    for option in options:
-        if option not in _OPTIONS or (option == "src" and kind not in _SOURCES):
-            draft.note(line, f"{kind},{value}"[:120], f"the option {option[:40]} says nothing here")
     if kind in _SIMPLE:
         return {_SIMPLE[kind]: value.removeprefix(".") if kind == "DOMAIN-SUFFIX" else value}
     if kind in _NOT:
@@ -167,6 +165,14 @@ def condition(
     if kind in _SOURCES and "src" in options:
         return {_SOURCES_OF[key]: part for key, part in found.items()}
     return unresolved(found) if kind in _SOURCES and "no-resolve" in options else found
+
+
+def told_options(kind: str, value: str, options: list[str], line: int, draft: Draft) -> None:
+    """Note the options that a rule, or a line of a list, has to no purpose."""
+    logic = kind in ("AND", "OR", "NOT")
+    for option in options:
+        if option not in _OPTIONS or logic or (option == "src" and kind not in _SOURCES):
+            draft.note(line, f"{kind},{value}"[:120], f"the option {option[:40]} says nothing here")
 
 
 def _other(kind: str, value: str, draft: Draft) -> Section:  # a table of kinds, long by nature
