@@ -9,6 +9,7 @@ __all__ = [
     "Answers",
     "Ask",
     "Bucket",
+    "Caller",
     "Datagrams",
     "Engine",
     "Listener",
@@ -85,6 +86,9 @@ class Engine:
     def listen_packets(
         self, address: tuple[str, int], codec: _Codec | None, options: _Packets
     ) -> PacketListener: ...
+    def packet_pair(
+        self, codec: _Codec | None, options: _Packets
+    ) -> tuple[PacketListener, Caller]: ...
     def send_body(
         self,
         source: Stream,
@@ -238,6 +242,12 @@ class Ask:
     def relay(self, far: Datagrams, host: str, port: int, buckets: Sequence[Bucket]) -> Relay: ...
     def waiting(self) -> list[bytes]: ...
     def refuse(self) -> None: ...
+
+@final
+class Caller:
+    def send(self, packet: bytes) -> bool: ...
+    def receive(self) -> list[bytes] | Awaitable[list[bytes]]: ...
+    def close(self) -> None: ...
 
 @final
 class SaltFilter:

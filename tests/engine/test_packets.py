@@ -1,11 +1,14 @@
-"""Packets that wait for a verdict can be read meanwhile, and are still there to be sent."""
+"""Packet sessions: what waits for a verdict, what a close frees, callers without a socket."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 
-from byway.engine import Engine
+import pytest
+
+from byway.engine import Engine, PacketCaller
+from byway.errors import EngineError
 from byway.flow import Target
 
 
@@ -64,3 +67,64 @@ async def _bound(sock: socket.socket, place: tuple[str, int]) -> None:
             return sock.bind(place)
         except OSError:
             await asyncio.sleep(0)
+
+
+async def test_a_caller_in_this_process_needs_no_socket() -> None:
+    engine = Engine(1)
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+        target = Target.of("127.0.0.1", server.getsockname()[1])
+        listener, caller = engine.packet_pair(target)
+        try:
+            async with asyncio.timeout(60):
+                assert caller.send(b"one")
+                assert not caller.send(bytes(65_536))
+                (ask,) = await listener.accept()
+                assert (ask.target, ask.user, ask.waiting()) == (target, None, [b"one"])
+                relay = ask.relay(engine.datagrams(), target)
+                packet, mapped = await loop.sock_recvfrom(server, 9)
+                assert packet == b"one"
+                # A cancelled wait loses nothing, and another may begin.
+                waiting = asyncio.create_task(_listed(caller))
+                await asyncio.sleep(0)
+                with pytest.raises(EngineError):
+                    await caller.receive()
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+                for word in (b"two", b"", b"three"):
+                    await loop.sock_sendto(server, word, mapped)
+                got: list[bytes] = []
+                while len(got) < 3:
+                    got += await caller.receive()
+                assert got == [b"two", b"", b"three"]
+                assert (relay.up, relay.down) == (3, 8)
+                caller.close()
+                assert "near side" in await relay.wait()
+                assert not caller.send(b"more")
+                with pytest.raises(EngineError):
+                    await caller.receive()
+        finally:
+            await engine.close()
+
+
+async def test_a_caller_learns_of_its_listener_s_end() -> None:
+    engine = Engine(1)
+    listener, caller = engine.packet_pair(Target.of("192.0.2.1", 9))
+    try:
+        async with asyncio.timeout(60):
+            waiting = asyncio.create_task(_listed(caller))
+            await asyncio.sleep(0)
+            listener.close()
+            with pytest.raises(EOFError):
+                await waiting
+            with pytest.raises(EOFError):
+                await caller.receive()
+    finally:
+        await engine.close()
+
+
+async def _listed(caller: PacketCaller) -> list[bytes]:
+    return list(await caller.receive())

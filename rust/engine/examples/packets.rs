@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use byway_engine::datagrams::{Asks, Codec, Far, PacketListener, PacketOptions};
+use byway_engine::datagrams::{Asks, Far, PacketListener, PacketOptions, Socks5};
 use byway_engine::dial::DialOptions;
 use byway_engine::reactor::Reactors;
 use byway_engine::relay::Gauge;
@@ -48,7 +48,7 @@ fn associate(
     };
     let packets = PacketListener::bind(
         (ip, 0).into(),
-        Codec::Socks5,
+        Box::new(Socks5),
         &options,
         reactors,
         Arc::clone(&asks),

@@ -2,7 +2,8 @@
 //! tables and limits; it knows no configuration and no names, and nothing of Python.
 //!
 //! Read in this order: `reactor` (the threads), `completion` (how results leave), `stream`, `listen`
-//! and `dial` (how streams come to be), `relay` (where they spend their lives), `bucket` (how fast), `body`, `datagrams`.
+//! and `dial` (how streams come to be), `relay` (where they spend their lives), `bucket` (how fast), `body`, `udp`
+//! (the floor of packets), `datagrams`.
 
 pub mod answers;
 pub mod body;
@@ -16,6 +17,7 @@ pub mod io;
 pub mod layers;
 pub mod limits;
 pub mod listen;
+pub mod lock;
 pub mod meet;
 pub mod pair;
 pub mod pipe;
@@ -25,6 +27,7 @@ pub mod session;
 pub mod sets;
 pub mod start;
 pub mod stream;
+pub mod udp;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

@@ -2,7 +2,7 @@
 //! wherever it was cut on its way; a packet that was read is written and read again alike.
 #![no_main]
 
-use byway_engine::datagrams::codec::NAME;
+use byway_engine::datagrams::address::NAME;
 use byway_engine::datagrams::framed::{Framing, LONGEST, Unframed};
 use libfuzzer_sys::fuzz_target;
 

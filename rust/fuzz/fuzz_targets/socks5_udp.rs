@@ -1,7 +1,7 @@
 //! The header of a SOCKS5 packet: whatever is read is written and read again alike.
 #![no_main]
 
-use byway_engine::datagrams::codec::{NAME, Place, decode, encode};
+use byway_engine::datagrams::address::{NAME, Place, decode, encode};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|packet: &[u8]| {

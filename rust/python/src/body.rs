@@ -12,7 +12,7 @@ use byway_engine::failure::{Failure, Outcome};
 use byway_engine::timeout;
 use pyo3::prelude::*;
 
-use crate::ops::Cell;
+use crate::stream::Cell;
 
 /// Counts payload bytes while they move.
 #[pyclass(frozen, module = "byway._engine")]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use byway_engine::completion::{Event, Token};
+use byway_engine::completion::Token;
 use byway_engine::datagrams::framed::Framing;
 use byway_engine::datagrams::{
     Ask as CoreAsk, Asks, FarHandle, PacketListener as Core, PacketOptions, Place,
@@ -13,12 +13,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::bucket::{Bucket, drawn};
-use crate::engine::{seconds, socket_address};
 use crate::failure::misuse;
-use crate::ops::{Arrived, Done, Hub, Slot};
+use crate::listener::TAKEN;
+use crate::ops::{Hub, Slot};
 use crate::relay::Relay;
 use crate::stream::{Packed, packed};
-use crate::wait::Wait;
+use crate::values::{seconds, socket_address};
 
 /// (idle, sessions, targets, waiting, only)
 pub type PacketArgs = (f64, usize, usize, usize, Option<(String, u16)>);
@@ -86,13 +86,12 @@ pub struct PacketListener {
 
 impl PacketListener {
     pub fn new(core: Core, asks: Arc<Asks>, token: Token, hub: Arc<Hub>) -> Self {
-        hub.slots.put(
-            token,
-            Slot::Listener {
-                arrived: Arrived::Asks(Arc::clone(&asks)),
-                wait: None,
-            },
-        );
+        let taken = Arc::clone(&asks);
+        let slot = Slot::collecting(move |py, hub| match taken.take() {
+            asks if asks.is_empty() => Ok(None),
+            asks => wrap_asks(py, hub, asks).map(Some),
+        });
+        hub.slots.put(token, slot);
         Self {
             core: Mutex::new(Some(core)),
             asks,
@@ -106,8 +105,8 @@ impl PacketListener {
 impl PacketListener {
     /// A list of asks at once, or a wait for one.
     fn accept(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.hub
-            .accept(py, self.token, Arrived::Asks(Arc::clone(&self.asks)))
+        let accepted = self.hub.wait_at(py, self.token, TAKEN)?;
+        accepted.ok_or_else(|| misuse(py, "the listener is closed"))
     }
 
     #[getter]
@@ -151,10 +150,8 @@ impl PacketListener {
         drop(core);
         drop(self.asks.take());
         match self.hub.slots.free(self.token) {
-            Some(Slot::Listener {
-                wait: Some(wait), ..
-            }) => Wait::fail(wait.bind(py), "the listener was closed"),
-            _ => Ok(()),
+            Some(slot) => slot.fail(py, "the listener was closed"),
+            None => Ok(()),
         }
     }
 }
@@ -208,10 +205,8 @@ impl Ask {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let ask = ask.ok_or_else(|| misuse(py, "the ask was answered already"))?;
-        let (token, gauge) = Relay::place(&self.hub, drawn(&buckets));
-        let relay = Relay::new(&self.hub, token, Arc::clone(&gauge));
-        let completions = Arc::clone(&self.hub.completions);
-        let done = move |end| completions.push(Event::Done(token, Done::Relayed(Ok(end))));
+        let (relay, gauge, report) = Relay::new(&self.hub, drawn(&buckets));
+        let done = move |end| report.end(Ok(end));
         ask.relay(&far, place(host, port), gauge, Box::new(done));
         Ok(relay)
     }
@@ -237,7 +232,7 @@ impl Ask {
 }
 
 /// Python handles for a batch of asks.
-pub fn wrap_asks(py: Python<'_>, hub: &Arc<Hub>, asks: Vec<CoreAsk>) -> PyResult<Py<PyAny>> {
+fn wrap_asks(py: Python<'_>, hub: &Arc<Hub>, asks: Vec<CoreAsk>) -> PyResult<Py<PyAny>> {
     let list = PyList::empty(py);
     for ask in asks {
         list.append(Py::new(py, Ask::new(ask, hub))?)?;

@@ -1,13 +1,12 @@
 //! The engine in Python's hands.
 
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
+use byway_engine::UnixStream;
 use byway_engine::body::{BodyMove, Framing};
 use byway_engine::bucket::Buckets;
-use byway_engine::completion::{Event, Token};
+use byway_engine::completion::Event;
 use byway_engine::datagrams::{Asks, Far, PacketListener as CorePackets};
 use byway_engine::dial::{self, DialOptions};
 use byway_engine::failure::{Failure, Outcome};
@@ -16,26 +15,29 @@ use byway_engine::io::Io;
 use byway_engine::layers::tls;
 use byway_engine::limits;
 use byway_engine::listen::{self, Arrivals, ListenOptions};
+use byway_engine::meet::meet;
 use byway_engine::pipe::{clear_pool, set_most};
 use byway_engine::reactor::Reactors;
-use byway_engine::relay::{self, Run};
+use byway_engine::relay;
 use byway_engine::start::start;
 use byway_engine::stream::Stream as CoreStream;
-use byway_engine::{UnixStream, abortable, catching};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use crate::asyncio::Asyncio;
 use crate::body::{Meter, move_body};
 use crate::bucket::{Bucket, direction, drawn};
+use crate::caller::Caller;
 use crate::datagrams::{Datagrams, PacketArgs, PacketListener, framing_of, packet_options, place};
 use crate::failure::to_python;
 use crate::layers::{self, ChunkedArgs, TlsClient, TlsServer};
 use crate::listener::{Listener, Turnstile};
-use crate::ops::{AbortOnDrop, Done, Hub, Slot};
+use crate::ops::Hub;
 use crate::relay::{Relay, Reported};
 use crate::sealed::{self, CodecArgs};
-use crate::stream::Stream;
-use crate::task::{Asyncio, Task};
+use crate::stream::{Stream, handle};
+use crate::task::Task;
+use crate::values::{seconds, socket_address};
 use crate::wait::Wait;
 
 /// (timeout, stagger, bind, interface, mark)
@@ -164,18 +166,9 @@ impl Engine {
         self.hub.check(py)?;
         let far = far.get().consume(py)?;
         let near = near.get().consume(py)?;
-        let home = near.home;
-        let idle = seconds(idle);
-        let (token, gauge) = Relay::place(&self.hub, drawn(&buckets));
-        let run = Run::new(*near, *far, home, idle, Arc::clone(&gauge));
-        let relay = Relay::new(&self.hub, token, gauge);
-        let completions = Arc::clone(&self.hub.completions);
-        let reported = Reported {
-            run,
-            token,
-            completions,
-        };
-        start(&self.hub.reactors, home, reported);
+        let (relay, gauge, report) = Relay::new(&self.hub, drawn(&buckets));
+        let (run, home) = meet(&self.hub.reactors, *near, *far, seconds(idle), gauge);
+        start(&self.hub.reactors, home, Reported::new(run, report));
         Ok(relay)
     }
 
@@ -292,10 +285,8 @@ impl Engine {
         let token = self.hub.slots.reserve();
         let completions = Arc::clone(&self.hub.completions);
         let asks = Asks::new(move || completions.push(Event::Woken(token)));
-        let (life, gauge) = Relay::place(&self.hub, Buckets::default());
-        let relay = Relay::new(&self.hub, life, Arc::clone(&gauge));
-        let completions = Arc::clone(&self.hub.completions);
-        let done = move |end| completions.push(Event::Done(life, Done::Relayed(Ok(end))));
+        let (relay, gauge, report) = Relay::new(&self.hub, Buckets::default());
+        let done = move |end| report.end(Ok(end));
         let core = CorePackets::over(
             stream,
             framing,
@@ -319,8 +310,8 @@ impl Engine {
     ) -> PyResult<PacketListener> {
         self.hub.check(py)?;
         let address = socket_address(&address)?;
-        let codec = sealed::codec(codec)?;
         let options = packet_options(options)?;
+        let codec = sealed::codec(codec, &options)?;
         let token = self.hub.slots.reserve();
         let completions = Arc::clone(&self.hub.completions);
         let asks = Asks::new(move || completions.push(Event::Woken(token)));
@@ -342,6 +333,33 @@ impl Engine {
                 Err(to_python(py, Failure::Os(error)))
             }
         }
+    }
+
+    /// Take the packets of a caller in this process, as one session, and that caller's end of it.
+    fn packet_pair(
+        &self,
+        py: Python<'_>,
+        codec: Option<CodecArgs>,
+        options: PacketArgs,
+    ) -> PyResult<(PacketListener, Caller)> {
+        self.hub.check(py)?;
+        let options = packet_options(options)?;
+        let codec = sealed::codec(codec, &options)?;
+        let [asked, answered] = [(); 2].map(|()| self.hub.slots.reserve());
+        let signal = |token| {
+            let completions = Arc::clone(&self.hub.completions);
+            move || completions.push(Event::Woken(token))
+        };
+        let asks = Asks::new(signal(asked));
+        let (core, caller) = CorePackets::inside(
+            codec,
+            &options,
+            &self.hub.reactors,
+            Arc::clone(&asks),
+            signal(answered),
+        );
+        let listener = PacketListener::new(core, asks, asked, Arc::clone(&self.hub));
+        Ok((listener, Caller::new(&self.hub, answered, caller)))
     }
 
     /// A wait for one body's payload length. Runs on an engine thread; what else is
@@ -384,7 +402,10 @@ impl Engine {
             .drawing(&drawn(&buckets), direction(rising));
         let home = self.hub.home_of_dial();
         let moving = move_body(cells.0, cells.1, body, seconds(idle), meter);
-        let (token, wait) = self.spawn(py, home, moving, Done::Moved)?;
+        let count = |py: Python<'_>, _: &Arc<Hub>, count: u64| {
+            Ok(count.into_pyobject(py)?.into_any().unbind())
+        };
+        let (token, wait) = self.hub.spawn(py, home, moving, count)?;
         source.get().reads_by(py, token)?;
         sink.get().fed_by(py, token)?;
         Ok(wait)
@@ -430,13 +451,7 @@ impl Engine {
         // Those of the first steps that this thread took.
         clear_pool();
         for slot in self.hub.slots.clear() {
-            let wait = match slot {
-                Slot::Polled { wait, .. } | Slot::Spawned { wait, .. } => Some(wait),
-                Slot::Listener { wait, .. } | Slot::Relay { wait, .. } => wait,
-            };
-            if let Some(wait) = wait {
-                Wait::fail(wait.bind(py), CLOSED)?;
-            }
+            slot.fail(py, CLOSED)?;
         }
         self.hub.held.clear();
         while self.hub.completions.pop().is_some() {}
@@ -454,34 +469,7 @@ impl Engine {
         home: usize,
         dialling: impl Future<Output = Outcome<CoreStream>> + Send + 'static,
     ) -> PyResult<Dialling> {
-        Ok(self.spawn(py, home, dialling, Done::Dialled)?.1)
-    }
-
-    fn spawn<T: Send + 'static>(
-        &self,
-        py: Python<'_>,
-        home: usize,
-        work: impl Future<Output = Outcome<T>> + Send + 'static,
-        done: fn(Outcome<T>) -> Done,
-    ) -> PyResult<(Token, Dialling)> {
-        self.hub.check(py)?;
-        let token = self.hub.slots.reserve();
-        let completions = Arc::clone(&self.hub.completions);
-        let (work, abort) = abortable(catching(work));
-        self.hub.reactors.spawn(home, async move {
-            if let Ok(outcome) = work.await {
-                completions.push(Event::Done(token, done(outcome)));
-            }
-        });
-        let wait = Wait::new(py, &self.hub, token)?;
-        self.hub.slots.put(
-            token,
-            Slot::Spawned {
-                wait: wait.clone_ref(py),
-                _abort: AbortOnDrop(abort),
-            },
-        );
-        Ok((token, wait))
+        Ok(self.hub.spawn(py, home, dialling, handle)?.1)
     }
 
     fn open(
@@ -501,14 +489,6 @@ impl Engine {
             }
         }
     }
-}
-
-/// An address literal and a port, as the engine wants it.
-pub fn socket_address((host, port): &(String, u16)) -> PyResult<SocketAddr> {
-    let ip = host
-        .parse::<IpAddr>()
-        .map_err(|_| PyValueError::new_err(format!("{host:?} is not an address")))?;
-    Ok(SocketAddr::new(ip, *port))
 }
 
 /// The engine's form of `byway.engine.DialOptions`.
@@ -532,12 +512,4 @@ fn listen_options((backlog, first, per_source, total, shared): ListenArgs) -> Li
         first: seconds(first),
         turnstile: shared.map_or_else(own, |shared| shared.get().core.clone()),
     }
-}
-
-/// Seconds as a duration; what is not a sane number of them becomes a year.
-pub fn seconds(seconds: f64) -> Duration {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    Duration::try_from_secs_f64(seconds)
-        .unwrap_or(YEAR)
-        .min(YEAR)
 }

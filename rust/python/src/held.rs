@@ -10,16 +10,21 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyTuple};
 
-use crate::ops::Hub;
-use crate::stream::Stream;
-
 /// Seconds that held bytes wait for company.
 const HOLD: f64 = 0.005;
+
+/// What holds bytes back.
+pub trait Holding: Send {
+    /// Whether it still does.
+    fn holds(&self) -> bool;
+    /// Send them, alone.
+    fn flush(&self, py: Python<'_>) -> PyResult<()>;
+}
 
 /// Streams that hold bytes back.
 #[derive(Default)]
 pub struct Held {
-    streams: Mutex<Vec<Py<Stream>>>,
+    streams: Mutex<Vec<Box<dyn Holding>>>,
     timed: AtomicBool,
     /// A drain is under way, and will look at them at its end.
     draining: AtomicBool,
@@ -27,12 +32,16 @@ pub struct Held {
 
 impl Held {
     /// This stream holds bytes from now on.
-    pub fn add(&self, hub: &Arc<Hub>, stream: &Bound<'_, Stream>) -> PyResult<()> {
-        self.streams().push(stream.clone().unbind());
+    pub fn add(
+        self: &Arc<Self>,
+        event_loop: &Bound<'_, PyAny>,
+        stream: impl Holding + 'static,
+    ) -> PyResult<()> {
+        self.streams().push(Box::new(stream));
         if self.draining.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.watch(hub, stream.py())
+        self.watch(event_loop)
     }
 
     /// A drain begins.
@@ -41,9 +50,9 @@ impl Held {
     }
 
     /// A drain ends: see to those that still hold something.
-    pub fn end(&self, hub: &Arc<Hub>, py: Python<'_>) -> PyResult<()> {
+    pub fn end(self: &Arc<Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         self.draining.store(false, Ordering::Relaxed);
-        self.watch(hub, py)
+        self.watch(event_loop)
     }
 
     /// Forget them all, at shutdown.
@@ -52,12 +61,12 @@ impl Held {
         drop(gone);
     }
 
-    fn watch(&self, hub: &Arc<Hub>, py: Python<'_>) -> PyResult<()> {
+    fn watch(self: &Arc<Self>, event_loop: &Bound<'_, PyAny>) -> PyResult<()> {
         if self.streams().is_empty() {
             return Ok(());
         }
         let kept = std::mem::take(&mut *self.streams());
-        let kept = kept.into_iter().filter(|stream| stream.get().holds());
+        let kept = kept.into_iter().filter(|stream| stream.holds());
         let kept: Vec<_> = kept.collect();
         if kept.is_empty() {
             return Ok(());
@@ -66,15 +75,14 @@ impl Held {
         if self.timed.swap(true, Ordering::Relaxed) {
             return Ok(());
         }
-        let hub_then = Arc::downgrade(hub);
+        let then = Arc::downgrade(self);
         let flush = move |args: &Bound<'_, PyTuple>, _: Option<&Bound<'_, pyo3::types::PyDict>>| {
-            if let Some(hub) = hub_then.upgrade() {
-                hub.held.flush(args.py());
+            if let Some(held) = then.upgrade() {
+                held.flush(args.py());
             }
         };
-        let flush = PyCFunction::new_closure(py, None, None, flush)?;
-        let event_loop = hub.asyncio.event_loop.bind(py);
-        event_loop.call_method1(intern!(py, "call_later"), (HOLD, flush))?;
+        let flush = PyCFunction::new_closure(event_loop.py(), None, None, flush)?;
+        event_loop.call_method1(intern!(event_loop.py(), "call_later"), (HOLD, flush))?;
         Ok(())
     }
 
@@ -83,11 +91,11 @@ impl Held {
         let streams = std::mem::take(&mut *self.streams());
         for stream in streams {
             // Whoever uses the stream next learns of a failure.
-            let _ = stream.get().flush(py);
+            let _ = stream.flush(py);
         }
     }
 
-    fn streams(&self) -> std::sync::MutexGuard<'_, Vec<Py<Stream>>> {
+    fn streams(&self) -> std::sync::MutexGuard<'_, Vec<Box<dyn Holding>>> {
         self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

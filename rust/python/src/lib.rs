@@ -7,8 +7,10 @@
 )]
 
 mod answers;
+mod asyncio;
 mod body;
 mod bucket;
+mod caller;
 mod datagrams;
 mod engine;
 mod failure;
@@ -22,6 +24,7 @@ mod sets;
 mod slots;
 mod stream;
 mod task;
+mod values;
 mod wait;
 
 use pyo3::prelude::*;
@@ -44,6 +47,7 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<datagrams::Datagrams>()?;
     module.add_class::<datagrams::PacketListener>()?;
     module.add_class::<datagrams::Ask>()?;
+    module.add_class::<caller::Caller>()?;
     module.add_class::<layers::SaltFilter>()?;
     module.add_class::<layers::TlsClient>()?;
     module.add_class::<layers::TlsServer>()?;

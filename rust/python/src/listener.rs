@@ -7,9 +7,9 @@ use byway_engine::limits::Turnstile as CoreTurnstile;
 use byway_engine::listen::{Arrivals, Listener as Core};
 use pyo3::prelude::*;
 
-use crate::ops::{Arrived, Hub, Slot};
-use crate::stream::{Packed, packed};
-use crate::wait::Wait;
+use crate::failure::misuse;
+use crate::ops::{Hub, Slot};
+use crate::stream::{Packed, handles, packed};
 
 /// How many connections the listeners that share it let in, all together.
 #[pyclass(frozen, module = "byway._engine")]
@@ -37,6 +37,9 @@ impl Turnstile {
     }
 }
 
+/// What a second one is told.
+pub const TAKEN: &str = "somebody else accepts here already";
+
 /// A bound listener.
 #[pyclass(frozen, module = "byway._engine")]
 pub struct Listener {
@@ -48,13 +51,12 @@ pub struct Listener {
 
 impl Listener {
     pub fn new(core: Core, arrivals: Arc<Arrivals>, token: Token, hub: Arc<Hub>) -> Self {
-        hub.slots.put(
-            token,
-            Slot::Listener {
-                arrived: Arrived::Streams(Arc::clone(&arrivals)),
-                wait: None,
-            },
-        );
+        let taken = Arc::clone(&arrivals);
+        let slot = Slot::collecting(move |py, hub| match taken.take() {
+            streams if streams.is_empty() => Ok(None),
+            streams => handles(py, hub, streams).map(Some),
+        });
+        hub.slots.put(token, slot);
         Self {
             core: Mutex::new(Some(core)),
             arrivals,
@@ -84,8 +86,8 @@ impl Drop for Listener {
 impl Listener {
     /// A list of streams at once, or a wait for one.
     fn accept(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        self.hub
-            .accept(py, self.token, Arrived::Streams(Arc::clone(&self.arrivals)))
+        let accepted = self.hub.wait_at(py, self.token, TAKEN)?;
+        accepted.ok_or_else(|| misuse(py, "the listener is closed"))
     }
 
     #[getter]
@@ -109,10 +111,8 @@ impl Listener {
         drop(core);
         self.arrivals.close();
         match self.hub.slots.free(self.token) {
-            Some(Slot::Listener {
-                wait: Some(wait), ..
-            }) => Wait::fail(wait.bind(py), "the listener was closed"),
-            _ => Ok(()),
+            Some(slot) => slot.fail(py, "the listener was closed"),
+            None => Ok(()),
         }
     }
 }

@@ -1,48 +1,103 @@
-//! Operations that wait, what they yield, and the hub that joins tokens to those who wait.
+//! Operations that wait, and the hub that joins tokens to those who wait.
+//!
+//! The hub knows no kinds of operations: whoever starts one says what its completion becomes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use byway_engine::AbortHandle;
 use byway_engine::completion::{Completions, Event, Token};
-use byway_engine::datagrams::Asks;
 use byway_engine::failure::{Failure, Outcome, panic_text};
-use byway_engine::listen::Arrivals;
 use byway_engine::reactor::Reactors;
-use byway_engine::relay::End;
-use byway_engine::stream::{Stream as Core, Want};
+use byway_engine::{AbortHandle, abortable, catching};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
 
-use crate::datagrams::wrap_asks;
+use crate::asyncio::Asyncio;
 use crate::failure::to_python;
 use crate::held::Held;
-use crate::relay::Life;
 use crate::slots::Slots;
-use crate::stream::Stream;
-use crate::task::Asyncio;
-use crate::wait::Wait;
+use crate::wait::{Places, Wait};
 
-/// A stream that Python owns; empty once it was consumed or closed.
-pub type Cell = Arc<Mutex<Option<Box<Core>>>>;
+/// An operation that is looked at by the thread that drains.
+pub trait Operation: Send {
+    /// Its value, if it has one now; else the waker is called when it may have. What reports its own end
+    /// never has one here.
+    fn poll(
+        &mut self,
+        _py: Python<'_>,
+        _hub: &Arc<Hub>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<PyResult<Py<PyAny>>> {
+        Poll::Pending
+    }
 
-/// What a spawned operation hands over.
-pub enum Done {
-    /// A dial.
-    Dialled(Outcome<Core>),
-    /// A relay.
-    Relayed(Outcome<End>),
-    /// A body, with its payload's length.
-    Moved(Outcome<u64>),
+    /// Whether it goes on after a value, and when nobody waits: a listener does.
+    fn lasts(&self) -> bool {
+        false
+    }
+
+    /// Nobody waits for it any more, and it does not last.
+    fn give_up(&self) {}
 }
 
-/// What an operation polled here yields.
-pub enum Yield {
-    Bytes(Bytes),
-    Nothing,
+/// What an operation that ran on an engine thread becomes, in the hands of whoever waits for it, if
+/// anybody does. Dropped uncalled when it was given up before.
+pub type Done = Box<dyn FnOnce(Python<'_>, &Arc<Hub>, Option<Py<Wait>>) -> PyResult<()> + Send>;
+
+/// What waits at a place, and by whom it is waited for.
+pub struct Slot {
+    operation: Box<dyn Operation>,
+    waker: Waker,
+    pub wait: Option<Py<Wait>>,
+}
+
+impl Slot {
+    /// An operation whose token is pushed when it may have a value; nobody waits yet.
+    pub fn new(operation: impl Operation + 'static) -> Self {
+        Self {
+            operation: Box::new(operation),
+            waker: Waker::noop().clone(),
+            wait: None,
+        }
+    }
+
+    /// What collects values until it is freed: `take` gives all that came since last asked.
+    pub fn collecting(
+        take: impl FnMut(Python<'_>, &Arc<Hub>) -> PyResult<Option<Py<PyAny>>> + Send + 'static,
+    ) -> Self {
+        Self::new(Collecting(take))
+    }
+
+    /// Fail whoever waits for what was here.
+    pub fn fail(self, py: Python<'_>, text: &'static str) -> PyResult<()> {
+        match self.wait {
+            Some(wait) => Wait::fail(wait.bind(py), text),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Collecting<F>(F);
+
+impl<F> Operation for Collecting<F>
+where
+    F: FnMut(Python<'_>, &Arc<Hub>) -> PyResult<Option<Py<PyAny>>> + Send,
+{
+    fn poll(
+        &mut self,
+        py: Python<'_>,
+        hub: &Arc<Hub>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<PyResult<Py<PyAny>>> {
+        (self.0)(py, hub)
+            .transpose()
+            .map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn lasts(&self) -> bool {
+        true
+    }
 }
 
 /// How an operation began.
@@ -53,61 +108,12 @@ pub enum Started {
     Waiting(Token, Py<Wait>),
 }
 
-/// An operation polled by the thread that drains.
-pub enum Polled {
-    Read(Cell, Want),
-    Write(Cell),
-    End(Cell),
-}
+/// What runs on an engine thread; it ends when its place is freed. Ending what is over does nothing.
+struct Spawned(AbortHandle);
 
-/// Who waits at a place.
-pub enum Slot {
-    Polled {
-        op: Polled,
-        waker: Waker,
-        wait: Py<Wait>,
-    },
-    Spawned {
-        wait: Py<Wait>,
-        _abort: AbortOnDrop,
-    },
-    Listener {
-        arrived: Arrived,
-        wait: Option<Py<Wait>>,
-    },
-    Relay {
-        life: Arc<Life>,
-        wait: Option<Py<Wait>>,
-    },
-}
+impl Operation for Spawned {}
 
-/// What a listener has collected.
-#[derive(Clone)]
-pub enum Arrived {
-    Streams(Arc<Arrivals>),
-    Asks(Arc<Asks>),
-}
-
-impl Arrived {
-    /// All that came since last asked, as a Python list; None when nothing did.
-    fn take(&self, py: Python<'_>, hub: &Arc<Hub>) -> PyResult<Option<Py<PyAny>>> {
-        match self {
-            Self::Streams(arrivals) => match arrivals.take() {
-                streams if streams.is_empty() => Ok(None),
-                streams => hub.wrap_all(py, streams).map(Some),
-            },
-            Self::Asks(asks) => match asks.take() {
-                asks if asks.is_empty() => Ok(None),
-                asks => wrap_asks(py, hub, asks).map(Some),
-            },
-        }
-    }
-}
-
-/// Ends a spawned dial when its place is freed; ending what is over does nothing.
-pub struct AbortOnDrop(pub AbortHandle);
-
-impl Drop for AbortOnDrop {
+impl Drop for Spawned {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -125,7 +131,7 @@ pub struct Hub {
     pub completions: Arc<Completions<Done>>,
     pub slots: Slots<Slot>,
     pub asyncio: Asyncio,
-    pub held: Held,
+    pub held: Arc<Held>,
     last_home: AtomicUsize,
     flow_home: AtomicUsize,
 }
@@ -137,7 +143,7 @@ impl Hub {
             completions: Completions::new()?,
             slots: Slots::new(),
             asyncio,
-            held: Held::default(),
+            held: Arc::default(),
             last_home: AtomicUsize::new(0),
             flow_home: AtomicUsize::new(NOWHERE),
         })
@@ -158,12 +164,9 @@ impl Hub {
         self.flow_home.swap(home, Ordering::Relaxed)
     }
 
-    fn note_home(&self, op: &Polled) {
-        if let Polled::Read(cell, _) = op
-            && let Some(stream) = cell.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
-        {
-            self.last_home.store(stream.home, Ordering::Relaxed);
-        }
+    /// A stream of this loop was read.
+    pub fn note_home(&self, home: usize) {
+        self.last_home.store(home, Ordering::Relaxed);
     }
 
     /// Refuse to work after a fork or after `close`.
@@ -177,60 +180,115 @@ impl Hub {
         ))
     }
 
-    /// Whether somebody waits at a place for an operation polled here.
+    /// Whether somebody waits at a place.
     pub fn awaited(&self, token: Token) -> bool {
         let Some(slot) = self.slots.take(token) else {
             return false;
         };
-        let awaited = matches!(&slot, Slot::Polled { wait, .. } if wait.get().lasts());
+        let awaited = slot.wait.as_ref().is_some_and(|wait| wait.get().lasts());
         self.slots.put(token, slot);
         awaited
     }
 
-    /// Forget an operation that nobody waits for any more: a listener goes on, a relay is closed.
-    pub fn give_up(&self, token: Token) {
-        match self.slots.take(token) {
-            Some(Slot::Listener { arrived, .. }) => {
-                let wait = None;
-                self.slots.put(token, Slot::Listener { arrived, wait });
-            }
-            Some(slot) => {
-                self.slots.free(token);
-                if let Slot::Relay { life, .. } = slot {
-                    life.gauge.cut("given up");
-                }
-            }
-            None => {}
-        }
-    }
-
     /// Run an operation: its value at once where it can be had, else a wait.
-    pub fn run(self: &Arc<Self>, py: Python<'_>, mut op: Polled) -> PyResult<Started> {
+    pub fn run(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        mut operation: impl Operation + 'static,
+    ) -> PyResult<Started> {
         self.check(py)?;
-        op.begin();
-        if let Poll::Ready(outcome) = poll_guarded(&mut op, &mut Context::from_waker(Waker::noop()))
-        {
-            self.note_home(&op);
-            let value = outcome.map_err(|failure| to_python(py, failure))?;
-            return Ok(Started::Over(to_object(py, value)));
+        let noop = &mut Context::from_waker(Waker::noop());
+        if let Poll::Ready(outcome) = self.poll(py, &mut operation, noop) {
+            return outcome.map(Started::Over);
         }
         let token = self.slots.reserve();
         let waker = self.completions.waker(token);
-        match poll_guarded(&mut op, &mut Context::from_waker(&waker)) {
+        match self.poll(py, &mut operation, &mut Context::from_waker(&waker)) {
             Poll::Ready(outcome) => {
                 self.slots.free(token);
-                let value = outcome.map_err(|failure| to_python(py, failure))?;
-                Ok(Started::Over(to_object(py, value)))
+                outcome.map(Started::Over)
             }
             Poll::Pending => {
-                let wait = Wait::new(py, self, token)?;
-                let waiting = Slot::Polled {
-                    op,
+                let wait = Wait::new(py, Arc::clone(self) as _, token)?;
+                let slot = Slot {
+                    operation: Box::new(operation),
                     waker,
-                    wait: wait.clone_ref(py),
+                    wait: Some(wait.clone_ref(py)),
                 };
-                self.slots.put(token, waiting);
+                self.slots.put(token, slot);
                 Ok(Started::Waiting(token, wait))
+            }
+        }
+    }
+
+    /// Run work on an engine thread: its place, and the wait for what `value` makes of its outcome.
+    pub fn spawn<T: Send + 'static>(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        home: usize,
+        work: impl Future<Output = Outcome<T>> + Send + 'static,
+        value: fn(Python<'_>, &Arc<Self>, T) -> PyResult<Py<PyAny>>,
+    ) -> PyResult<(Token, Py<Wait>)> {
+        self.check(py)?;
+        let token = self.slots.reserve();
+        let completions = Arc::clone(&self.completions);
+        let (work, abort) = abortable(catching(work));
+        self.reactors.spawn(home, async move {
+            let Ok(outcome) = work.await else { return };
+            let done: Done = Box::new(move |py, hub, wait| {
+                let Some(wait) = wait else { return Ok(()) };
+                let outcome = outcome.map_err(|failure| to_python(py, failure));
+                Wait::resume(wait.bind(py), outcome.and_then(|got| value(py, hub, got)))
+            });
+            completions.push(Event::Done(token, done));
+        });
+        let wait = Wait::new(py, Arc::clone(self) as _, token)?;
+        let mut slot = Slot::new(Spawned(abort));
+        slot.wait = Some(wait.clone_ref(py));
+        self.slots.put(token, slot);
+        Ok((token, wait))
+    }
+
+    /// What the operation at this place has at once, or a wait for it; None when it is gone. One may wait
+    /// at a time, others are told `taken`.
+    pub fn wait_at(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        token: Token,
+        taken: &'static str,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        let Some(mut slot) = self.slots.take(token) else {
+            return Ok(None);
+        };
+        if slot.wait.is_some() {
+            self.slots.put(token, slot);
+            return Err(to_python(py, Failure::Misuse(taken)));
+        }
+        let waker = slot.waker.clone();
+        let cx = &mut Context::from_waker(&waker);
+        let value = match self.poll(py, &mut *slot.operation, cx) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => Wait::new(py, Arc::clone(self) as _, token).map(|wait| {
+                slot.wait = Some(wait.clone_ref(py));
+                wait.into_any()
+            }),
+        };
+        self.slots.put(token, slot);
+        value.map(Some)
+    }
+
+    /// A panic in the engine is an error of this one operation.
+    fn poll(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        operation: &mut dyn Operation,
+        cx: &mut Context<'_>,
+    ) -> Poll<PyResult<Py<PyAny>>> {
+        match catch_unwind(AssertUnwindSafe(|| operation.poll(py, self, cx))) {
+            Ok(polled) => polled,
+            Err(payload) => {
+                let failure = Failure::Panicked(panic_text(&*payload));
+                Poll::Ready(Err(to_python(py, failure)))
             }
         }
     }
@@ -251,163 +309,61 @@ impl Hub {
             }
         }
         self.completions.leave();
-        handed.and(self.held.end(self, py))
+        let event_loop = self.asyncio.event_loop.bind(py);
+        handed.and(self.held.end(event_loop))
     }
 
     fn woken(self: &Arc<Self>, py: Python<'_>, token: Token) -> PyResult<()> {
-        match self.slots.take(token) {
-            Some(Slot::Polled {
-                mut op,
-                waker,
-                wait,
-            }) => match poll_guarded(&mut op, &mut Context::from_waker(&waker)) {
-                Poll::Pending => self.slots.put(token, Slot::Polled { op, waker, wait }),
-                Poll::Ready(outcome) => {
-                    self.slots.free(token);
-                    self.note_home(&op);
-                    let outcome = outcome.map_err(|failure| to_python(py, failure));
-                    Wait::resume(wait.bind(py), outcome.map(|value| to_object(py, value)))?;
-                }
-            },
-            Some(Slot::Listener { arrived, wait }) => {
-                let taken = match &wait {
-                    Some(_) => arrived.take(py, self).transpose(),
-                    None => None,
-                };
-                let (ready, wait) = match taken {
-                    Some(outcome) => (wait.map(|wait| (wait, outcome)), None),
-                    None => (None, wait),
-                };
-                self.slots.put(token, Slot::Listener { arrived, wait });
-                if let Some((wait, outcome)) = ready {
-                    Wait::resume(wait.bind(py), outcome)?;
-                }
+        let Some(mut slot) = self.slots.take(token) else {
+            return Ok(());
+        };
+        let Some(wait) = slot.wait.take() else {
+            self.slots.put(token, slot);
+            return Ok(());
+        };
+        let waker = slot.waker.clone();
+        match self.poll(py, &mut *slot.operation, &mut Context::from_waker(&waker)) {
+            Poll::Pending => {
+                slot.wait = Some(wait);
+                self.slots.put(token, slot);
+                Ok(())
             }
-            Some(other) => self.slots.put(token, other),
-            None => {}
+            Poll::Ready(outcome) => {
+                if slot.operation.lasts() {
+                    self.slots.put(token, slot);
+                } else {
+                    self.slots.free(token);
+                }
+                Wait::resume(wait.bind(py), outcome)
+            }
         }
-        Ok(())
     }
 
     fn done(self: &Arc<Self>, py: Python<'_>, token: Token, done: Done) -> PyResult<()> {
-        let (wait, outcome) = match (self.slots.free(token), done) {
-            (Some(Slot::Spawned { wait, .. }), Done::Dialled(outcome)) => {
-                let outcome = outcome.map_err(|failure| to_python(py, failure));
-                (wait, outcome.and_then(|stream| self.wrap(py, stream)))
-            }
-            (Some(Slot::Spawned { wait, .. }), Done::Moved(outcome)) => {
-                let outcome = outcome.map_err(|failure| to_python(py, failure));
-                let count = outcome.and_then(|count| Ok(count.into_pyobject(py)?.into_any()));
-                (wait, count.map(Bound::unbind))
-            }
-            (Some(Slot::Relay { life, wait }), Done::Relayed(outcome)) => {
-                life.end(outcome);
-                let Some(wait) = wait else { return Ok(()) };
-                (wait, life.reason(py))
-            }
+        match self.slots.free(token) {
+            Some(slot) => done(py, self, slot.wait),
             // Given up meanwhile: what came is dropped, and a stream dropped is a stream closed.
-            _ => return Ok(()),
-        };
-        Wait::resume(wait.bind(py), outcome)
+            None => Ok(()),
+        }
     }
+}
 
-    /// What a listener has collected at once, or a wait for it.
-    pub fn accept(
-        self: &Arc<Self>,
-        py: Python<'_>,
-        token: Token,
-        arrived: Arrived,
-    ) -> PyResult<Py<PyAny>> {
+impl Places for Hub {
+    fn give_up(&self, token: Token) {
         match self.slots.take(token) {
-            Some(Slot::Listener { wait: None, .. }) => {}
-            Some(taken) => {
-                self.slots.put(token, taken);
-                return Err(to_python(
-                    py,
-                    Failure::Misuse("somebody else accepts here already"),
-                ));
+            Some(mut slot) if slot.operation.lasts() => {
+                slot.wait = None;
+                self.slots.put(token, slot);
             }
-            None => return Err(to_python(py, Failure::Misuse("the listener is closed"))),
-        }
-        let taken = arrived.take(py, self);
-        let wait = match &taken {
-            Ok(None) => Some(Wait::new(py, self, token)?),
-            _ => None,
-        };
-        let waiting = wait.as_ref().map(|wait| wait.clone_ref(py));
-        self.slots.put(
-            token,
-            Slot::Listener {
-                arrived,
-                wait: waiting,
-            },
-        );
-        match (wait, taken?) {
-            (Some(wait), _) => Ok(wait.into_any()),
-            (None, list) => Ok(list.unwrap_or_else(|| py.None())),
+            Some(slot) => {
+                self.slots.free(token);
+                slot.operation.give_up();
+            }
+            None => {}
         }
     }
 
-    /// A Python handle for a stream.
-    pub fn wrap(self: &Arc<Self>, py: Python<'_>, stream: Core) -> PyResult<Py<PyAny>> {
-        Ok(Py::new(py, Stream::new(stream, self))?.into_any())
-    }
-
-    /// Python handles for a batch of streams.
-    pub fn wrap_all(self: &Arc<Self>, py: Python<'_>, streams: Vec<Core>) -> PyResult<Py<PyAny>> {
-        let list = PyList::empty(py);
-        for stream in streams {
-            list.append(self.wrap(py, stream)?)?;
-        }
-        Ok(list.into_any().unbind())
-    }
-}
-
-fn to_object(py: Python<'_>, value: Yield) -> Py<PyAny> {
-    match value {
-        Yield::Bytes(bytes) => PyBytes::new(py, &bytes).into_any().unbind(),
-        Yield::Nothing => py.None(),
-    }
-}
-
-/// A panic in the engine is an error of this one operation.
-fn poll_guarded(op: &mut Polled, cx: &mut Context<'_>) -> Poll<Outcome<Yield>> {
-    match catch_unwind(AssertUnwindSafe(|| op.poll(cx))) {
-        Ok(polled) => polled,
-        Err(payload) => Poll::Ready(Err(Failure::Panicked(panic_text(&*payload)))),
-    }
-}
-
-impl Polled {
-    fn begin(&self) {
-        if let Self::Read(cell, Want::Until(..)) = self
-            && let Some(stream) = cell.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
-        {
-            stream.begin_want();
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome<Yield>> {
-        match self {
-            Self::Read(cell, want) => with_stream(cell, |stream| {
-                stream.poll_want(cx, want).map_ok(Yield::Bytes)
-            }),
-            Self::Write(cell) => with_stream(cell, |stream| {
-                stream.poll_sent(cx).map_ok(|()| Yield::Nothing)
-            }),
-            Self::End(cell) => with_stream(cell, |stream| {
-                stream.poll_end(cx).map_ok(|()| Yield::Nothing)
-            }),
-        }
-    }
-}
-
-fn with_stream(
-    cell: &Cell,
-    work: impl FnOnce(&mut Core) -> Poll<Outcome<Yield>>,
-) -> Poll<Outcome<Yield>> {
-    match cell.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-        Some(stream) => work(stream),
-        None => Poll::Ready(Err(Failure::Misuse("the stream was closed or handed on"))),
+    fn asyncio(&self) -> &Asyncio {
+        &self.asyncio
     }
 }

@@ -13,14 +13,39 @@ use byway_engine::relay::{End, Gauge, Run};
 use pyo3::prelude::*;
 
 use crate::failure::{misuse, to_python};
-use crate::ops::{Done, Hub, Slot};
+use crate::ops::{Done, Hub, Operation, Slot};
 use crate::wait::Wait;
 
 /// A relay that reports its own end.
 pub struct Reported {
-    pub run: Run,
-    pub token: Token,
-    pub completions: Arc<Completions<Done>>,
+    run: Run,
+    report: Option<Report>,
+}
+
+/// How a relay's end reaches whoever waits for it.
+pub struct Report {
+    life: Arc<Life>,
+    token: Token,
+    completions: Arc<Completions<Done>>,
+}
+
+impl Report {
+    /// It has ended.
+    pub fn end(self, outcome: Outcome<End>) {
+        let Self {
+            life,
+            token,
+            completions,
+        } = self;
+        let done: Done = Box::new(move |py, _, wait| {
+            life.end(outcome);
+            match wait {
+                Some(wait) => Wait::resume(wait.bind(py), life.reason(py)),
+                None => Ok(()),
+            }
+        });
+        completions.push(Event::Done(token, done));
+    }
 }
 
 impl Future for Reported {
@@ -28,26 +53,27 @@ impl Future for Reported {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let outcome = ready!(Pin::new(&mut self.run).poll(cx));
-        let done = Event::Done(self.token, Done::Relayed(outcome));
-        self.completions.push(done);
+        if let Some(report) = self.report.take() {
+            report.end(outcome);
+        }
         Poll::Ready(())
     }
 }
 
 /// What a relay shows, and how it ended.
-pub struct Life {
-    pub gauge: Arc<Gauge>,
+struct Life {
+    gauge: Arc<Gauge>,
     ended: Mutex<Option<Outcome<End>>>,
 }
 
 impl Life {
     /// Note the end.
-    pub fn end(&self, outcome: Outcome<End>) {
+    fn end(&self, outcome: Outcome<End>) {
         *self.ended() = Some(outcome);
     }
 
     /// Why it ended. Fails with what broke the engine itself, once, and for a relay given up.
-    pub fn reason(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    fn reason(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let mut ended = self.ended();
         match ended.take() {
             None => Err(misuse(py, "the relay was given up before it ended")),
@@ -83,22 +109,45 @@ pub struct Relay {
     hub: Arc<Hub>,
 }
 
-impl Relay {
-    /// Reserve a place for a relay that is about to start, and draws from these.
-    pub fn place(hub: &Hub, buckets: Buckets) -> (Token, Arc<Gauge>) {
-        (hub.slots.reserve(), Arc::new(Gauge::limited(buckets)))
-    }
+/// A relay at its place. It ends by its report alone; given up, both its sides are closed.
+struct Running(Arc<Life>);
 
-    pub fn new(hub: &Arc<Hub>, token: Token, gauge: Arc<Gauge>) -> Self {
-        let ended = Mutex::new(None);
-        let life = Arc::new(Life { gauge, ended });
-        let placed = Arc::clone(&life);
-        let wait = None;
-        hub.slots.put(token, Slot::Relay { life: placed, wait });
-        Self {
+impl Operation for Running {
+    fn give_up(&self) {
+        self.0.gauge.cut("given up");
+    }
+}
+
+impl Relay {
+    /// A place for a relay that is about to start, and draws from these; its gauge, and how to say that it
+    /// has ended.
+    pub fn new(hub: &Arc<Hub>, buckets: Buckets) -> (Self, Arc<Gauge>, Report) {
+        let gauge = Arc::new(Gauge::limited(buckets));
+        let life = Arc::new(Life {
+            gauge: Arc::clone(&gauge),
+            ended: Mutex::new(None),
+        });
+        let token = hub.slots.reserve();
+        hub.slots.put(token, Slot::new(Running(Arc::clone(&life))));
+        let report = Report {
+            life: Arc::clone(&life),
+            token,
+            completions: Arc::clone(&hub.completions),
+        };
+        let relay = Self {
             life,
             token,
             hub: Arc::clone(hub),
+        };
+        (relay, gauge, report)
+    }
+}
+
+impl Reported {
+    pub fn new(run: Run, report: Report) -> Self {
+        Self {
+            run,
+            report: Some(report),
         }
     }
 }
@@ -117,24 +166,11 @@ impl Relay {
 
     /// Why it ended, or a wait for that; giving that up closes both sides. One may wait at a time.
     fn wait(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let Some(Slot::Relay { life, wait }) = self.hub.slots.take(self.token) else {
-            return self.life.reason(py);
-        };
-        let taken = wait.is_some();
-        let wait = match wait {
-            Some(wait) => wait,
-            None => Wait::new(py, &self.hub, self.token)?,
-        };
-        let waiting = Some(wait.clone_ref(py));
-        let slot = Slot::Relay {
-            life,
-            wait: waiting,
-        };
-        self.hub.slots.put(self.token, slot);
-        if taken {
-            return Err(misuse(py, "somebody else waits for this relay already"));
+        let taken = "somebody else waits for this relay already";
+        match self.hub.wait_at(py, self.token, taken)? {
+            Some(waiting) => Ok(waiting),
+            None => self.life.reason(py),
         }
-        Ok(wait.into_any())
     }
 
     fn cut(&self, reason: &str) {

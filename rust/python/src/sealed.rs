@@ -1,9 +1,7 @@
 //! Shadowsocks packets in Python's hands: the keys of both ends.
 
-use std::sync::Arc;
-
-use byway_engine::datagrams::Codec;
-use byway_engine::datagrams::sealed::{BadKeys, Client, DoorKeys, DoorUser, Method};
+use byway_engine::datagrams::sealed::{BadKeys, Client, DoorKeys, DoorUser, Method, Sealed};
+use byway_engine::datagrams::{Codec, Fixed, PacketOptions, Socks5};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -19,11 +17,11 @@ pub enum CodecArgs {
     Sealed(String, Vec<u8>, Vec<UserArgs>),
 }
 
-/// The engine's form; none is SOCKS5.
-pub fn codec(args: Option<CodecArgs>) -> PyResult<Codec> {
+/// The engine's form, for a listener with these bounds; none is SOCKS5.
+pub fn codec(args: Option<CodecArgs>, options: &PacketOptions) -> PyResult<Box<dyn Codec>> {
     let (method, key, users) = match args {
-        None => return Ok(Codec::Socks5),
-        Some(CodecArgs::Fixed(host, port)) => return Ok(Codec::Fixed(place(&host, port))),
+        None => return Ok(Box::new(Socks5)),
+        Some(CodecArgs::Fixed(host, port)) => return Ok(Box::new(Fixed(place(&host, port)))),
         Some(CodecArgs::Sealed(method, key, users)) => (method_of(&method)?, key, users),
     };
     let users = users.into_iter().map(|(key, relay)| DoorUser {
@@ -32,8 +30,8 @@ pub fn codec(args: Option<CodecArgs>) -> PyResult<Codec> {
     });
     let users = users.collect();
     let keys = DoorKeys { method, key, users };
-    keys.check().map_err(bad)?;
-    Ok(Codec::Sealed(Arc::new(keys)))
+    let sealed = Sealed::new(keys, options).map_err(bad)?;
+    Ok(Box::new(sealed))
 }
 
 /// A session toward a server.

@@ -2,19 +2,21 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use byway_engine::completion::Token;
+use byway_engine::failure::{Failure, Outcome};
 use byway_engine::io::Io;
+use byway_engine::lock::lock;
 use byway_engine::stream::{Stream as Core, Want};
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyList};
 
 use crate::failure::{misuse, to_python};
-use crate::ops::{Cell, Hub, Polled, Slot, Started};
-use crate::wait::Wait;
+use crate::held::Holding;
+use crate::ops::{Hub, Operation, Started};
 
 /// An address as packed bytes and a port.
 pub type Packed = (Vec<u8>, u16);
@@ -29,6 +31,71 @@ pub fn packed(address: SocketAddr) -> (Vec<u8>, u16) {
         SocketAddr::V6(address) => address.ip().octets().to_vec(),
     };
     (bytes, address.port())
+}
+
+/// A stream that Python owns; empty once it was consumed or closed.
+pub type Cell = Arc<Mutex<Option<Box<Core>>>>;
+
+/// A Python handle for a stream.
+pub fn handle(py: Python<'_>, hub: &Arc<Hub>, stream: Core) -> PyResult<Py<PyAny>> {
+    Ok(Py::new(py, Stream::new(stream, hub))?.into_any())
+}
+
+/// Python handles for a batch of streams.
+pub fn handles(py: Python<'_>, hub: &Arc<Hub>, streams: Vec<Core>) -> PyResult<Py<PyAny>> {
+    let list = PyList::empty(py);
+    for stream in streams {
+        list.append(handle(py, hub, stream)?)?;
+    }
+    Ok(list.into_any().unbind())
+}
+
+/// Bytes that come in.
+struct Read(Cell, Want);
+
+impl Operation for Read {
+    fn poll(
+        &mut self,
+        py: Python<'_>,
+        hub: &Arc<Hub>,
+        cx: &mut Context<'_>,
+    ) -> Poll<PyResult<Py<PyAny>>> {
+        let Self(cell, want) = self;
+        with_stream(py, cell, |stream| {
+            let polled = stream.poll_want(cx, want);
+            if polled.is_ready() {
+                hub.note_home(stream.home);
+            }
+            polled.map_ok(|bytes| PyBytes::new(py, &bytes).into_any().unbind())
+        })
+    }
+}
+
+/// What is to be written, or the end of it, sent.
+struct Sent(Cell, fn(&mut Core, &mut Context<'_>) -> Poll<Outcome<()>>);
+
+impl Operation for Sent {
+    fn poll(
+        &mut self,
+        py: Python<'_>,
+        _hub: &Arc<Hub>,
+        cx: &mut Context<'_>,
+    ) -> Poll<PyResult<Py<PyAny>>> {
+        let Self(cell, poll) = self;
+        with_stream(py, cell, |stream| poll(stream, cx).map_ok(|()| py.None()))
+    }
+}
+
+fn with_stream<T>(
+    py: Python<'_>,
+    cell: &Cell,
+    work: impl FnOnce(&mut Core) -> Poll<Outcome<T>>,
+) -> Poll<PyResult<T>> {
+    let polled = match lock(cell).as_mut() {
+        Some(stream) => work(stream),
+        None => Poll::Ready(Err(Failure::Misuse("the stream was closed or handed on"))),
+    };
+    polled.map_err(|failure| to_python(py, failure))
 }
 
 /// One stream handle. Methods that may wait return their value, or a wait when they must.
@@ -57,15 +124,24 @@ impl Stream {
 
     /// Run an operation of this stream. One that was given up before is forgotten first, and one
     /// that somebody still waits for fails: there is one reader and one writer at a time.
-    pub fn wait(&self, py: Python<'_>, which: usize, op: Polled) -> PyResult<Py<PyAny>> {
+    fn wait(
+        &self,
+        py: Python<'_>,
+        which: usize,
+        operation: impl Operation + 'static,
+    ) -> PyResult<Py<PyAny>> {
         self.displace(py, which)?;
-        match self.hub.run(py, op)? {
+        match self.hub.run(py, operation)? {
             Started::Over(value) => Ok(value),
             Started::Waiting(token, wait) => {
                 self.waiting[which].store(token, Ordering::Relaxed);
                 Ok(wait.into_any())
             }
         }
+    }
+
+    fn taken(&self, py: Python<'_>, want: Want) -> PyResult<Py<PyAny>> {
+        self.wait(py, READ, Read(Arc::clone(&self.cell), want))
     }
 
     /// A spawned operation reads from here now; closing the handle ends it.
@@ -83,11 +159,7 @@ impl Stream {
     }
 
     fn shut(&self) {
-        let stream = self
-            .cell
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let stream = lock(&self.cell).take();
         if stream.is_some() && self.hub.reactors.forked() {
             // The epoll set is shared with the owner, whose socket a close here would take from it.
             std::mem::forget(stream);
@@ -115,10 +187,9 @@ impl Stream {
     fn fail_wait(&self, py: Python<'_>, which: usize, text: &'static str) -> PyResult<()> {
         let token = self.waiting[which].swap(NOBODY, Ordering::Relaxed);
         if token != NOBODY
-            && let Some(Slot::Polled { wait, .. } | Slot::Spawned { wait, .. }) =
-                self.hub.slots.free(token)
+            && let Some(slot) = self.hub.slots.free(token)
         {
-            Wait::fail(wait.bind(py), text)?;
+            return slot.fail(py, text);
         }
         Ok(())
     }
@@ -133,11 +204,7 @@ impl Stream {
     /// Take the stream out for a layer or a relay.
     pub fn consume(&self, py: Python<'_>) -> PyResult<Box<Core>> {
         self.fail_waits(py)?;
-        let taken = self
-            .cell
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let taken = lock(&self.cell).take();
         taken.ok_or_else(|| misuse(py, "the stream was closed or handed on"))
     }
 
@@ -147,13 +214,13 @@ impl Stream {
     }
 
     /// Whether it holds bytes back.
-    pub fn holds(&self) -> bool {
-        let cell = self.cell.lock().unwrap_or_else(PoisonError::into_inner);
+    fn holds(&self) -> bool {
+        let cell = lock(&self.cell);
         cell.as_ref().is_some_and(|stream| !stream.held.is_empty())
     }
 
     /// Send what is held, alone; a write that still waits takes it along.
-    pub fn flush(&self, py: Python<'_>) -> PyResult<()> {
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
         if !self.holds() {
             return Ok(());
         }
@@ -164,15 +231,23 @@ impl Stream {
     }
 
     fn with<R>(&self, py: Python<'_>, work: impl FnOnce(&mut Core) -> R) -> PyResult<R> {
-        match self
-            .cell
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_mut()
-        {
+        match lock(&self.cell).as_mut() {
             Some(stream) => Ok(work(stream)),
             None => Err(misuse(py, "the stream was closed or handed on")),
         }
+    }
+}
+
+/// A stream that holds bytes back.
+struct Kept(Py<Stream>);
+
+impl Holding for Kept {
+    fn holds(&self) -> bool {
+        self.0.get().holds()
+    }
+
+    fn flush(&self, py: Python<'_>) -> PyResult<()> {
+        self.0.get().flush(py)
     }
 }
 
@@ -190,29 +265,23 @@ impl Drop for Stream {
 impl Stream {
     /// See `byway.interfaces.Stream.read`.
     fn read(&self, py: Python<'_>, limit: usize) -> PyResult<Py<PyAny>> {
-        let want = Want::Some(limit.max(1));
-        self.wait(py, READ, Polled::Read(Arc::clone(&self.cell), want))
+        self.taken(py, Want::Some(limit.max(1)))
     }
 
     fn read_exactly(&self, py: Python<'_>, n: usize) -> PyResult<Py<PyAny>> {
-        self.wait(
-            py,
-            READ,
-            Polled::Read(Arc::clone(&self.cell), Want::Exactly(n)),
-        )
+        self.taken(py, Want::Exactly(n))
     }
 
     fn read_until(&self, py: Python<'_>, mark: &[u8], limit: usize) -> PyResult<Py<PyAny>> {
-        let want = Want::Until(Bytes::copy_from_slice(mark), limit);
-        self.wait(py, READ, Polled::Read(Arc::clone(&self.cell), want))
+        if let Some(stream) = lock(&self.cell).as_mut() {
+            stream.begin_want();
+        }
+        let mark = Bytes::copy_from_slice(mark);
+        self.taken(py, Want::Until(mark, limit))
     }
 
     fn peek(&self, py: Python<'_>, limit: usize) -> PyResult<Py<PyAny>> {
-        self.wait(
-            py,
-            READ,
-            Polled::Read(Arc::clone(&self.cell), Want::Peek(limit)),
-        )
+        self.taken(py, Want::Peek(limit))
     }
 
     /// What is read but not taken.
@@ -232,7 +301,8 @@ impl Stream {
             Poll::Ready(Ok(())) => Ok(None),
             Poll::Ready(Err(failure)) => Err(to_python(py, failure)),
             Poll::Pending => {
-                let waiting = self.wait(py, WRITE, Polled::Write(Arc::clone(&self.cell)))?;
+                let waiting =
+                    self.wait(py, WRITE, Sent(Arc::clone(&self.cell), Core::poll_sent))?;
                 Ok((!waiting.is_none(py)).then_some(waiting))
             }
         }
@@ -246,14 +316,15 @@ impl Stream {
         })?;
         let hub = &slf.get().hub;
         if first {
-            hub.held.add(hub, slf)
+            let event_loop = hub.asyncio.event_loop.bind(slf.py());
+            hub.held.add(event_loop, Kept(slf.clone().unbind()))
         } else {
             Ok(())
         }
     }
 
     fn end(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let waiting = self.wait(py, WRITE, Polled::End(Arc::clone(&self.cell)))?;
+        let waiting = self.wait(py, WRITE, Sent(Arc::clone(&self.cell), Core::poll_end))?;
         Ok((!waiting.is_none(py)).then_some(waiting))
     }
 
@@ -264,12 +335,7 @@ impl Stream {
 
     /// Close so that the other side sees a reset.
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
-        if let Some(stream) = self
-            .cell
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_mut()
-        {
+        if let Some(stream) = lock(&self.cell).as_mut() {
             stream.io.abort();
         }
         self.close(py)
@@ -278,16 +344,13 @@ impl Stream {
     /// Whether the handle was closed, or consumed by a layer or a relay.
     #[getter]
     fn closed(&self) -> bool {
-        self.cell
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_none()
+        lock(&self.cell).is_none()
     }
 
     /// Whether its socket is of no use any more: reset, or closed on both sides.
     #[getter]
     fn broken(&self) -> bool {
-        let stream = self.cell.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = lock(&self.cell);
         stream.as_ref().is_none_or(|stream| stream.io.is_broken())
     }
 

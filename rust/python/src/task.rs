@@ -12,31 +12,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{IntoPyDict, PyDict};
 
+use crate::asyncio::cancelled;
 use crate::ops::Hub;
-use crate::wait::{Wait, Waker};
-
-/// What asyncio lends to tasks that are not its own.
-pub struct Asyncio {
-    /// The event loop that drains.
-    pub event_loop: Py<PyAny>,
-    enter: Py<PyAny>,
-    leave: Py<PyAny>,
-    current: Py<PyAny>,
-    new_context: Py<PyAny>,
-}
-
-impl Asyncio {
-    pub fn new(py: Python<'_>, event_loop: Py<PyAny>) -> PyResult<Self> {
-        let tasks = py.import("asyncio.tasks")?;
-        Ok(Self {
-            event_loop,
-            enter: tasks.getattr("_enter_task")?.unbind(),
-            leave: tasks.getattr("_leave_task")?.unbind(),
-            current: tasks.getattr("current_task")?.unbind(),
-            new_context: py.import("contextvars")?.getattr("copy_context")?.unbind(),
-        })
-    }
-}
+use crate::wait::{Wait, Waker, When};
 
 /// One flow's task.
 #[pyclass(frozen, weakref, module = "byway._engine")]
@@ -139,7 +117,8 @@ impl Task {
     fn rest(slf: &Bound<'_, Self>, awaited: &Bound<'_, PyAny>) -> PyResult<()> {
         let (py, task) = (slf.py(), slf.get());
         if let Ok(wait) = awaited.cast_exact::<Wait>() {
-            wait.get().wake(Waker::Task(slf.clone().unbind()))?;
+            let task = slf.clone().into_any().unbind();
+            wait.get().wake(Waker::Task(task, resume))?;
         } else if awaited.is_none() {
             return Self::soon(slf);
         } else {
@@ -252,6 +231,15 @@ impl Task {
     }
 }
 
+/// Have a task go on, for whatever it waited for.
+fn resume(task: &Bound<'_, PyAny>, when: When) -> PyResult<()> {
+    let task = task.cast_exact::<Task>()?;
+    match when {
+        When::Now => Task::step(task, None),
+        When::Soon => Task::soon(task),
+    }
+}
+
 /// Cancel what a task awaits; whether it let itself be.
 fn cancel(awaited: &Bound<'_, PyAny>, words: Option<&Py<PyAny>>) -> PyResult<bool> {
     let py = awaited.py();
@@ -259,12 +247,4 @@ fn cancel(awaited: &Bound<'_, PyAny>, words: Option<&Py<PyAny>>) -> PyResult<boo
     awaited
         .call_method(intern!(py, "cancel"), (), Some(&named))?
         .is_truthy()
-}
-
-/// What a cancel throws.
-pub fn cancelled(py: Python<'_>, words: Option<&Py<PyAny>>) -> PyErr {
-    match words {
-        None => CancelledError::new_err(()),
-        Some(words) => CancelledError::new_err((words.clone_ref(py),)),
-    }
 }

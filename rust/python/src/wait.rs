@@ -15,14 +15,28 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::IntoPyDict;
 
+use crate::asyncio::{Asyncio, cancelled};
 use crate::failure::to_python;
-use crate::ops::Hub;
-use crate::task::{Task, cancelled};
+
+/// Where operations wait.
+pub trait Places: Send + Sync {
+    /// Forget an operation that nobody waits for any more.
+    fn give_up(&self, token: Token);
+    /// The event loop of those who wait.
+    fn asyncio(&self) -> &Asyncio;
+}
+
+/// When a task goes on: before the call returns, or when the loop comes to it.
+#[derive(Clone, Copy)]
+pub enum When {
+    Now,
+    Soon,
+}
 
 /// One wait of one task.
 #[pyclass(frozen, module = "byway._engine")]
 pub struct Wait {
-    hub: Arc<Hub>,
+    places: Arc<dyn Places>,
     stage: Mutex<Stage>,
     /// Set while the task that awaits it is told of it: how asyncio knows futures (see "Extending").
     blocking: AtomicBool,
@@ -38,17 +52,17 @@ enum Stage {
 
 /// Who awaits it.
 pub enum Waker {
-    /// A task of ours.
-    Task(Py<Task>),
+    /// A task of ours, and how to have it go on.
+    Task(Py<PyAny>, fn(&Bound<'_, PyAny>, When) -> PyResult<()>),
     /// One of asyncio's: what wakes it, and the context to call that in.
     Call(Py<PyAny>, Py<PyAny>),
 }
 
 impl Wait {
     /// The wait for an operation at this place, which a cancel frees.
-    pub fn new(py: Python<'_>, hub: &Arc<Hub>, token: Token) -> PyResult<Py<Self>> {
+    pub fn new(py: Python<'_>, places: Arc<dyn Places>, token: Token) -> PyResult<Py<Self>> {
         let wait = Self {
-            hub: Arc::clone(hub),
+            places,
             stage: Mutex::new(Stage::Waiting(token, None)),
             blocking: AtomicBool::new(false),
         };
@@ -65,7 +79,7 @@ impl Wait {
     pub fn resume(slf: &Bound<'_, Self>, outcome: PyResult<Py<PyAny>>) -> PyResult<()> {
         let py = slf.py();
         match slf.get().end(Stage::Over(outcome)) {
-            Some(Waker::Task(task)) => Task::step(task.bind(py), None),
+            Some(Waker::Task(task, go_on)) => go_on(task.bind(py), When::Now),
             Some(Waker::Call(wake, context)) => {
                 let run = intern!(py, "run");
                 context.bind(py).call_method1(run, (wake, slf)).map(drop)
@@ -88,10 +102,10 @@ impl Wait {
         }
         let py = slf.py();
         match wait.end(last) {
-            Some(Waker::Task(task)) => Task::soon(task.bind(py))?,
+            Some(Waker::Task(task, go_on)) => go_on(task.bind(py), When::Soon)?,
             Some(Waker::Call(wake, context)) => {
                 let named = [("context", context)].into_py_dict(py)?;
-                let event_loop = wait.hub.asyncio.event_loop.bind(py);
+                let event_loop = wait.places.asyncio().event_loop.bind(py);
                 event_loop.call_method(intern!(py, "call_soon"), (wake, slf), Some(&named))?;
             }
             None => {}
@@ -155,7 +169,7 @@ impl Wait {
     }
 
     fn get_loop(&self, py: Python<'_>) -> Py<PyAny> {
-        self.hub.asyncio.event_loop.clone_ref(py)
+        self.places.asyncio().event_loop.clone_ref(py)
     }
 
     /// For the one task that awaits it.
@@ -171,7 +185,7 @@ impl Wait {
             Stage::Waiting(token, _) => *token,
             _ => return Ok(false),
         };
-        slf.get().hub.give_up(token);
+        slf.get().places.give_up(token);
         Self::end_soon(slf, Stage::Cancelled(msg))
     }
 

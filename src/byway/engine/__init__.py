@@ -6,7 +6,7 @@ config, a name or a rule. Its clock is flow time: a few calls per flow, none per
 
 from byway._engine import Bucket, Meter, Turnstile
 from byway.engine.answers import EngineAnswers, Families, Outcome
-from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketListener
+from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketCaller, PacketListener
 from byway.engine.engine import Engine
 from byway.engine.flows import Flows
 from byway.engine.layers import (
@@ -55,6 +55,7 @@ __all__ = [
     "NotTls",
     "Outcome",
     "PacketAsk",
+    "PacketCaller",
     "PacketListener",
     "PacketOptions",
     "SaltFilter",

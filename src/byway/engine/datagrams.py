@@ -87,6 +87,31 @@ class PacketListener:
         self._raw.close()
 
 
+class PacketCaller:
+    """The caller's end of a packet session inside this process: what a client's socket would be."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: _engine.Caller) -> None:
+        self._raw = raw
+
+    def send(self, packet: bytes) -> bool:
+        """Send a packet, as the codec writes it. False when it is dropped: half a megabyte waits
+        already, it is longer than 65,535 bytes, or the session is over."""
+        return self._raw.send(packet)
+
+    async def receive(self) -> Sequence[bytes]:
+        """The packets that came since last asked, at least one; of those that nobody takes half a
+        megabyte waits. A cancel loses none. Raises EOFError when the session is over, EngineError
+        when another one receives already, or once this is closed."""
+        got = self._raw.receive()
+        return got if isinstance(got, list) else await got
+
+    def close(self) -> None:
+        """End the session. Idempotent."""
+        self._raw.close()
+
+
 def _ask(raw: _engine.Ask) -> PacketAsk | None:
     """The ask; a name that no host can have is refused at once."""
     try:

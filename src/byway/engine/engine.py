@@ -10,7 +10,12 @@ from weakref import WeakSet
 
 from byway import _engine, interfaces
 from byway._engine import Meter, Turnstile
-from byway.engine.datagrams import EngineDatagrams, PacketListener, raw_datagrams
+from byway.engine.datagrams import (
+    EngineDatagrams,
+    PacketCaller,
+    PacketListener,
+    raw_datagrams,
+)
 from byway.engine.layers import EngineFramings, NotTls, TlsClient, TlsServer
 from byway.engine.options import (
     Body,
@@ -176,9 +181,7 @@ class Engine:
         name = framing if isinstance(framing, str) else "uot"
         limits = _packets(options)
         raw, life = self._raw.take_packets(_raw(stream), name, fixed, quiet, limits)
-        listener = PacketListener(raw)
-        self._packets.add(listener)
-        return listener, EngineRelay(life)
+        return self._counted(raw), EngineRelay(life)
 
     def listen_packets(
         self,
@@ -189,7 +192,19 @@ class Engine:
         """Listen for packets. Raises OSError, and ValueError for keys that cannot be."""
         place = (address.host, address.port)
         limits = _packets(options)
-        listener = PacketListener(self._raw.listen_packets(place, _codec(codec), limits))
+        return self._counted(self._raw.listen_packets(place, _codec(codec), limits))
+
+    def packet_pair(
+        self, codec: Codec, options: PacketOptions | None = None
+    ) -> tuple[PacketListener, PacketCaller]:
+        """A packet session whose client is in this process, without a socket: who is asked about
+        its targets, and the client's end. Closing either ends it. ValueError for keys that cannot
+        be."""
+        listener, caller = self._raw.packet_pair(_codec(codec), _packets(options))
+        return self._counted(listener), PacketCaller(caller)
+
+    def _counted(self, raw: _engine.PacketListener) -> PacketListener:
+        listener = PacketListener(raw)
         self._packets.add(listener)
         return listener
 

@@ -1,45 +1,35 @@
-//! What the tasks of a listener share: one reads the near socket and one each far socket, all on one
-//! reactor thread, so the table's lock is never waited for. Other threads write mail.
+//! What the tasks of a listener share: one reads the near end and one each far end, all on one reactor
+//! thread, so the table's lock is never waited for. Other threads write mail.
 
-use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::batch::{Boxes, Exit, Line, Outbox, with_boxes};
-use super::codec::{Place, canonical};
-use super::far::{FarHandle, Ground, Route};
-use super::framed::Outlet;
-use super::mmsg::Messages;
-use super::near::Asks;
-use super::road::{Body, Down, Up, send_up};
-use super::sealed::{BadKeys, Door};
-use super::session::{Carried, Done, FlowId, SessionId, State};
+use super::address::Place;
+use super::asks::{Asks, Desk, Pass};
+use super::codec::Codec;
+use super::far::{Far, FarHandle, Route, User};
+use super::ground::{Back, Work};
+use super::ids::{FlowId, SessionId};
+use super::options::PacketOptions;
+use super::road::{Body, Down, Pairs, Up, send_up};
+use super::session::{Carried, Done, State};
 use super::table::Table;
 use super::tally::Tally;
 use super::wheel::TICKS;
-use super::{Codec, PacketOptions};
 use crate::bucket::Turns;
-use crate::relay::{End, Gauge};
-
-/// Batches taken from one socket before others of the thread have their turn.
-pub const ROUNDS: usize = 4;
-
-/// Clients' own sessions that a sealed port remembers, for each that it may have: a client's next one
-/// begins before the last is forgotten.
-const REMEMBERED: usize = 4;
+use crate::lock::lock;
+use crate::relay::End;
+use crate::udp::{Boxes, Exit, Messages, Outbox, with_boxes};
 
 /// What other threads tell the listener's task.
 pub enum Mail {
-    Relay(Box<Relay>),
+    Pass(Box<Pass>),
     Refuse(FlowId),
     Cut(FlowId),
     Dead {
@@ -52,77 +42,46 @@ pub enum Mail {
 impl Mail {
     /// The listener is gone.
     pub fn bounce(self) {
-        if let Self::Relay(relay) = self {
-            (relay.done)(End::Closed);
+        if let Self::Pass(pass) = self {
+            (pass.done)(End::Closed);
         }
     }
 }
 
-/// A yes on its way to the listener's task.
-pub struct Relay {
-    pub flow: FlowId,
-    pub far: FarHandle,
-    pub located: Place,
-    pub gauge: Arc<Gauge>,
-    pub done: Done,
-}
-
 /// The number of the way, what packets leave by, and how.
-type WayOut = (usize, Exit, Route);
+type WayOut = (usize, Arc<dyn Exit>, Route);
 
 /// What the tasks of a listener share.
 pub struct Hub {
     /// What packets for the sources leave by.
-    pub exit: Exit,
+    pub exit: Arc<dyn Exit>,
     /// The reactor its tasks run on.
     pub home: usize,
-    pub codec: Codec,
-    /// Of a codec that seals; locked with the table, and after it.
-    pub door: Option<Mutex<Door>>,
-    pub only: Option<SocketAddr>,
-    pub table: Mutex<Table>,
+    /// Locked with the table, and after it.
+    codec: Mutex<Box<dyn Codec>>,
+    table: Mutex<Table>,
     pub mail: Mutex<Vec<Mail>>,
     pub waker: AtomicWaker,
     pub closed: AtomicBool,
-    pub asks: Arc<Asks>,
+    asks: Arc<Asks>,
     pub tally: Tally,
     pub begun: Instant,
     pub tick: Duration,
 }
 
 impl Hub {
-    /// Of a near side, with an empty table.
+    /// Of a near end, with an empty table.
     pub fn new(
-        place: (Exit, usize),
-        codec: Codec,
-        options: &PacketOptions,
-        asks: Arc<Asks>,
-    ) -> Result<Self, BadKeys> {
-        let door = match &codec {
-            Codec::Sealed(keys) => {
-                let sessions = most_sessions(options).saturating_mul(REMEMBERED);
-                Some(Mutex::new(Door::new(keys, sessions)?))
-            }
-            Codec::Socks5 | Codec::Fixed(_) | Codec::Framed(_) => None,
-        };
-        let hub = Self::unsealed(place, codec, options, asks);
-        Ok(Self { door, ..hub })
-    }
-
-    /// The same, of a codec that seals nothing.
-    pub fn unsealed(
-        (exit, home): (Exit, usize),
-        codec: Codec,
+        (exit, home): (Arc<dyn Exit>, usize),
+        codec: Box<dyn Codec>,
         options: &PacketOptions,
         asks: Arc<Asks>,
     ) -> Self {
-        let sessions = most_sessions(options);
+        let sessions = options.most_sessions();
         Self {
             exit,
             home,
-            codec,
-            door: None,
-            only: options.only.map(canonical),
+            codec: Mutex::new(codec),
             table: Mutex::new(Table::new(sessions, options.targets, options.waiting)),
             mail: Mutex::default(),
             waker: AtomicWaker::new(),
@@ -153,11 +112,6 @@ impl Hub {
         mail.bounce();
     }
 
-    /// A far that a session uses has died.
-    pub fn tell_dead(&self, session: SessionId, far: usize, end: End) {
-        self.mail(Mail::Dead { session, far, end });
-    }
-
     /// Work on the table, then tell the owners of flows that ended by it.
     pub fn with_table<R>(&self, work: impl FnOnce(&mut Table) -> R) -> R {
         let mut table = lock(&self.table);
@@ -174,32 +128,6 @@ impl Hub {
         result
     }
 
-    /// One batch from the sources.
-    pub fn take_up(
-        self: &Arc<Self>,
-        boxes: &mut Boxes,
-        line: &Line,
-        port: &mut Option<u16>,
-    ) -> io::Result<()> {
-        let messages = line.receive(&mut boxes.inbox)?;
-        self.with_up(boxes, |up, inbox| {
-            let mut packets = 0;
-            for message in (0..messages).filter_map(|at| inbox.message(at)) {
-                let count = message.len.div_ceil(message.segment).max(1) as u64;
-                packets += count;
-                if self.admits(message.from, *port) {
-                    if up.message(&message) {
-                        *port = Some(message.from.port());
-                    }
-                } else {
-                    self.tally.stranger.fetch_add(count, Relaxed);
-                }
-            }
-            self.tally.packets_up.fetch_add(packets, Relaxed);
-        });
-        Ok(())
-    }
-
     /// Have what came from the sources into the inbox sent.
     pub fn with_up<R>(
         self: &Arc<Self>,
@@ -210,14 +138,20 @@ impl Hub {
         self.with_table(|table| {
             boxes.outbox.clear();
             let (inbox, data) = boxes.inbox.split();
-            let mut door = self.door.as_ref().map(lock);
+            let desk: Arc<dyn Desk> = Arc::clone(self) as _;
+            let mut codec = lock(&self.codec);
             let mut up = Up {
-                hub: self,
-                table,
-                door: door.as_deref_mut(),
+                pairs: Pairs {
+                    desk: &desk,
+                    asks: &self.asks,
+                    tally: &self.tally,
+                    table,
+                    now,
+                },
+                opens: codec.opens(),
+                codec: &mut **codec,
                 outbox: &mut boxes.outbox,
                 data,
-                now,
                 known: None,
             };
             let result = work(&mut up, &inbox);
@@ -226,14 +160,8 @@ impl Hub {
         })
     }
 
-    fn admits(&self, from: SocketAddr, port: Option<u16>) -> bool {
-        self.only.is_none_or(|only| {
-            from.ip().to_canonical() == only.ip() && port.is_none_or(|port| port == from.port())
-        })
-    }
-
     fn flush(&self, outbox: &mut Outbox, data: &[u8], table: &Table, up: bool) {
-        outbox.flush(data, &self.tally, |flow, bytes| {
+        outbox.flush(data, &self.tally.losses, |flow, bytes| {
             if let Some(State::Carried(carried)) =
                 table.flows.get(flow as usize).map(|flow| &flow.state)
             {
@@ -247,29 +175,12 @@ impl Hub {
         });
     }
 
-    /// One batch from the targets of a session. False when the session is gone.
-    fn take_down(
-        &self,
-        boxes: &mut Boxes,
-        line: &Line,
-        session: SessionId,
-        way: usize,
-    ) -> io::Result<bool> {
-        let messages = line.receive(&mut boxes.inbox)?;
-        Ok(self.with_down(boxes, session, way, |down, inbox, far| {
-            for message in (0..messages).filter_map(|at| inbox.message(at)) {
-                down.message(&message, far);
-            }
-        }))
-    }
-
     /// Have what came for a session into the inbox sent. False when the session is gone.
-    pub fn with_down(
+    fn with_down(
         &self,
         boxes: &mut Boxes,
-        session: SessionId,
-        way: usize,
-        work: impl FnOnce(&mut Down<'_>, &Messages<'_>, &FarHandle),
+        (session, way): (SessionId, usize),
+        work: &mut Work<'_>,
     ) -> bool {
         let now = self.now();
         self.with_table(|table| {
@@ -285,11 +196,12 @@ impl Hub {
                 return false;
             };
             let (inbox, data) = boxes.inbox.split();
-            let mut door = self.door.as_ref().map(lock);
             let mut down = Down {
-                hub: self,
+                exit: &self.exit,
+                tally: &self.tally,
+                far: &far,
                 table,
-                door: door.as_deref_mut(),
+                codec: &mut **lock(&self.codec),
                 outbox: &mut boxes.outbox,
                 data,
                 now,
@@ -298,9 +210,11 @@ impl Hub {
                 way,
                 to,
                 from,
+                packets: 0,
                 known: None,
             };
-            work(&mut down, &inbox, &far);
+            work(&mut down, &inbox);
+            self.tally.packets_down.fetch_add(down.packets, Relaxed);
             self.flush(&mut boxes.outbox, boxes.inbox.data(), table, false);
             true
         })
@@ -315,7 +229,7 @@ impl Hub {
         let now = self.now();
         for mail in mails {
             let rejected = self.with_table(|table| match mail {
-                Mail::Relay(relay) => self.begin(table, *relay, now).err(),
+                Mail::Pass(pass) => self.begin(table, *pass, now).err(),
                 Mail::Refuse(flow) => {
                     table.refuse(flow);
                     None
@@ -347,26 +261,18 @@ impl Hub {
 
     /// A flow may pass. Fails, with whom to tell, when there is no such flow any more or no way out; the
     /// latter counts as refused for a while, so that its packets do not ask at every turn.
-    fn begin(
-        self: &Arc<Self>,
-        table: &mut Table,
-        relay: Relay,
-        now: u64,
-    ) -> Result<(), (Done, End)> {
-        let Relay {
+    fn begin(self: &Arc<Self>, table: &mut Table, pass: Pass, now: u64) -> Result<(), (Done, End)> {
+        let Pass {
             flow,
             far,
             located,
             gauge,
             done,
-        } = relay;
+        } = pass;
         let Some(session) = table.asked(flow).map(|flow| flow.session) else {
             return Err((done, End::Idle));
         };
-        let located = match located {
-            Place::Address(address) => address.into(),
-            name @ Place::Name(..) => name,
-        };
+        let located = located.canonical();
         let way_out = self.way_out(table, session, &far, &located);
         let (way, exit, route) = match way_out {
             Ok(found) => found,
@@ -419,37 +325,71 @@ impl Hub {
         located: &Place,
     ) -> Result<WayOut, End> {
         let id = table.sessions[session as usize].id;
-        far.claim(self, id)?;
+        let user: Weak<dyn User> = Arc::downgrade(self) as _;
+        far.claim(&user, id)?;
         let route = far.route(located)?;
         let way = table.way(session, far);
         let exits = &mut table.sessions[session as usize].ways[way].exits;
-        let slot = &mut exits[usize::from(route.to.is_ipv6())];
+        let slot = &mut exits[usize::from(route.lead.to.is_ipv6())];
         if let Some((exit, _)) = slot {
-            return Ok((way, exit.clone(), route));
+            return Ok((way, Arc::clone(exit), route));
         }
-        let opened = match far.ground() {
-            Ground::Sockets(options) => {
-                Ground::socket(options, route.to).map(|line| Reader::start(self, line, id, way))
-            }
-            Ground::Stream(framing, spare) => {
-                let stream = lock(spare)
-                    .take()
-                    .map(|request| request.to(far.first(located)));
-                Outlet::start(self, stream, framing, far, (id, way))
-            }
+        let back = Return {
+            hub: Arc::clone(self),
+            far: Arc::downgrade(far),
+            session: id,
+            way,
         };
+        let opened = far
+            .ground()
+            .open(route.lead.to, far.first(located), Box::new(back));
         let (exit, task) = opened.map_err(|error| End::Far(error.kind()))?;
-        *slot = Some((exit.clone(), task));
+        *slot = Some((Arc::clone(&exit), task));
         Ok((way, exit, route))
     }
 }
 
-/// An association has one session.
-fn most_sessions(options: &PacketOptions) -> usize {
-    if options.only.is_some() {
-        1
-    } else {
-        options.sessions
+impl Desk for Hub {
+    fn pass(&self, pass: Pass) {
+        self.mail(Mail::Pass(Box::new(pass)));
+    }
+
+    fn refuse(&self, flow: FlowId) {
+        self.mail(Mail::Refuse(flow));
+    }
+
+    fn waiting(&self, flow: FlowId) -> Vec<Box<[u8]>> {
+        lock(&self.table).waiting(flow).to_vec()
+    }
+}
+
+impl User for Hub {
+    fn lost(&self, session: SessionId, far: usize, end: End) {
+        self.mail(Mail::Dead { session, far, end });
+    }
+}
+
+/// Where the answers of one way of a session go.
+struct Return {
+    hub: Arc<Hub>,
+    far: Weak<Far>,
+    session: SessionId,
+    way: usize,
+}
+
+impl Back for Return {
+    fn home(&self) -> usize {
+        self.hub.home
+    }
+
+    fn take(&self, boxes: &mut Boxes, work: &mut Work<'_>) -> bool {
+        self.hub.with_down(boxes, (self.session, self.way), work)
+    }
+
+    fn end(&self, kind: io::ErrorKind) {
+        if let Some(far) = self.far.upgrade() {
+            far.kill(End::Far(kind));
+        }
     }
 }
 
@@ -469,74 +409,4 @@ impl Wake for CutWaker {
             hub.mail(Mail::Cut(self.flow));
         }
     }
-}
-
-/// The task of one far socket.
-struct Reader {
-    hub: Arc<Hub>,
-    line: Arc<Line>,
-    session: SessionId,
-    way: usize,
-}
-
-impl Reader {
-    fn start(
-        hub: &Arc<Hub>,
-        line: Arc<Line>,
-        session: SessionId,
-        way: usize,
-    ) -> (Exit, AbortHandle) {
-        let exit = Exit::Line(Arc::clone(&line));
-        let reader = Self {
-            hub: Arc::clone(hub),
-            line,
-            session,
-            way,
-        };
-        (exit, tokio::spawn(reader).abort_handle())
-    }
-}
-
-impl Future for Reader {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        poll_rounds(&self.line, cx, |boxes| {
-            let alive = self
-                .hub
-                .take_down(boxes, &self.line, self.session, self.way)?;
-            if alive {
-                Ok(())
-            } else {
-                Err(io::ErrorKind::NotFound.into())
-            }
-        })
-    }
-}
-
-/// Take some batches while the socket has any. Ready when it is of no use any more.
-pub fn poll_rounds(
-    line: &Line,
-    cx: &mut Context<'_>,
-    mut take: impl FnMut(&mut Boxes) -> io::Result<()>,
-) -> Poll<()> {
-    for _ in 0..ROUNDS {
-        match line.socket().poll_recv_ready(cx) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(_)) => return Poll::Ready(()),
-            Poll::Ready(Ok(())) => {}
-        }
-        match with_boxes(&mut take) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Poll::Ready(()),
-            // An error that a packet of ours caused (ICMP) says nothing of the socket.
-            _ => {}
-        }
-    }
-    cx.waker().wake_by_ref();
-    Poll::Pending
-}
-
-/// A panic elsewhere leaves the data as they are: whole at every step that matters.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

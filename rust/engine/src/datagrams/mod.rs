@@ -2,9 +2,9 @@
 //! endpoint-independent), everything that happens per packet.
 //!
 //! ```text
-//! near socket --recvmmsg--> codec --> (session, target) --> flow --> layers of its Far --sendmmsg--> far socket
-//!      ^                                   | new: Ask, judged once                                      |
-//!      +----sendmmsg---- codec <-- flow of the sender <-- layers of the Far <-------recvmmsg------------+
+//! near end --inbox--> codec --> (session, target) --> flow --> layers of its Far --outbox--> far end
+//!    ^                             | new: Ask, judged once                                          |
+//!    +---outbox--- codec <-- flow of the sender <-- layers of the Far <------------inbox--------------+
 //! ```
 //!
 //! How its owner works with it, in the order of a session's life:
@@ -12,8 +12,9 @@
 //! 1. `Asks::new(signal)`, then `PacketListener::bind(address, codec, &options, &reactors, asks)`.
 //!    `signal` is called when the first of a batch of new (session, target) pairs waits; `Asks::take`
 //!    then gives all of them. Dropping the listener ends its sessions (`End::Closed`).
-//!    `PacketListener::over(stream, ...)` is the same for the packets inside one stream.
-//! 2. `Far::direct(options)` makes a way out, `Far::framed(stream, framing)` one inside a stream,
+//!    `PacketListener::over(stream, ...)` is the same for the packets inside one stream,
+//!    `PacketListener::inside(...)` for those of a `Caller` in this process.
+//! 2. `Far::direct(options)` makes a way out, `Far::framed(stream, framing, tail)` one inside a stream,
 //!    `Far::wrap_socks5(&far, relay, control, &reactors)` and `Far::wrap_sealed(&far, server, client)`
 //!    one through either. A far belongs to the first session that it is given to and serves all its
 //!    targets; clone the `Arc` for each. `Far::close` ends its flows; so does dropping the session.
@@ -21,113 +22,46 @@
 //!    (dropping it refuses). `gauge` counts payload bytes and can cut the flow; `done` is called
 //!    exactly once, on an engine thread or where the listener is dropped, with the counters final.
 //!
-//! Read in this order: `codec` (the headers), `sealed` (shadowsocks), `session` and `table` (who has
-//! what, no sockets in it), `near` (the listener), `hub` (what its tasks share), `road` (what becomes of
-//! each packet), `far` (the ways out), `framed` (packets inside streams, near and far), `batch` (packets
-//! to many sockets, joined where the kernel can cut them again), `mmsg` (the system calls; the only
-//! unsafe code here).
+//! What is likely to have further kinds stands behind a trait: `near::Near` (where packets of sources
+//! come in: a socket in `listen`, a stream in `framed`, this process in `caller`), `codec::Codec` (what
+//! they look like there: `codec`, `socks5`, `framed`, `sealed`), `ground::Ground` (what a way out stands
+//! on: `sockets`, `framed`) and `hop::Hop` (stations on it: `socks5`, `sealed`). Sockets themselves are
+//! the floor below, `crate::udp`.
+//!
+//! Read in this order: `address` (the headers), `codec`, `session` and `table` (who has what, no sockets
+//! in it), `near` and `asks` (the listener), `hub` (what its tasks share), `road` (what becomes of each
+//! packet), `ground`, `hop` and `far` (the ways out).
 
-mod batch;
-pub mod codec;
+pub mod address;
+mod asks;
+mod caller;
+mod codec;
 mod far;
 pub mod framed;
+mod ground;
+mod hop;
 mod hub;
-mod mmsg;
+mod ids;
+mod listen;
 mod near;
+mod options;
 mod order;
 mod road;
 pub mod sealed;
 mod session;
+mod sockets;
+mod socks5;
 mod table;
 mod tally;
 mod wheel;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
-
-pub use codec::Place;
+pub use address::Place;
+pub use asks::{Ask, Asks};
+pub use caller::Caller;
+pub use codec::{Codec, Fixed};
 pub use far::{Far, FarHandle};
-pub use near::{Ask, Asks, PacketListener};
-use sealed::DoorKeys;
-pub use session::Origin;
-
-/// How packets of a listener say where they want to go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Codec {
-    /// Each packet has a header with its target (RFC 1928, section 7); replies carry their sender.
-    Socks5,
-    /// Bare packets, all for this target; only its replies come back.
-    Fixed(Place),
-    /// Packets inside a stream (`framed`): no socket, one source.
-    Framed(framed::Framing),
-    /// Shadowsocks packets of clients that have one of these keys.
-    Sealed(Arc<DoorKeys>),
-}
-
-/// What a packet that waits counts beside its payload: about what keeping it takes.
-pub const OVERHEAD: usize = 64;
-
-/// The bounds of a listener.
-#[derive(Debug, Clone)]
-pub struct PacketOptions {
-    /// A flow without packets for so long ends, and a session with its last flow.
-    pub idle: Duration,
-    /// Sessions at once; a further one displaces the one that was silent longest, of those that were
-    /// never answered while these are more than a quarter.
-    pub sessions: usize,
-    /// Targets per session; a further one displaces the one that was silent longest.
-    pub targets: usize,
-    /// Bytes of packets that may wait for the verdicts of one session, `OVERHEAD` for each
-    /// packet; further ones are dropped.
-    pub waiting: usize,
-    /// Accept from this source alone (a SOCKS association). Port zero stands for the first one seen.
-    pub only: Option<SocketAddr>,
-}
-
-impl Default for PacketOptions {
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(60),
-            sessions: 4096,
-            targets: 1024,
-            waiting: 512 * 1024,
-            only: None,
-        }
-    }
-}
-
-/// What a listener did so far. The first two are of now, the others count up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Sessions alive.
-    pub sessions: u64,
-    /// Flows alive: (session, target) pairs, the asked and refused ones included.
-    pub flows: u64,
-    /// Packets taken from sources, good or bad.
-    pub packets_up: u64,
-    /// Packets taken from targets, good or bad.
-    pub packets_down: u64,
-    /// Dropped: no well-formed header, fragments included.
-    pub malformed: u64,
-    /// Dropped: from a source, or a sender, that has no business here.
-    pub stranger: u64,
-    /// Dropped: not sealed with a key of ours.
-    pub forged: u64,
-    /// Dropped: authentic, but seen before or of another time.
-    pub replayed: u64,
-    /// Dropped: the verdict was no.
-    pub refused: u64,
-    /// Dropped: a bound was reached (waiting packets, unanswered asks).
-    pub full: u64,
-    /// Dropped: the kernel, or the queue of a slow stream, had no room for it.
-    pub congested: u64,
-    /// Dropped: the kernel would not send it (no route, not permitted), or it is too long.
-    pub unsendable: u64,
-    /// Dropped: faster than a limit of their flow allows, or past its quota.
-    pub limited: u64,
-    /// Whether the kernel joins packets on receive (`UDP_GRO`).
-    pub gro: bool,
-    /// Whether joined packets are sent for the kernel to cut (`UDP_SEGMENT`).
-    pub gso: bool,
-}
+pub use ids::Origin;
+pub use near::PacketListener;
+pub use options::{OVERHEAD, PacketOptions};
+pub use socks5::Socks5;
+pub use tally::{Bad, Stats};

@@ -5,186 +5,208 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::Codec;
-use super::batch::{Address, Exit, Outbox, Span};
-use super::codec::{self, NAME, Place, Spot};
-use super::far::{self, Envelope, FarHandle};
-use super::framed::{Framing, LONGEST, Tube};
-use super::hub::Hub;
-use super::mmsg::Message;
-use super::near::Ask;
-use super::sealed::{Bad, Door, Opened, TAIL};
-use super::session::{Carried, Origin, SessionId, State};
+use super::address::{NAME, Place, Spot};
+use super::asks::{Ask, Asks, Desk};
+use super::codec::{Codec, Form};
+use super::far::{FarHandle, Route};
+use super::ground::{Frame, Sink};
+use super::hop::{self, Envelope};
+use super::ids::{Origin, SessionId};
+use super::session::State;
 use super::table::{Found, Table};
-use super::tally::Tally;
+use super::tally::{Bad, Tally};
 use crate::bucket::Direction;
 use crate::relay::End;
+use crate::udp::{Address, Exit, Message, Outbox, Span};
 
 /// What becomes of packets on their way up.
 pub struct Up<'a> {
-    pub hub: &'a Arc<Hub>,
-    pub table: &'a mut Table,
-    pub door: Option<&'a mut Door>,
+    pub pairs: Pairs<'a>,
+    pub codec: &'a mut dyn Codec,
+    /// Whether the codec opens packets.
+    pub opens: bool,
     pub outbox: &'a mut Outbox,
     pub data: &'a mut [u8],
-    pub now: u64,
     /// The last packet: the next one is most often alike.
     pub known: Option<Known>,
 }
 
 /// A packet that found its flow.
 pub struct Known {
-    pub from: SocketAddr,
-    pub origin: Origin,
+    from: SocketAddr,
+    origin: Origin,
     /// The header that told its target.
-    pub head: Span,
-    pub flow: u32,
+    head: Span,
+    flow: u32,
 }
 
 impl Up<'_> {
     /// All packets of a message; whether one of them was well-formed.
     pub fn message(&mut self, message: &Message) -> bool {
+        let local = message.to.filter(|ip| !ip.is_multicast());
         let mut good = false;
         for (at, len) in message.packets() {
-            let taken = if self.door.is_some() {
-                self.sealed(message, at, len)
-            } else {
-                self.packet(message, Origin::Source(message.from), at..at + len)
-            };
-            good |= taken.map_err(|bad| self.hub.tally.dropped(bad)).is_ok();
+            good |= self.packet((message.from, local), at..at + len);
         }
         good
     }
 
-    fn sealed(&mut self, message: &Message, at: usize, len: usize) -> Result<(), Bad> {
-        let (hub, door) = (self.hub, self.door.as_mut().ok_or(Bad::Malformed)?);
-        let Opened {
-            origin,
-            body,
-            newest,
-            relayed,
-        } = door.open(message.from, &mut self.data[at..at + len])?;
-        let body = at + body.start..at + body.end;
-        let known = |known: &Known| known.from == message.from && known.origin == origin;
-        if newest && !self.known.as_ref().is_some_and(known) {
-            self.table.moved(origin, message.from, local_of(message));
+    /// A whole packet, as the codec reads it, from that source, sent to that address of this host.
+    /// Whether it was well-formed.
+    #[inline]
+    pub fn packet(&mut self, place: (SocketAddr, Option<IpAddr>), whole: Range<usize>) -> bool {
+        if !self.opens
+            && let Some(known) = &self.known
+            && known.from == place.0
+            && self.data[whole.clone()].starts_with(known.head.of(self.data))
+        {
+            let (flow, head) = (known.flow, known.head.range().len());
+            self.pass(flow, whole.start + head..whole.end);
+            return true;
         }
-        if !relayed {
-            return self.packet(message, origin, body);
-        }
-        let Codec::Sealed(keys) = &hub.codec else {
-            return Err(Bad::Malformed);
-        };
-        let target = keys.relay(origin).ok_or(Bad::Malformed)?.spot();
-        if let Some(flow) = self.find(message.from, local_of(message), origin, target) {
-            self.pass(flow, body.start, body.len());
-        }
-        Ok(())
+        let taken = self.take(place, whole);
+        taken.map_err(|bad| self.pairs.tally.dropped(bad)).is_ok()
     }
 
-    /// A packet whose header and payload are there.
-    fn packet(
+    fn take(
         &mut self,
-        message: &Message,
-        origin: Origin,
+        (from, local): (SocketAddr, Option<IpAddr>),
         whole: Range<usize>,
     ) -> Result<(), Bad> {
-        let (at, packet) = (whole.start, &self.data[whole]);
-        let len = packet.len();
-        if let Some(known) = &self.known
-            && known.from == message.from
-            && known.origin == origin
+        let begin = whole.start;
+        let opened = self.codec.open(from, &mut self.data[whole])?;
+        let (at, end) = (begin + opened.body.start, begin + opened.body.end);
+        let origin = opened.origin;
+        let known = self
+            .known
+            .as_ref()
+            .filter(|known| known.from == from && known.origin == origin);
+        if opened.newest && known.is_none() {
+            self.pairs.table.moved(origin, from, local);
+        }
+        let packet = &self.data[at..end];
+        if let Some(known) = known
             && packet.starts_with(known.head.of(self.data))
         {
-            let head = known.head.range().len();
-            self.pass(known.flow, at + head, len - head);
+            let (flow, head) = (known.flow, known.head.range().len());
+            self.pass(flow, at + head..end);
             return Ok(());
         }
         let mut scratch = [0; NAME];
-        let (target, head) = match &self.hub.codec {
-            Codec::Socks5 => codec::decode(packet, &mut scratch),
-            Codec::Sealed(_) => codec::decode_place(packet, &mut scratch),
-            Codec::Fixed(target) => Some((target.spot(), 0)),
-            Codec::Framed(_) => None,
-        }
-        .filter(|(target, _)| target.port() != 0)
-        .ok_or(Bad::Malformed)?;
-        if let Some(flow) = self.find(message.from, local_of(message), origin, target) {
-            self.known = Some(Known {
-                from: message.from,
-                origin,
-                head: Span::new(at, head),
-                flow,
-            });
-            self.pass(flow, at + head, len - head);
-        }
+        let target = self.codec.target(origin, packet, &mut scratch);
+        let (target, head) = target
+            .filter(|(target, _)| target.port() != 0)
+            .ok_or(Bad::Malformed)?;
+        let flow = self.pairs.find((from, local), origin, target);
+        self.learn(flow, from, origin, Span::new(at, head), at + head..end);
         Ok(())
     }
 
-    /// The flow of a target; a new one is asked for.
-    pub fn find(
+    /// A packet from that source whose header lies apart from its payload.
+    pub fn parts(&mut self, from: SocketAddr, head: Span, payload: Range<usize>) {
+        let header = head.of(self.data);
+        if let Some(known) = &self.known
+            && known.head.of(self.data) == header
+        {
+            self.pass(known.flow, payload);
+            return;
+        }
+        let origin = Origin::Source(from);
+        let mut scratch = [0; NAME];
+        let target = self.codec.target(origin, header, &mut scratch);
+        let Some((target, _)) = target.filter(|(target, _)| target.port() != 0) else {
+            self.pairs.tally.dropped(Bad::Malformed);
+            return;
+        };
+        let flow = self.pairs.find((from, None), origin, target);
+        self.learn(flow, from, origin, head, payload);
+    }
+
+    /// A packet found its flow, or none: one that made room for another may be the one that is known.
+    fn learn(
         &mut self,
-        source: SocketAddr,
-        local: Option<IpAddr>,
+        flow: Option<u32>,
+        from: SocketAddr,
         origin: Origin,
-        target: Spot<'_>,
-    ) -> Option<u32> {
-        let session = self.table.session(origin, source, local, self.now);
-        match self.table.flow(session, target, self.now) {
-            Found::Flow(flow) => Some(flow),
-            Found::New(flow) => {
-                // A flow that made room may be the one that is known.
-                self.known = None;
-                let ask = Ask {
-                    session: self.table.sessions[session as usize].id.serial,
-                    source,
-                    target: target.to_place(),
-                    user: origin.user(),
-                    flow: self.table.flows[flow as usize].id,
-                    hub: Arc::downgrade(self.hub),
-                };
-                if self.hub.asks.add(ask) {
-                    return Some(flow);
-                }
-                self.hub.tally.full.fetch_add(1, Relaxed);
-                self.table.end(flow, End::Cut);
-                None
-            }
+        head: Span,
+        payload: Range<usize>,
+    ) {
+        self.known = flow.map(|flow| Known {
+            from,
+            origin,
+            head,
+            flow,
+        });
+        if let Some(flow) = flow {
+            self.pass(flow, payload);
         }
     }
 
     /// A packet of this flow.
-    pub fn pass(&mut self, flow: u32, at: usize, len: usize) {
-        match &self.table.flows[flow as usize].state {
+    fn pass(&mut self, flow: u32, payload: Range<usize>) {
+        let Pairs {
+            table, tally, now, ..
+        } = &mut self.pairs;
+        match &table.flows[flow as usize].state {
             State::Refused => {
-                self.hub.tally.refused.fetch_add(1, Relaxed);
+                tally.refused.fetch_add(1, Relaxed);
             }
             State::Asked(_) => {
-                self.table.touch(flow, self.now);
-                if !self.table.wait(flow, &self.data[at..at + len]) {
-                    self.hub.tally.full.fetch_add(1, Relaxed);
+                table.touch(flow, *now);
+                if !table.wait(flow, &self.data[payload]) {
+                    tally.full.fetch_add(1, Relaxed);
                 }
             }
             State::Carried(carried) => {
                 if carried.alias.is_none() && matches!(carried.located, Place::Name(..)) {
-                    self.table.note_named(flow);
+                    table.note_named(flow);
                 }
-                self.table.touch(flow, self.now);
-                send_up(
-                    self.table,
-                    self.outbox,
-                    &self.hub.tally,
-                    flow,
-                    &Body::Inbox(Span::new(at, len), self.data),
-                );
+                table.touch(flow, *now);
+                let body = Span::new(payload.start, payload.len());
+                let body = Body::Inbox(body, self.data);
+                send_up(table, self.outbox, tally, flow, &body);
             }
         }
     }
 }
 
-/// The address of this host that a source sends to.
-fn local_of(message: &Message) -> Option<IpAddr> {
-    message.to.filter(|ip| !ip.is_multicast())
+/// The (session, target) pairs of a listener, and those who are asked about new ones.
+pub struct Pairs<'a> {
+    pub desk: &'a Arc<dyn Desk>,
+    pub asks: &'a Asks,
+    pub tally: &'a Tally,
+    pub table: &'a mut Table,
+    pub now: u64,
+}
+
+impl Pairs<'_> {
+    /// The flow of a target; a new one is asked for.
+    fn find(
+        &mut self,
+        (source, local): (SocketAddr, Option<IpAddr>),
+        origin: Origin,
+        target: Spot<'_>,
+    ) -> Option<u32> {
+        let session = self.table.session(origin, source, local, self.now);
+        let flow = match self.table.flow(session, target, self.now) {
+            Found::Flow(flow) => return Some(flow),
+            Found::New(flow) => flow,
+        };
+        let ask = Ask {
+            session: self.table.sessions[session as usize].id.serial,
+            source,
+            target: target.to_place(),
+            user: origin.user(),
+            flow: self.table.flows[flow as usize].id,
+            desk: Some(Arc::downgrade(self.desk)),
+        };
+        if self.asks.add(ask) {
+            return Some(flow);
+        }
+        self.tally.full.fetch_add(1, Relaxed);
+        self.table.end(flow, End::Cut);
+        None
+    }
 }
 
 /// Where a payload is.
@@ -219,81 +241,64 @@ pub fn send_up(table: &mut Table, outbox: &mut Outbox, tally: &Tally, flow: u32,
     }
     let address = Address {
         exit: &carried.exit,
-        to: carried.route.to,
+        to: carried.route.lead.to,
         from: None,
         flow,
     };
     let marker = &mut entry.markers[0];
-    if let Exit::Tube(tube) = &carried.exit {
-        let (mut fits, extra) = (false, body.len());
-        let whole = outbox.lay(|arena| fits = frame(tube, carried, body.bytes(), arena));
-        if fits {
-            outbox.add(marker, &address, whole, extra, Span::default());
-        } else {
-            tally.unsendable.fetch_add(1, Relaxed);
-        }
-        return;
-    }
-    match (&carried.route.envelope, *body) {
-        (Envelope::Plain(head), Body::Inbox(body, _)) => {
-            let head = match &**head {
-                [] => Span::default(),
-                head => outbox.lay(|arena| arena.extend_from_slice(head)),
-            };
-            outbox.add(marker, &address, head, 0, body);
-        }
-        (Envelope::Plain(head), Body::Own(payload)) => {
-            let whole = outbox.lay(|arena| {
-                arena.extend_from_slice(head);
-                arena.extend_from_slice(payload);
-            });
-            outbox.add(marker, &address, whole, payload.len(), Span::default());
-        }
-        (Envelope::Sealed(folds), body) => {
+    let Route { lead, envelope } = &carried.route;
+    let (head, body) = match (&lead.frame, envelope, *body) {
+        (None, Envelope::Plain(head), Body::Inbox(body, _)) => match &**head {
+            [] => (Span::default(), body),
+            head => (outbox.lay(|arena| arena.extend_from_slice(head)), body),
+        },
+        (frame, envelope, body) => {
             let payload = body.bytes();
             let mut made = false;
-            let whole = outbox.lay(|arena| made = far::wrap(folds, payload, arena));
-            if made {
-                outbox.add(marker, &address, whole, payload.len(), Span::default());
+            let whole = outbox.lay(|arena| made = wrap(frame.as_deref(), envelope, payload, arena));
+            if !made {
+                tally.losses.unsendable.fetch_add(1, Relaxed);
+                return;
             }
+            outbox.add(marker, &address, whole, payload.len(), Span::default());
+            return;
         }
-    }
+    };
+    outbox.add(marker, &address, head, 0, body);
 }
 
-/// Append the frame of a packet. False when it is longer than a frame can say, or cannot be sealed.
-fn frame(tube: &Tube, carried: &Carried, payload: &[u8], arena: &mut Vec<u8>) -> bool {
-    let route = &carried.route;
-    arena.extend_from_slice(&route.frame);
+/// Append a whole packet. False when it is longer than its frame can say, or cannot be sealed.
+fn wrap(
+    frame: Option<&dyn Frame>,
+    envelope: &Envelope,
+    payload: &[u8],
+    arena: &mut Vec<u8>,
+) -> bool {
     let begin = arena.len();
-    tube.framing().put_length(0, arena);
-    let head = arena.len();
-    match &route.envelope {
-        Envelope::Plain(front) => {
-            arena.extend_from_slice(front);
+    if let Some(frame) = frame {
+        frame.begin(arena);
+    }
+    match envelope {
+        Envelope::Plain(head) => {
+            arena.extend_from_slice(head);
             arena.extend_from_slice(payload);
         }
         Envelope::Sealed(folds) => {
-            if !far::wrap(folds, payload, arena) {
+            if !hop::wrap(folds, payload, arena) {
                 return false;
             }
         }
     }
-    let length = arena.len() - head;
-    let Some(told) = arena
-        .get_mut(begin..begin + 2)
-        .filter(|_| length <= LONGEST)
-    else {
-        return false;
-    };
-    told.copy_from_slice(&(length as u16).to_be_bytes());
-    true
+    frame.is_none_or(|frame| frame.finish(&mut arena[begin..]))
 }
 
 /// What becomes of packets on their way down.
 pub struct Down<'a> {
-    pub hub: &'a Hub,
+    pub exit: &'a Arc<dyn Exit>,
+    pub tally: &'a Tally,
+    pub far: &'a FarHandle,
     pub table: &'a mut Table,
-    pub door: Option<&'a mut Door>,
+    pub codec: &'a mut dyn Codec,
     pub outbox: &'a mut Outbox,
     pub data: &'a mut [u8],
     pub now: u64,
@@ -302,120 +307,123 @@ pub struct Down<'a> {
     pub way: usize,
     pub to: SocketAddr,
     pub from: Option<IpAddr>,
-    /// The last packet's sender, its flow, and the header that the source is shown.
-    pub known: Option<(Place, u32, Head)>,
+    /// How many came.
+    pub packets: u64,
+    /// The last packet's sender, its flow, and how the source is shown it.
+    pub known: Option<(Place, Shown)>,
 }
 
-/// What a source is shown of a sender.
+/// A sender as the source is shown it.
 #[derive(Clone, Copy)]
-pub enum Head {
-    /// This before the payload, or nothing.
-    Plain(Span),
-    /// This before the payload, and both sealed.
-    Sealed(Span),
+pub struct Shown {
+    flow: u32,
+    form: Form,
+    /// In the arena, unless each packet has its own.
+    head: Span,
+}
+
+impl Sink for Down<'_> {
+    fn data(&self) -> &[u8] {
+        self.data
+    }
+
+    fn message(&mut self, message: &Message) {
+        for (at, len) in message.packets() {
+            self.packet(Spot::Address(message.from), at, len);
+        }
+    }
+
+    #[inline]
+    fn packet(&mut self, from: Spot<'_>, at: usize, len: usize) {
+        self.packets += 1;
+        let mut scratch = [0; NAME];
+        let packet = &mut self.data[at..at + len];
+        match self.far.unwrap(from, packet, &mut scratch) {
+            Ok((sender, body)) => {
+                self.answer(sender, Span::new(at + body.start, body.len()));
+            }
+            Err(bad) => self.tally.dropped(bad),
+        }
+    }
+
+    fn malformed(&mut self) {
+        self.packets += 1;
+        self.tally.dropped(Bad::Malformed);
+    }
 }
 
 impl Down<'_> {
-    pub fn message(&mut self, message: &Message, far: &FarHandle) {
-        let mut packets = 0;
-        for (at, len) in message.packets() {
-            packets += 1;
-            self.wrapped(Spot::Address(message.from), at, len, far);
-        }
-        self.hub.tally.packets_down.fetch_add(packets, Relaxed);
-    }
-
-    /// A packet from the nearest hop of the way, or from its sender where there is none.
-    pub fn wrapped(&mut self, from: Spot<'_>, at: usize, len: usize, far: &FarHandle) {
-        let mut scratch = [0; NAME];
-        match far.unwrap(from, &mut self.data[at..at + len], &mut scratch) {
-            Ok((sender, body)) => self.packet(sender, at + body.start, body.len()),
-            Err(bad) => self.hub.tally.dropped(bad),
-        }
-    }
-
-    fn packet(&mut self, sender: Spot<'_>, at: usize, len: usize) {
+    fn answer(&mut self, sender: Spot<'_>, body: Span) {
         let known = self
             .known
             .as_ref()
-            .filter(|(place, ..)| place.spot() == sender);
-        let found = match known {
-            Some((_, flow, head)) => Some((*flow, *head)),
+            .filter(|(place, _)| place.spot() == sender);
+        let shown = match known {
+            Some((_, shown)) => Some(*shown),
             None => self.find(sender),
         };
-        let Some((flow, head)) = found else {
-            self.hub.tally.stranger.fetch_add(1, Relaxed);
+        let Some(Shown { flow, form, head }) = shown else {
+            self.tally.dropped(Bad::Stranger);
             return;
         };
         let address = Address {
-            exit: &self.hub.exit,
+            exit: self.exit,
             to: self.to,
             from: self.from,
             flow,
         };
+        let len = body.range().len();
         let entry = &mut self.table.flows[flow as usize];
         if let State::Carried(carried) = &mut entry.state
             && carried.turns.is_some()
             && !carried.admits(Direction::Down, len)
         {
-            self.hub.tally.limited.fetch_add(1, Relaxed);
+            self.tally.limited.fetch_add(1, Relaxed);
             return;
         }
         let marker = &mut entry.markers[1];
-        let body = Span::new(at, len);
-        match head {
-            Head::Plain(head) => {
-                let head = match &self.hub.exit {
-                    Exit::Line(_) => head,
-                    Exit::Tube(tube) => self.outbox.lay(|arena| tube.put_head(sender, len, arena)),
-                };
-                self.outbox.add(marker, &address, head, 0, body);
-            }
-            Head::Sealed(head) => {
-                let Some(door) = &mut self.door else {
-                    return;
-                };
-                let (origin, mut made) = (self.origin, false);
-                let whole = self.outbox.lay(|arena| {
-                    let (begin, padding) = (arena.len(), door.padding(sender.port(), len));
-                    arena.resize(begin + door.prefix(padding), 0);
-                    arena.extend_from_within(head.range());
-                    arena.extend_from_slice(body.of(self.data));
-                    arena.resize(arena.len() + TAIL, 0);
-                    made = door.seal(origin, &mut arena[begin..], padding);
-                });
+        let (origin, codec) = (self.origin, &mut *self.codec);
+        let head = match form {
+            Form::Prefix => head,
+            Form::Head => self
+                .outbox
+                .lay(|arena| codec.put_head(origin, sender, len, arena)),
+            Form::Sealed => {
+                let (port, payload) = (sender.port(), body.of(self.data));
+                let mut made = false;
+                let whole = self
+                    .outbox
+                    .lay(|arena| made = codec.seal(origin, port, head.range(), payload, arena));
                 if !made {
                     // Its client's session was forgotten: nobody there could open it.
-                    self.hub.tally.dropped(Bad::Stranger);
+                    self.tally.dropped(Bad::Stranger);
                     return;
                 }
-                self.outbox
+                return self
+                    .outbox
                     .add(marker, &address, whole, len, Span::default());
             }
-        }
+        };
+        self.outbox.add(marker, &address, head, 0, body);
     }
 
-    /// Whose packet it is, and the header to show with it. None when the source must not see it.
-    fn find(&mut self, sender: Spot<'_>) -> Option<(u32, Head)> {
+    /// Whose packet it is, and the head to show with it. None when the source must not see it.
+    fn find(&mut self, sender: Spot<'_>) -> Option<Shown> {
         let (flow, expected) = self.table.answered(self.session.index, self.way, sender)?;
         if expected {
             self.table.note_answered(self.session.index);
             self.table.touch(flow, self.now);
         }
-        let head = match &self.hub.codec {
-            Codec::Socks5 => Head::Plain(self.outbox.lay(|arena| codec::encode(sender, arena))),
-            Codec::Sealed(keys) if keys.relay(self.origin).is_none() => {
-                Head::Sealed(self.outbox.lay(|arena| codec::encode_place(sender, arena)))
-            }
-            // What a relayed user's server has sealed is for them alone.
-            Codec::Fixed(_) | Codec::Sealed(_) | Codec::Framed(Framing::Connected(_))
-                if !expected =>
-            {
-                return None;
-            }
-            Codec::Fixed(_) | Codec::Sealed(_) | Codec::Framed(_) => Head::Plain(Span::default()),
+        let (origin, codec) = (self.origin, &*self.codec);
+        let form = codec.form(origin, expected)?;
+        let head = match form {
+            Form::Head => Span::default(),
+            Form::Prefix | Form::Sealed => self
+                .outbox
+                .lay(|arena| codec.put_head(origin, sender, 0, arena)),
         };
-        self.known = Some((sender.to_place(), flow, head));
-        Some((flow, head))
+        let shown = Shown { flow, form, head };
+        self.known = Some((sender.to_place(), shown));
+        Some(shown)
     }
 }

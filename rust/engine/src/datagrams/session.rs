@@ -5,60 +5,16 @@ use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 
-use super::batch::{Exit, Marker};
-use super::codec::Place;
+use super::address::Place;
 use super::far::{FarHandle, Route};
+use super::ids::{FlowId, Origin, SessionId};
 use super::order::{Linked, Links, Order};
 use crate::bucket::{Direction, Pass, Turns, clock};
 use crate::relay::{End, Gauge, QUOTA};
+use crate::udp::{Exit, Marker};
 
 /// What is called at a flow's end.
 pub type Done = Box<dyn FnOnce(End) + Send>;
-
-/// Names a session for good; its index is used again, its serial never.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SessionId {
-    pub index: u32,
-    pub serial: u64,
-}
-
-/// Names a flow for good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FlowId {
-    pub index: u32,
-    pub serial: u64,
-}
-
-/// What a session is known by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// The address that its packets come from.
-    Source(SocketAddr),
-    /// An id that the client chose and proves with each packet, and whose it is; such a client may
-    /// change its address.
-    Guest {
-        /// Which of several users; `u32::MAX` where there is one.
-        user: u32,
-        /// The client's session id.
-        id: u64,
-    },
-}
-
-impl Origin {
-    /// A session that proves itself; `user` where there are several.
-    pub fn guest(user: Option<u32>, id: u64) -> Self {
-        let user = user.unwrap_or(u32::MAX);
-        Self::Guest { user, id }
-    }
-
-    /// Which of several users.
-    pub fn user(self) -> Option<u32> {
-        match self {
-            Self::Guest { user, .. } if user != u32::MAX => Some(user),
-            _ => None,
-        }
-    }
-}
 
 /// All of one source's flows.
 pub struct Session {
@@ -82,7 +38,7 @@ pub struct Session {
 /// A far in use by a session: its sockets by family (or its stream), and the tasks that read them.
 pub struct Way {
     pub far: FarHandle,
-    pub exits: [Option<(Exit, AbortHandle)>; 2],
+    pub exits: [Option<(Arc<dyn Exit>, AbortHandle)>; 2],
     /// A flow that answers for packets from senders that nobody wrote to.
     pub first: u32,
     /// The flow known by name alone that was written to last.
@@ -130,7 +86,7 @@ pub struct Carried {
     /// Who answered for a target known by name alone.
     pub alias: Option<SocketAddr>,
     /// What its packets leave by, and how.
-    pub exit: Exit,
+    pub exit: Arc<dyn Exit>,
     pub route: Route,
     pub gauge: Arc<Gauge>,
     pub turns: Option<Box<Turns>>,

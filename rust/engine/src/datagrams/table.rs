@@ -8,14 +8,15 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use slab::Slab;
 
-use super::OVERHEAD;
-use super::batch::Marker;
-use super::codec::{Place, Spot};
+use super::address::{Place, Spot};
 use super::far::FarHandle;
+use super::ids::{FlowId, Origin, SessionId};
+use super::options::OVERHEAD;
 use super::order::{Links, NONE, Order};
-use super::session::{Carried, Done, Flow, FlowId, Origin, Session, SessionId, State, Way};
+use super::session::{Carried, Done, Flow, Session, State, Way};
 use super::wheel::{TURN, Wheel};
 use crate::relay::End;
+use crate::udp::Marker;
 
 /// Bytes that may wait for verdicts in one table.
 const WAITING_BYTES: usize = 8 << 20;

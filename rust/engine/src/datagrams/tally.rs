@@ -1,11 +1,58 @@
 //! What a listener counts; any thread may read it.
 
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::Stats;
-use super::batch::Exit;
-use super::sealed::Bad;
+use crate::udp::{Exit, Losses};
+
+/// Why a packet is dropped before anybody is asked about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bad {
+    /// No well-formed header.
+    Malformed,
+    /// From somebody who has no business here.
+    Stranger,
+    /// Not sealed with a key of ours.
+    Forged,
+    /// Seen before, or its time is not now.
+    Replayed,
+    /// No room for another session.
+    Full,
+}
+
+/// What a listener did so far. The first two are of now, the others count up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Sessions alive.
+    pub sessions: u64,
+    /// Flows alive: (session, target) pairs, the asked and refused ones included.
+    pub flows: u64,
+    /// Packets taken from sources, good or bad.
+    pub packets_up: u64,
+    /// Packets taken from targets, good or bad.
+    pub packets_down: u64,
+    /// Dropped: no well-formed header, fragments included.
+    pub malformed: u64,
+    /// Dropped: from a source, or a sender, that has no business here.
+    pub stranger: u64,
+    /// Dropped: not sealed with a key of ours.
+    pub forged: u64,
+    /// Dropped: authentic, but seen before or of another time.
+    pub replayed: u64,
+    /// Dropped: the verdict was no.
+    pub refused: u64,
+    /// Dropped: a bound was reached (waiting packets, unanswered asks).
+    pub full: u64,
+    /// Dropped: the kernel, or the queue of a slow stream, had no room for it.
+    pub congested: u64,
+    /// Dropped: the kernel would not send it (no route, not permitted), or it is too long.
+    pub unsendable: u64,
+    /// Dropped: faster than a limit of their flow allows, or past its quota.
+    pub limited: u64,
+    /// Whether the kernel joins packets on receive (`UDP_GRO`).
+    pub gro: bool,
+    /// Whether joined packets are sent for the kernel to cut (`UDP_SEGMENT`).
+    pub gso: bool,
+}
 
 /// The counters of a listener.
 #[derive(Default)]
@@ -20,18 +67,14 @@ pub struct Tally {
     pub replayed: AtomicU64,
     pub refused: AtomicU64,
     pub full: AtomicU64,
-    pub congested: AtomicU64,
-    pub unsendable: AtomicU64,
     pub limited: AtomicU64,
+    pub losses: Losses,
 }
 
 impl Tally {
-    /// All of it at once; of the near socket what it can do.
-    pub fn stats(&self, near: &Exit) -> Stats {
-        let (gro, gso) = match near {
-            Exit::Line(line) => (line.gro(), line.gso()),
-            Exit::Tube(_) => (false, false),
-        };
+    /// All of it at once; of the near end what it can do.
+    pub fn stats(&self, near: &dyn Exit) -> Stats {
+        let (gro, gso) = near.offloads();
         Stats {
             sessions: self.sessions.load(Relaxed),
             flows: self.flows.load(Relaxed),
@@ -43,8 +86,8 @@ impl Tally {
             replayed: self.replayed.load(Relaxed),
             refused: self.refused.load(Relaxed),
             full: self.full.load(Relaxed),
-            congested: self.congested.load(Relaxed),
-            unsendable: self.unsendable.load(Relaxed),
+            congested: self.losses.congested.load(Relaxed),
+            unsendable: self.losses.unsendable.load(Relaxed),
             limited: self.limited.load(Relaxed),
             gro,
             gso,
@@ -61,14 +104,5 @@ impl Tally {
             Bad::Full => &self.full,
         };
         counter.fetch_add(1, Relaxed);
-    }
-
-    /// The kernel did not send so many packets.
-    pub fn lost(&self, error: &io::Error, packets: usize) {
-        let counter = match error.raw_os_error() {
-            Some(libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN) => &self.congested,
-            _ => &self.unsendable,
-        };
-        counter.fetch_add(packets as u64, Relaxed);
     }
 }

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 pub use self::drive::Drive;
+use self::part::Part;
 pub use self::protocol::{Event, Frame, Limits, Protocol};
 use self::shared::Shared;
 use crate::failure::Outcome;
@@ -51,14 +52,17 @@ impl Session {
 
     /// Open a stream. Fails once either side is leaving, and where there are too many.
     pub fn open(&self) -> Outcome<Stream> {
-        let part = Shared::open(&self.shared)?;
-        Ok(part.into_stream(self.home, self.remote))
+        self.shared.open().map(|id| self.stream(id))
     }
 
     /// The next stream that the other side opened. Fails with `Ended` when no more can come.
     pub fn poll_accept(&self, cx: &Context<'_>) -> Poll<Outcome<Stream>> {
-        let accepted = Shared::poll_accept(&self.shared, cx);
-        accepted.map_ok(|part| part.into_stream(self.home, self.remote))
+        self.shared.poll_accept(cx).map_ok(|id| self.stream(id))
+    }
+
+    fn stream(&self, id: u32) -> Stream {
+        let part = Part::new(id, Arc::clone(&self.shared));
+        part.into_stream(self.home, self.remote)
     }
 
     /// Open and accept no more; the streams that there are go on.

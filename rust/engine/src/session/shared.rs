@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
 use futures_util::task::AtomicWaker;
 use hashbrown::HashMap;
 
-use super::part::Part;
 use super::protocol::{Event, Frame, Limits, Protocol};
 use crate::failure::{Failure, Outcome};
 use crate::layers::Broken;
@@ -117,8 +116,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn open(this: &Arc<Self>) -> Outcome<Part> {
-        let mut state = this.lock();
+    /// Open a stream: its id.
+    pub fn open(&self) -> Outcome<u32> {
+        let mut state = self.lock();
         if !state.is_open() {
             return Err(Failure::Misuse(LEAVING));
         }
@@ -127,14 +127,15 @@ impl Shared {
         state.parts.insert(id, entry);
         state.say(Frame::Open(id));
         drop(state);
-        this.driver.wake();
-        Ok(Part::new(id, Arc::clone(this)))
+        self.driver.wake();
+        Ok(id)
     }
 
-    pub fn poll_accept(this: &Arc<Self>, cx: &Context<'_>) -> Poll<Outcome<Part>> {
-        let mut state = this.lock();
+    /// The id of the next stream that the other side opened.
+    pub fn poll_accept(&self, cx: &Context<'_>) -> Poll<Outcome<u32>> {
+        let mut state = self.lock();
         if let Some(id) = state.accepted.pop_front() {
-            return Poll::Ready(Ok(Part::new(id, Arc::clone(this))));
+            return Poll::Ready(Ok(id));
         }
         if state.failed.is_some() || state.leaving {
             return Poll::Ready(Err(Failure::Ended));

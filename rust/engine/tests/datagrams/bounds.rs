@@ -249,7 +249,7 @@ fn resident() -> usize {
 fn an_idle_session_owns_no_buffers() {
     const SESSIONS: usize = 400;
     let target = Host::new(V4);
-    let mut rig = Rig::new(V4, Codec::Fixed(target.place()), &patient());
+    let mut rig = Rig::new(V4, Box::new(Fixed(target.place())), &patient());
     let mut kept = Vec::new();
     let mut run = |count: usize| {
         for _ in 0..count {

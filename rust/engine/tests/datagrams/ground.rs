@@ -7,10 +7,11 @@ pub use std::sync::atomic::Ordering::Relaxed;
 pub use std::sync::mpsc::{Receiver, Sender, channel};
 pub use std::time::{Duration, Instant};
 
-pub use byway_engine::datagrams::codec::{NAME, decode, encode};
+pub use byway_engine::datagrams::address::{NAME, decode, encode};
 pub use byway_engine::datagrams::framed::{Framing, LONGEST};
 pub use byway_engine::datagrams::{
-    Ask, Asks, Codec, Far, FarHandle, PacketListener, PacketOptions, Place, Stats,
+    Ask, Asks, Caller, Codec, Far, FarHandle, Fixed, PacketListener, PacketOptions, Place, Socks5,
+    Stats,
 };
 pub use byway_engine::dial::DialOptions;
 pub use byway_engine::io::Io;
@@ -32,7 +33,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    pub fn new(address: IpAddr, codec: Codec, options: &PacketOptions) -> Self {
+    pub fn new(address: IpAddr, codec: Box<dyn Codec>, options: &PacketOptions) -> Self {
         let reactors = Reactors::start(1).expect("threads");
         let (sender, signal) = channel();
         let asks = Asks::new(move || _ = sender.send(()));
@@ -54,7 +55,7 @@ impl Rig {
     }
 
     pub fn socks(options: &PacketOptions) -> Self {
-        Self::new(V4, Codec::Socks5, options)
+        Self::new(V4, Box::new(Socks5), options)
     }
 
     /// One session, inside a stream whose other end the test holds; and how the stream ended.
@@ -85,6 +86,26 @@ impl Rig {
             reactors,
         };
         (rig, theirs, ended)
+    }
+
+    /// One session, of a caller in this process, and what is told when answers come.
+    pub fn inside(codec: Box<dyn Codec>, options: &PacketOptions) -> (Self, Caller, Receiver<()>) {
+        let reactors = Reactors::start(1).expect("threads");
+        let (sender, signal) = channel();
+        let asks = Asks::new(move || _ = sender.send(()));
+        let (sender, answers) = channel();
+        let (listener, caller) =
+            PacketListener::inside(codec, options, &reactors, Arc::clone(&asks), move || {
+                _ = sender.send(());
+            });
+        let rig = Self {
+            listener,
+            asks,
+            signal,
+            queue: Vec::new(),
+            reactors,
+        };
+        (rig, caller, answers)
     }
 
     pub fn ask(&mut self) -> Ask {

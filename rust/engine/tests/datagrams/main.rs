@@ -3,6 +3,7 @@
 mod bounds;
 mod framed;
 mod ground;
+mod inside;
 mod roads;
 mod sealed;
 mod ways;

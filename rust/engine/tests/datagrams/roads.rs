@@ -5,7 +5,7 @@ use super::ground::*;
 #[test]
 fn there_and_back_by_v4_and_v6() {
     for (near, target) in [(V4, V4), (V4, V6), (V6, V4), (V6, V6)] {
-        let mut rig = Rig::new(near, Codec::Socks5, &patient());
+        let mut rig = Rig::new(near, Box::new(Socks5), &patient());
         let (source, target, far) = (Host::new(near), Host::new(target), direct());
         source.send_for(&rig, &target.place(), b"hello");
         let ask = rig.ask();
@@ -65,7 +65,7 @@ fn names_are_located_by_the_owner() {
     let mut rig = Rig::socks(&patient());
     let (source, target, far) = (Host::new(V4), Host::new(V4), direct());
     let name = |text: &str| Place::Name(text.into(), target.address().port());
-    source.send_for(&rig, &name("Example.ORG."), b"one");
+    source.send_for(&rig, &name("Example.ORG"), b"one");
     source.send_for(&rig, &name("example.org"), b"two");
     let ask = rig.ask();
     assert_eq!(ask.target, name("example.org"));
@@ -76,6 +76,9 @@ fn names_are_located_by_the_owner() {
     target.0.send_to(b"three", mapped).expect("send");
     assert_eq!(source.receive_from(), (target.place(), b"three".to_vec()));
     flow.counts(6, 5);
+    // An absolute name is another one.
+    source.send_for(&rig, &name("Example.ORG."), b"four");
+    assert_eq!(rig.ask().target, name("example.org."));
     // A direct way carries no names.
     source.send_for(&rig, &name("other.example"), b"");
     let flow = rig.allow(&far);
@@ -85,7 +88,7 @@ fn names_are_located_by_the_owner() {
 #[test]
 fn a_fixed_target_and_only_its_answers() {
     let target = Host::new(V4);
-    let mut rig = Rig::new(V4, Codec::Fixed(target.place()), &patient());
+    let mut rig = Rig::new(V4, Box::new(Fixed(target.place())), &patient());
     let (one, two, stranger) = (Host::new(V4), Host::new(V4), Host::new(V4));
     let mut mapped = Vec::new();
     let mut flows = Vec::new();
@@ -164,7 +167,7 @@ fn bursts_of_many_sizes_keep_their_order_per_flow() {
 
 #[test]
 fn answers_leave_from_the_address_that_was_asked() {
-    let mut rig = Rig::new(Ipv4Addr::UNSPECIFIED.into(), Codec::Socks5, &patient());
+    let mut rig = Rig::new(Ipv4Addr::UNSPECIFIED.into(), Box::new(Socks5), &patient());
     let (source, target, far) = (Host::new(V4), Host::new(V4), direct());
     let asked = SocketAddr::new(
         Ipv4Addr::new(127, 0, 0, 7).into(),

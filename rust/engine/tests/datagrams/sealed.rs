@@ -1,7 +1,7 @@
 //! Sealed packets over real sockets: who may speak, where answers go, what is remembered.
 
-use byway_engine::datagrams::codec::{decode_place, encode_place};
-use byway_engine::datagrams::sealed::{Client, DoorKeys, DoorUser, Method, TAIL};
+use byway_engine::datagrams::address::{decode_place, encode_place};
+use byway_engine::datagrams::sealed::{Client, DoorKeys, DoorUser, Method, Sealed, TAIL};
 
 use super::ground::*;
 
@@ -24,17 +24,18 @@ fn client(method: &str, seeds: &[u8]) -> Client {
     Client::new(method, &keys).expect("keys")
 }
 
-fn door(method: &str, users: &[(u8, Option<Place>)]) -> Codec {
+fn door(method: &str, users: &[(u8, Option<Place>)]) -> Box<dyn Codec> {
     let method = Method::named(method).expect("known");
     let users = users.iter().map(|(seed, relay)| DoorUser {
         key: key(method, *seed),
         relay: relay.clone(),
     });
-    Codec::Sealed(Arc::new(DoorKeys {
+    let keys = DoorKeys {
         method,
         key: key(method, 1),
         users: users.collect(),
-    }))
+    };
+    Box::new(Sealed::new(keys, &patient()).expect("keys"))
 }
 
 fn sealed(client: &mut Client, target: &Place, payload: &[u8]) -> Vec<u8> {

@@ -11,7 +11,9 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-use crate::datagrams::codec::{NAME, Place, Scratch, Spot, host};
+use crate::datagrams::address::{NAME, Place, Scratch, Spot, host};
+use crate::datagrams::codec::{Codec, Form};
+use crate::datagrams::ids::Origin;
 
 /// The longest payload: what the two bytes of its length can say.
 pub const LONGEST: usize = 0xFFFF;
@@ -66,10 +68,9 @@ impl Framing {
     /// The frame that `data` begins with.
     pub fn frame(&self, data: &[u8]) -> Result<Frame, Unframed> {
         let address = self.address(data)?;
-        let mark = if *self == Self::Trojan { 2 } else { 0 };
-        let head = address + 2 + mark;
+        let head = address + self.length_len();
         let tail = data.get(address..).unwrap_or_default();
-        let marked = mark == 0 || tail.iter().skip(2).zip(&CRLF).all(|(a, b)| a == b);
+        let marked = *self != Self::Trojan || tail.iter().skip(2).zip(&CRLF).all(|(a, b)| a == b);
         if !marked {
             return Err(Unframed::Broken);
         }
@@ -157,6 +158,15 @@ impl Framing {
         }
     }
 
+    /// How much `put_length` appends.
+    pub(super) fn length_len(&self) -> usize {
+        if *self == Self::Trojan {
+            2 + CRLF.len()
+        } else {
+            2
+        }
+    }
+
     fn kind(&self, kind: u8) -> Option<Kind> {
         match (self, kind) {
             (Self::Trojan, 1) | (Self::Uot, 0) => Some(Kind::V4),
@@ -164,6 +174,27 @@ impl Framing {
             (Self::Trojan, 3) | (Self::Uot, 2) => Some(Kind::Name),
             _ => None,
         }
+    }
+}
+
+/// What a near end takes out of frames: the address is the header.
+impl Codec for Framing {
+    fn target<'a>(
+        &'a self,
+        _origin: Origin,
+        address: &[u8],
+        scratch: &'a mut Scratch,
+    ) -> Option<(Spot<'a>, usize)> {
+        Some((self.place(address, scratch)?, address.len()))
+    }
+
+    fn form(&self, _origin: Origin, expected: bool) -> Option<Form> {
+        (expected || !matches!(self, Self::Connected(_))).then_some(Form::Head)
+    }
+
+    fn put_head(&self, _origin: Origin, sender: Spot<'_>, payload: usize, into: &mut Vec<u8>) {
+        self.put_address(sender, into);
+        self.put_length(payload, into);
     }
 }
 

@@ -14,5 +14,3 @@ mod outlet;
 mod tube;
 
 pub use framing::{Frame, Framing, LONGEST, Unframed};
-pub(super) use outlet::Outlet;
-pub(super) use tube::Tube;

@@ -1,60 +1,123 @@
-//! The task of a stream that is a session's way out.
+//! A stream that is a session's way out, and its task.
 
 use std::future::Future;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use tokio::task::AbortHandle;
 
-use super::framing::Framing;
+use super::framing::{Framing, LONGEST};
 use super::tube::{ROOM, Tube};
-use crate::datagrams::batch::{Boxes, Exit, with_boxes};
-use crate::datagrams::codec::NAME;
+use crate::datagrams::address::{NAME, Place, encode_place};
 use crate::datagrams::far::{Far, FarHandle};
-use crate::datagrams::hub::{Hub, ROUNDS};
-use crate::datagrams::road::Down;
-use crate::datagrams::session::SessionId;
-use crate::relay::End;
+use crate::datagrams::ground::{Back, Frame, Ground, Lead, Sink};
+use crate::lock::lock;
 use crate::stream::Stream;
+use crate::udp::{Boxes, Exit, ROUNDS, with_boxes};
+
+impl Far {
+    /// A way inside a stream that leads to who understands `framing`. It carries names too; it ends
+    /// with the stream, and the stream with it. What the stream holds goes out with the first packets,
+    /// behind it the first one's target in SOCKS5's form and `tail`.
+    pub fn framed(stream: Stream, framing: Framing, tail: Vec<u8>) -> FarHandle {
+        let request = Mutex::new(Some(Request { stream, tail }));
+        Self::on(Arc::new(Inlaid { framing, request }))
+    }
+}
+
+/// A stream, until a session takes it up, and how packets look in it.
+struct Inlaid {
+    framing: Framing,
+    request: Mutex<Option<Request>>,
+}
+
+/// A stream whose request is still to be sent: what it holds, the first packet's target in SOCKS5's
+/// form, and this. Servers route by that target, though none says that they do.
+struct Request {
+    stream: Stream,
+    tail: Vec<u8>,
+}
+
+impl Request {
+    /// The stream, with its request for a target held.
+    fn to(self, target: &Place) -> Stream {
+        let Self { mut stream, tail } = self;
+        encode_place(target.spot(), &mut stream.held);
+        stream.held.extend_from_slice(&tail);
+        stream
+    }
+}
+
+impl Ground for Inlaid {
+    fn lead(&self, first: &Place) -> Option<Lead> {
+        let mut address = Vec::new();
+        self.framing.put_address(first.spot(), &mut address);
+        let framing = self.framing.clone();
+        Some(Lead {
+            to: (Ipv4Addr::UNSPECIFIED, 0).into(),
+            frame: Some(Box::new(Framed { framing, address })),
+        })
+    }
+
+    fn open(
+        &self,
+        _lead: SocketAddr,
+        first: &Place,
+        back: Box<dyn Back>,
+    ) -> io::Result<(Arc<dyn Exit>, AbortHandle)> {
+        let request = lock(&self.request).take();
+        let mut stream = request.ok_or(io::ErrorKind::NotConnected)?.to(first);
+        if stream.home != back.home() {
+            stream.io.rehome()?;
+            stream.home = back.home();
+        }
+        let tube = Arc::new(Tube::new(stream, self.framing.clone()));
+        let outlet = Outlet {
+            tube: Arc::clone(&tube),
+            back,
+        };
+        Ok((tube, tokio::spawn(outlet).abort_handle()))
+    }
+
+    fn close(&self) {
+        let request = lock(&self.request).take();
+        drop(request);
+    }
+}
+
+/// The frame of packets for one place.
+struct Framed {
+    framing: Framing,
+    address: Vec<u8>,
+}
+
+impl Frame for Framed {
+    fn begin(&self, arena: &mut Vec<u8>) {
+        arena.extend_from_slice(&self.address);
+        self.framing.put_length(0, arena);
+    }
+
+    fn finish(&self, frame: &mut [u8]) -> bool {
+        let at = self.address.len();
+        let length = frame.len() - at - self.framing.length_len();
+        let Some(told) = frame.get_mut(at..at + 2).filter(|_| length <= LONGEST) else {
+            return false;
+        };
+        told.copy_from_slice(&(length as u16).to_be_bytes());
+        true
+    }
+}
 
 /// Reads the packets that come back; its end is the end of the way.
-pub struct Outlet {
-    hub: Arc<Hub>,
+struct Outlet {
     tube: Arc<Tube>,
-    far: Weak<Far>,
-    session: SessionId,
-    way: usize,
+    back: Box<dyn Back>,
 }
 
 impl Outlet {
-    /// Take up the stream of a far, on the thread of the session. Fails when another took it.
-    pub fn start(
-        hub: &Arc<Hub>,
-        stream: Option<Stream>,
-        framing: &Framing,
-        far: &FarHandle,
-        (session, way): (SessionId, usize),
-    ) -> io::Result<(Exit, AbortHandle)> {
-        let mut stream = stream.ok_or(io::ErrorKind::NotConnected)?;
-        if stream.home != hub.home {
-            stream.io.rehome()?;
-            stream.home = hub.home;
-        }
-        let tube = Arc::new(Tube::new(stream, framing.clone()));
-        let exit = Exit::Tube(Arc::clone(&tube));
-        let outlet = Self {
-            hub: Arc::clone(hub),
-            tube,
-            far: Arc::downgrade(far),
-            session,
-            way,
-        };
-        Ok((exit, tokio::spawn(outlet).abort_handle()))
-    }
-
     /// One read. False when the session is gone; fails with the end of the stream.
     fn poll_batch(
         &self,
@@ -66,35 +129,31 @@ impl Outlet {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof));
         }
         let mut result = Ok(());
-        let (session, way) = (self.session, self.way);
-        let alive = self.hub.with_down(boxes, session, way, |down, _, far| {
-            result = self.frames(down, far, read);
+        let alive = self.back.take(boxes, &mut |sink, _| {
+            result = self.frames(sink, read);
         });
-        if result.is_err() {
-            self.hub.tally.malformed.fetch_add(1, Relaxed);
-        }
         Poll::Ready(result.map(|()| alive))
     }
 
-    fn frames(
-        &self,
-        down: &mut Down<'_>,
-        far: &FarHandle,
-        read: usize,
-    ) -> Result<(), io::ErrorKind> {
+    fn frames(&self, sink: &mut dyn Sink, read: usize) -> Result<(), io::ErrorKind> {
         let mut at = 0;
-        while let Some(frame) = self.tube.frame(&down.data[..read], at)? {
+        loop {
+            let frame = match self.tube.frame(&sink.data()[..read], at) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(()),
+                Err(kind) => {
+                    sink.malformed();
+                    return Err(kind);
+                }
+            };
             let mut scratch = [0; NAME];
-            let address = &down.data[at..at + frame.address];
-            let place = self.tube.framing().place(address, &mut scratch);
-            self.hub.tally.packets_down.fetch_add(1, Relaxed);
-            match place {
-                Some(from) => down.wrapped(from, at + frame.head, frame.end - frame.head, far),
-                None => _ = self.hub.tally.malformed.fetch_add(1, Relaxed),
+            let address = &sink.data()[at..at + frame.address];
+            match self.tube.framing().place(address, &mut scratch) {
+                Some(from) => sink.packet(from, at + frame.head, frame.end - frame.head),
+                None => sink.malformed(),
             }
             at += frame.end;
         }
-        Ok(())
     }
 
     fn poll_end(&self, cx: &mut Context<'_>) -> Poll<Option<io::ErrorKind>> {
@@ -117,9 +176,8 @@ impl Future for Outlet {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let ended = ready!(self.poll_end(cx));
-        if let (Some(kind), Some(far)) = (ended, self.far.upgrade()) {
-            far.kill(End::Far(kind));
+        if let Some(kind) = ready!(self.poll_end(cx)) {
+            self.back.end(kind);
         }
         Poll::Ready(())
     }

@@ -2,16 +2,17 @@
 //! writes at once, on the same thread, so a lock is never waited for.
 
 use std::io;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 
 use super::framing::{FRAME, Frame, Framing, Unframed};
-use crate::datagrams::codec::Spot;
-use crate::datagrams::hub::lock;
 use crate::failure::Failure;
+use crate::lock::lock;
 use crate::stream::Stream;
+use crate::udp::{Exit, Losses, Memory, Run};
 
 /// Bytes that may wait for a stream that is slower than its packets; more are dropped.
 const QUEUE: usize = 512 * 1024;
@@ -70,14 +71,8 @@ impl Tube {
         drop(open);
     }
 
-    /// Append what goes before a payload of so many bytes to, or from, a place.
-    pub fn put_head(&self, spot: Spot<'_>, payload: usize, into: &mut Vec<u8>) {
-        self.framing.put_address(spot, into);
-        self.framing.put_length(payload, into);
-    }
-
     /// Begin to write a batch; frames gather in `gathered`, which is left empty.
-    pub fn writer<'a>(&'a self, gathered: &'a mut Vec<u8>) -> Writer<'a> {
+    fn writer<'a>(&'a self, gathered: &'a mut Vec<u8>) -> Writer<'a> {
         gathered.clear();
         Writer {
             open: lock(&self.open),
@@ -165,15 +160,40 @@ impl Tube {
     }
 }
 
+impl Exit for Tube {
+    fn joinable(&self) -> Option<usize> {
+        None
+    }
+
+    fn send(
+        &self,
+        run: &Run<'_>,
+        memory: &mut Memory,
+        losses: &Losses,
+        sent: &mut dyn FnMut(u32, u64),
+    ) {
+        let mut writer = self.writer(&mut memory.gathered);
+        for group in run.groups {
+            for packet in run.packets(group) {
+                if writer.add(packet.parts) {
+                    sent(group.flow, packet.payload as u64);
+                } else {
+                    losses.congested.fetch_add(1, Relaxed);
+                }
+            }
+        }
+    }
+}
+
 /// A batch on its way into a stream.
-pub struct Writer<'a> {
+struct Writer<'a> {
     open: MutexGuard<'a, Option<Open>>,
     gathered: &'a mut Vec<u8>,
 }
 
 impl Writer<'_> {
     /// Add a frame. False when there is no room for it, now.
-    pub fn add(&mut self, parts: [&[u8]; 2]) -> bool {
+    fn add(&mut self, parts: [&[u8]; 2]) -> bool {
         let Some(open) = self.open.as_ref() else {
             return false;
         };

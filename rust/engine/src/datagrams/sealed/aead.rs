@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Bad, BadKeys, entropy};
+use super::entropy;
+use super::keys::BadKeys;
+use crate::datagrams::tally::Bad;
 use crate::layers::chunks::hkdf_key;
 use crate::layers::cipher::{NONCE, Suite, TAG};
 

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use super::entropy;
+use super::keys::BadKeys;
 use super::window::{NEVER, Window};
 use super::wire::{self, IDS, Ids, KEPT, Psk};
-use super::{Bad, BadKeys, entropy};
+use crate::datagrams::tally::Bad;
 use crate::layers::cipher::{Key, Suite};
 
 pub struct Client {

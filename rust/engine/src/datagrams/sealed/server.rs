@@ -5,19 +5,20 @@
 //! is longer than its flows may live. Its memory is two keys and a window, under 2 KB; when the bound
 //! is reached and all were heard of within a minute, new ones are dropped rather than old ones forgotten.
 
-use std::fmt;
 use std::hash::BuildHasher;
 use std::ops::RangeInclusive;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use slab::Slab;
 
-use super::super::codec::Place;
-use super::super::order::{Linked, Links, Order};
-use super::super::session::Origin;
+use super::entropy;
+use super::keys::{BadKeys, DoorKeys};
 use super::window::{NEVER, Window};
 use super::wire::{self, IDS, Ids, KEPT, Psk};
-use super::{Bad, BadKeys, Method, Opened, entropy};
+use crate::datagrams::codec::Opened;
+use crate::datagrams::ids::Origin;
+use crate::datagrams::order::{Linked, Links, Order};
+use crate::datagrams::tally::Bad;
 use crate::layers::cipher::{Key, Suite};
 
 /// Sessions forgotten for each new one, when they are old: more than one, so that a crowd that left
@@ -27,44 +28,6 @@ const FORGOTTEN: usize = 2;
 /// Of the sessions that may be remembered, the part that one of several users may take up, so that
 /// nobody can keep the others out.
 const SHARE: usize = 2;
-
-/// The keys of a packet port.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DoorKeys {
-    /// How it is sealed.
-    pub method: Method,
-    /// The server's own.
-    pub key: Vec<u8>,
-    /// Its users, if it tells them apart; then everyone must be one.
-    pub users: Vec<DoorUser>,
-}
-
-/// One of several users of a port.
-#[derive(Clone, PartialEq, Eq)]
-pub struct DoorUser {
-    /// Theirs; of a relayed one the next server's.
-    pub key: Vec<u8>,
-    /// The server that their packets are for.
-    pub relay: Option<Place>,
-}
-
-impl fmt::Debug for DoorKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} for {} users", self.method, self.users.len())
-    }
-}
-
-impl DoorKeys {
-    /// Whether a door can be made of them.
-    pub fn check(&self) -> Result<(), BadKeys> {
-        super::Door::new(self, 1).map(drop)
-    }
-
-    /// Where the packets of a relayed user go.
-    pub fn relay(&self, origin: Origin) -> Option<&Place> {
-        self.users.get(origin.user()? as usize)?.relay.as_ref()
-    }
-}
 
 pub struct Server {
     psk: Psk,
@@ -193,7 +156,6 @@ impl Server {
                 origin,
                 body: IDS..packet.len(),
                 newest: self.note(found, origin, None, ids, now)?,
-                relayed: true,
             });
         }
         let made = match found {
@@ -209,7 +171,6 @@ impl Server {
             origin,
             body,
             newest: self.note(found, origin, made, ids, now)?,
-            relayed: false,
         })
     }
 
@@ -223,7 +184,6 @@ impl Server {
             origin,
             body,
             newest: self.note(found, origin, None, ids, now)?,
-            relayed: false,
         })
     }
 

@@ -3,8 +3,9 @@
 use std::ops::{Range, RangeInclusive};
 
 use super::block::Block;
+use super::entropy;
 use super::xchacha::{self, LONG_NONCE};
-use super::{Bad, entropy};
+use crate::datagrams::tally::Bad;
 use crate::layers::chunks::blake3_key;
 use crate::layers::cipher::{Key, NONCE, Suite, TAG};
 

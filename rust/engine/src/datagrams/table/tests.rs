@@ -5,11 +5,13 @@ use proptest::prelude::*;
 use socket2::{Domain, Socket, Type};
 
 use super::*;
-use crate::datagrams::batch::{Exit, Line};
-use crate::datagrams::codec::Place;
-use crate::datagrams::far::{Envelope, Far, Route};
+use crate::datagrams::address::Place;
+use crate::datagrams::far::{Far, Route};
+use crate::datagrams::ground::Lead;
+use crate::datagrams::hop::Envelope;
 use crate::dial::DialOptions;
 use crate::relay::Gauge;
+use crate::udp::Line;
 
 const SESSIONS: usize = 3;
 const TARGETS: usize = 4;
@@ -89,10 +91,12 @@ impl Model {
             way: self.table.way(session, &far),
             located,
             alias: None,
-            exit: Exit::Line(Arc::clone(&self.line)),
+            exit: Arc::clone(&self.line) as _,
             route: Route {
-                to: address(0),
-                frame: Box::default(),
+                lead: Lead {
+                    to: address(0),
+                    frame: None,
+                },
                 envelope: Envelope::default(),
             },
             gauge: Arc::new(Gauge::default()),

@@ -1,4 +1,4 @@
-//! The system calls: many packets in, many out, one call each. The only unsafe code of `datagrams`.
+//! The system calls: many packets in, many out, one call each. The only unsafe code of `udp`.
 //!
 //! `Inbox` owns what `recvmmsg` writes to; `Sender` points at borrowed bytes only for the length of
 //! one `sendmmsg` call. Both are one per thread, so that no session owns a buffer.
