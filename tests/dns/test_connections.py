@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byway.dns.message import Failed
-from byway.dns.pipe import MOST_ASKED, Pipe, Start
+from byway.dns.pipe import MOST_ASKED, Pipe
 from byway.dns.server import MOST_CONNECTIONS, Connection, Connections
+from byway.dns.start import Start
 from byway.dns.web import Http1, Http2, Resource
 from byway.errors import PeerError
 from byway.interfaces import Stream

@@ -272,7 +272,8 @@ class Naming:
             return LocalPackets(target, options, self.resolve, manner)
         if Network.UDP not in way.networks:
             return None
-        return FarPackets(target, self._engine, partial(Own(way).packets, Dial(target)), manner)
+        reach = partial(Own(way).packets, Dial(target))
+        return FarPackets(target, self._engine, reach, self.start, manner)
 
     def _dialling(
         self, name: str, section: DnsServer, target: Target, way: Outbound, manner: Manner

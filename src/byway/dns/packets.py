@@ -10,18 +10,26 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Container, Sequence
+from contextlib import suppress
 
 from byway.dns.manner import Manner
 from byway.dns.message import PAYLOAD, Answer, Family, Question, Stray, Truncated, answer, question
-from byway.engine import DialOptions, Engine, EngineRelay, PacketListener, PacketOptions
-from byway.errors import PeerError, Reason, Unreachable
+from byway.dns.start import Start
+from byway.engine import (
+    DialOptions,
+    Engine,
+    EngineRelay,
+    PacketCaller,
+    PacketListener,
+    PacketOptions,
+)
+from byway.errors import EngineError, PeerError, Reason, Unreachable
 from byway.flow import Target
 from byway.interfaces import Datagrams
 
 MOST_STRAYS = 32  # for one question
 FRESH = 30.0  # seconds that a session may rest and still be used
 IDLE = 60.0
-_LOOPBACK = Target.of("127.0.0.1", 0)
 
 Resolve = Callable[[str], Awaitable[Sequence[bytes]]]
 Reach = Callable[[], Awaitable[tuple[Datagrams, Target]]]
@@ -79,14 +87,21 @@ class LocalPackets:
 
 
 class FarPackets:
-    """By way of an outbound: one session of the engine, whose near end is a socket of our own.
+    """By way of an outbound: one session of the engine, whose near end is in this process.
 
-    `reach` gives a way for packets to the server, and the server as they are sent to it.
+    `reach` gives a way for packets to the server, and the server as they are sent to it; `start`
+    owns the task that hears the answers.
     """
 
     def __init__(
-        self, server: Target, engine: Engine, reach: Reach, manner: Manner | None = None
+        self,
+        server: Target,
+        engine: Engine,
+        reach: Reach,
+        start: Start,
+        manner: Manner | None = None,
     ) -> None:
+        self._start = start
         self._manner = manner or Manner()
         self._server = server
         self._engine = engine
@@ -116,28 +131,29 @@ class FarPackets:
     async def _opened(self) -> _Session:
         far, located = await self._reach()
         try:
-            options = PacketOptions(idle=IDLE, sessions=1, targets=1, only=_LOOPBACK)
-            listener = self._engine.listen_packets(_LOOPBACK, self._server, options)
+            options = PacketOptions(idle=IDLE, sessions=1, targets=1)
+            listener, caller = self._engine.packet_pair(self._server, options)
         except BaseException:
             far.close()
             raise
-        return _Session(listener, far, located)
+        session = _Session(listener, caller, far, located)
+        self._start(session.listen())
+        return session
 
 
 class _Session:
-    """Questions and answers by their numbers, over one socket."""
+    """Questions and answers by their numbers."""
 
-    def __init__(self, listener: PacketListener, far: Datagrams, located: Target) -> None:
+    def __init__(
+        self, listener: PacketListener, caller: PacketCaller, far: Datagrams, located: Target
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._listener, self._far, self._located = listener, far, located
+        self._listener, self._caller = listener, caller
+        self._far, self._located = far, located
         self._relay: EngineRelay | None = None
         self._begun = False
         self._used = self._loop.time()
         self._asked: dict[bytes, tuple[Question, asyncio.Future[Answer]]] = {}
-        self._own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._own.setblocking(False)
-        self._own.connect((listener.address.host, listener.address.port))
-        self._loop.add_reader(self._own, self._take)
 
     @property
     def is_old(self) -> bool:
@@ -150,7 +166,8 @@ class _Session:
         told: asyncio.Future[Answer] = self._loop.create_future()
         self._asked[asked.id] = asked, told
         try:
-            self._own.send(asked.wire)
+            if not self._caller.send(asked.wire):
+                raise Unreachable("too many questions wait", str(self._located))
             if not self._begun:
                 self._begun = True  # the engine asks once, for the first packet
                 (pair, *_) = await self._listener.accept()
@@ -159,11 +176,14 @@ class _Session:
         finally:
             del self._asked[asked.id]
 
-    def _take(self) -> None:
-        try:
-            wire = self._own.recv(65535)
-        except OSError:
-            return
+    async def listen(self) -> None:
+        """Hand out answers until the session is over."""
+        with suppress(EOFError, EngineError):
+            while True:
+                for wire in await self._caller.receive():
+                    self._take(wire)
+
+    def _take(self, wire: bytes) -> None:
         asked, told = self._asked.get(wire[:2], (None, None))
         if asked is None or told is None or told.done():
             return
@@ -175,8 +195,7 @@ class _Session:
             told.set_exception(error)
 
     def close(self) -> None:
-        self._loop.remove_reader(self._own)
-        self._own.close()
+        self._caller.close()
         self._listener.close()
         self._far.close()
         for _, told in self._asked.values():

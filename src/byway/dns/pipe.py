@@ -4,25 +4,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Protocol, TypeVar
 
 from byway.dns.manner import Manner
 from byway.dns.message import Answer, Failed, Family, Question, Stray, Truncated, answer, question
 from byway.dns.packets import number
+from byway.dns.start import Start
 from byway.errors import BywayError, PeerError
 from byway.interfaces import Stream
 
 MOST_ASKED = 128  # on one connection
 IDLE = 30.0  # seconds without a message, after which it is closed
-
-T = TypeVar("T")
-
-
-class Start(Protocol):
-    """Gives work to a TaskGroup. What fails in it ends nothing else; its result is None then."""
-
-    def __call__(self, work: Coroutine[None, None, T]) -> asyncio.Task[T | None]: ...
 
 
 class Pipe:

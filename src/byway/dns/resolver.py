@@ -17,8 +17,8 @@ from byway.dns.families import Order, Reach, arranged
 from byway.dns.hosts import Hosts
 from byway.dns.lookups import Lookup, Lookups, given_up
 from byway.dns.message import Family
-from byway.dns.pipe import Start
 from byway.dns.server import Asked, Heard, SystemServer, first_answer
+from byway.dns.start import Start
 from byway.dns.told import Told
 from byway.engine import EngineAnswers, Families, Outcome
 from byway.errors import Reason, Unreachable

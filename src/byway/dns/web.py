@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from byway.dns.manner import Manner
 from byway.dns.message import LONGEST, Answer, Failed, Family, Question, answer, question
-from byway.dns.pipe import IDLE, Start, forget
+from byway.dns.pipe import IDLE, forget
+from byway.dns.start import Start
 from byway.errors import BywayError, PeerError
 from byway.interfaces import Stream
 from byway.protocols import http_client
