@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from byway.api.version import version
+
 Schema = dict[str, object]
 
 
 def description() -> Schema:
     """The whole description, as `GET /openapi.json` gives it."""
-    from byway.api.routes import version
-
     return {
         "openapi": "3.1.0",
         "info": {

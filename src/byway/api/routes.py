@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from byway.api import groups, views
 from byway.api.message import TEXT, Asked, Denied, Follow, Reply
+from byway.api.version import version
 from byway.app import App, Reread
 from byway.errors import ConfigError, in_words
 from byway.flow import Target
@@ -232,16 +233,6 @@ SORTS: dict[str, Key] = {
 def pattern_of(path: str) -> str:
     """A path as the table has it: a number in it is an id."""
     return "/".join("{id}" if _is_id(step) else step for step in path.split("/"))
-
-
-def version() -> str:
-    """The installed version."""
-    from importlib import metadata  # a megabyte, for who asks
-
-    try:
-        return metadata.version("byway")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _is_id(step: str) -> bool:

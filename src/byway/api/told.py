@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from byway.api.views import View, rule_view
+from byway.api.rules import View, rule_view
 from byway.dns.told import Told
 from byway.flow import Target
 

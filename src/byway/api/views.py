@@ -11,10 +11,10 @@ from dataclasses import replace
 from byway.api.groups import group_view
 from byway.api.limits import limit_views
 from byway.api.names import failing, names_view
+from byway.api.rules import off_views, rule_view
 from byway.app import App
 from byway.ledger import Passage
 from byway.ledger.log import way_of
-from byway.rules import RuleRef
 
 View = dict[str, object]
 
@@ -81,17 +81,10 @@ def flow_view(passage: Passage, rates: Rates) -> View:
     }
 
 
-def rule_view(rule: RuleRef) -> View:
-    """Which rule: file and line (0: it has none), and its text."""
-    return {"file": rule.file, "line": rule.line, "text": rule.text}
-
-
 def status_view(app: App, version: str) -> View:
     """The whole of a running Byway."""
     config, ledger = app.now.config, app.ledger
     limits = config.limits
-    from byway.api.rules import off_views
-
     live: dict[str, int] = {}
     for passage in ledger.live:
         for hop in passage.chain:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from byway.api.groups import choices, step_view, unseen
 from byway.api.limits import offered_to
+from byway.api.rules import View, rule_view
 from byway.api.told import told_view, words
-from byway.api.views import View, rule_view
 from byway.app.naming import Naming
 from byway.config import Config
 from byway.config.limited import terms_of

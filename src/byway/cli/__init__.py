@@ -41,7 +41,7 @@ def _main(arguments: Sequence[str] | None) -> int:
             hint = "links show in the list of processes here; - reads them from standard input"
             print(f"byway: {hint}", file=sys.stderr)
     if given in (["--version"], ["-V"]):
-        from byway.cli.version import version
+        from byway.api.version import version
 
         print(f"byway {version()}")
         return 0

@@ -130,7 +130,7 @@ def _listed(client: Client, options: argparse.Namespace) -> int:
     if watched:
         from byway.cli.watch import watch
 
-        return watch(client, query["sort"], past, options.every)
+        return watch(client, SORTS, query["sort"], past, options.every)
     while True:
         answer = client.ask("GET", "/flows", None, **query, past=past)
         if options.json:

@@ -142,7 +142,7 @@ class _Version(argparse.Action):
         values: object,
         option_string: str | None = None,
     ) -> None:
-        from byway.cli.version import version
+        from byway.api.version import version
 
         print(f"byway {version()}")
         parser.exit()

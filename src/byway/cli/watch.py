@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 from byway.cli.columns import clipped
-from byway.cli.live import SORTS
 from byway.cli.tables import flow_line, title
 
 if TYPE_CHECKING:
@@ -27,9 +26,10 @@ BOLD, DIM, RED, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[0m"
 KEYS = "q leave  s sort  p pause"
 
 
-def watch(client: Client, sort: str, past: int, every: float) -> int:
-    """Show frames until q, Ctrl-C or SIGTERM. Raises NotRunning when Byway ends."""
-    view = _View(sort, past)
+def watch(client: Client, sorts: Sequence[str], sort: str, past: int, every: float) -> int:
+    """Show frames until q, Ctrl-C or SIGTERM; `s` goes from `sort` on through the `sorts`. Raises
+    NotRunning when Byway ends."""
+    view = _View(sorts, sort, past)
     answer: Answer | None = None
     with _screen():
         while True:
@@ -52,7 +52,8 @@ def watch(client: Client, sort: str, past: int, every: float) -> int:
 class _View:
     """What the keys decide, and the frame made of an answer."""
 
-    def __init__(self, sort: str, past: int) -> None:
+    def __init__(self, sorts: Sequence[str], sort: str, past: int) -> None:
+        self.sorts = sorts
         self.sort = sort
         self.past = past
         self.paused = False
@@ -60,7 +61,7 @@ class _View:
     def pressed(self, key: str) -> bool:
         """Obey a key; whether there is something new to show."""
         if key == "s":
-            self.sort = SORTS[(SORTS.index(self.sort) + 1) % len(SORTS)]
+            self.sort = self.sorts[(self.sorts.index(self.sort) + 1) % len(self.sorts)]
         elif key == "p":
             self.paused = not self.paused
         return key in ("s", "p")

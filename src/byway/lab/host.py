@@ -17,7 +17,7 @@ from byway.lab.space import environment
 from byway.lab.wiring import Node, Port
 
 if TYPE_CHECKING:
-    from byway.lab.lab import Lab
+    from byway.lab.premises import Addressed, Premises
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ with open(out, "wb") as handle:
 class Host:
     """A machine in the lab. Make one with `Lab.host`; its addresses come with its links."""
 
-    def __init__(self, lab: Lab, node: Node) -> None:
+    def __init__(self, lab: Premises, node: Node) -> None:
         self.lab = lab
         self.node = node
         self.space = lab.space_of(node)
@@ -217,7 +217,7 @@ class Host:
         return self.node.ports[0]
 
 
-def addresses_of(targets: Iterable[Host | str]) -> list[str]:
+def addresses_of(targets: Iterable[Addressed | str]) -> list[str]:
     """The addresses of hosts, as text; what is text already stays as it is."""
     found: list[str] = []
     for target in targets:

@@ -15,6 +15,7 @@ from typing import TypeVar
 from byway.lab import wiring
 from byway.lab.authority import Authority
 from byway.lab.host import Host, Router, addresses_of
+from byway.lab.premises import Addressed
 from byway.lab.process import Process
 from byway.lab.space import Run, Space
 from byway.lab.wall import Wall
@@ -37,7 +38,7 @@ class Lab:
         self._plan = Plan()
         self._segments: list[Segment] = []
         self._spaces: dict[str, Space] = {}
-        self._names: dict[str, tuple[Host | str, ...]] = {}
+        self._names: dict[str, tuple[Addressed | str, ...]] = {}
         self._resolver: Host | None = None
         self._changed = False
         self._run = Run()
@@ -118,7 +119,7 @@ class Lab:
         zone = str(self._run.directory / "zone.json")
         host.python("byway.lab.servers.names", zone)
 
-    def name(self, name: str, *to: Host | str) -> None:
+    def name(self, name: str, *to: Addressed | str) -> None:
         """Teach the lab's DNS a name: the addresses of hosts, or address literals."""
         self._names[name] = to
         self._write_zone()

@@ -17,7 +17,7 @@ from byway.lab.process import Process
 from byway.lab.wiring import Node
 
 if TYPE_CHECKING:
-    from byway.lab.lab import Lab
+    from byway.lab.premises import Premises
 
 # Where a forged answer leads: addresses of nobody (not even routed in the lab).
 NOWHERE = ("192.0.2.254", "2001:db8:bad::1")
@@ -34,7 +34,7 @@ class Wall(Router):
     `delay` of some milliseconds. Everything it hears is recorded, within a bound.
     """
 
-    def __init__(self, lab: Lab, node: Node) -> None:
+    def __init__(self, lab: Premises, node: Node) -> None:
         super().__init__(lab, node)
         self._observer: Process | None = None
         self._orders = 0

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import metadata
-
 
 def version() -> str:
     """The installed version; "unknown" when run from a tree that was never installed."""
+    from importlib import metadata  # a megabyte, for who asks
+
     try:
         return metadata.version("byway")
     except metadata.PackageNotFoundError:
