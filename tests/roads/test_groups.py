@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,11 @@ def through(outbounds: str, groups: str, last: str, more: str = "") -> str:
         f"groups: {{{groups}}}\n"
         f"rules: [{{otherwise: {last}}}]\n"
     )
+
+
+def asked_of(app: App, flow: Flow, outbound: str) -> Mapping[str, dict[str, object]]:
+    now = app.now
+    return asked.choices(now.roster.choosers, flow, now.outbounds[outbound])
 
 
 async def passed(run: Road, target: Target) -> tuple[str, ...]:
@@ -142,9 +147,9 @@ async def test_what_a_group_would_do_is_what_it_does(road: RunRoad, echo: Target
             for _ in range(6):
                 await passed(run, echo)
                 flow = app.ledger.past[-1].flow
-                live = asked.choices(app.now.roster.choosers, flow)
+                live = partial(asked_of, app, flow)
                 judge = app.now.judge
-                why = await inquire(app.now.config, judge, names, flow, partial(dict, live))
+                why = await inquire(app.now.config, judge, names, flow, live)
                 chain = await passed(run, echo)
                 assert [hop["name"] for hop in why["chain"]] == list(chain)  # type: ignore[attr-defined]
                 past = recall(app.now.config, app.ledger.past[-1], judge)
@@ -309,3 +314,26 @@ async def test_what_never_answers_is_out_after_a_few_flows(road: RunRoad, echo: 
             assert await passed(run, echo) == ("g", "direct")
             told = run.app.ledger.past[-1].steps[0].ranking[0]
             assert (told.member, told.why) == ("ss", "what was sent had no answer")
+
+
+async def test_why_asks_a_group_under_via_for_the_server_it_leads_to(
+    road: RunRoad, echo: Target
+) -> None:
+    async with road(UPSTREAM) as one, road(UPSTREAM) as two:
+        ways = (
+            f"a: 'socks5://{one.place('mixed')}', b: 'http://{two.place('mixed')}', "
+            f"far: {{type: socks, server: '{one.place('mixed')}', via: near}}"
+        )
+        text = through(ways, "near: {type: balance, by: hash, members: [a, b]}", "far")
+        async with road(text) as run:
+            chain = await passed(run, echo)
+            app, members = run.app, set()
+            for number in range(20):
+                flow = Flow(0, Network.TCP, "in", None, Target.of(f"site{number}.example", 443))
+                finder, judge = Finder(app.names), app.now.judge
+                why = await inquire(
+                    app.now.config, judge, finder, flow, partial(asked_of, app, flow)
+                )
+                assert [hop["name"] for hop in why["chain"]] == list(chain)  # type: ignore[attr-defined]
+                members.add(asked.choices(app.now.roster.choosers, flow)["near"]["member"])
+            assert members == {"a", "b"}  # for those targets themselves it would be either

@@ -5,12 +5,15 @@ For a running Byway its own choosers are asked; without one, choosers that have 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from byway.api.message import Denied
 from byway.app.grouping import chooser_of
 from byway.config import Config, nearest, without_udp
+from byway.errors import FAULTS
 from byway.flow import Flow, Network, Rank, State, Step, Target
+from byway.interfaces import Outbound
 from byway.outbounds.chooser import Chooser, Select, Standing
 from byway.outbounds.roster import Roster
 
@@ -69,11 +72,24 @@ def taken(chooser: Chooser, flow: Flow) -> Step:
     return Step(chooser.name, "", told, failed=True, ranking=ranking)
 
 
-def choices(choosers: Mapping[str, Chooser], flow: Flow) -> dict[str, View]:
-    """What each group would do for a flow."""
-    return {
-        name: step_view(taken(chooser, flow), chooser.clock()) for name, chooser in choosers.items()
-    }
+def choices(
+    choosers: Mapping[str, Chooser], flow: Flow, outbound: Outbound | None = None
+) -> dict[str, View]:
+    """What each group would do for a flow. Those on its way by this outbound are asked as its ways
+    are: a group under `via` chooses for the server that it leads to."""
+    steps = {name: taken(chooser, flow) for name, chooser in choosers.items()}
+    if outbound is not None:
+        steps |= {step.group: step for step in foreseen(outbound, flow)}
+    return {name: step_view(step, choosers[name].clock()) for name, step in steps.items()}
+
+
+def foreseen(outbound: Outbound, flow: Flow) -> Sequence[Step]:
+    """The steps to the first way that a flow would try. Nothing is opened, and nothing remembered;
+    where a group has no member for it, they end before that."""
+    steps: list[Step] = []
+    with contextlib.suppress(*FAULTS):
+        next(iter(outbound.ways(flow, steps, peek=True)))
+    return [step for step in steps if not step.failed]
 
 
 def asked_flow(question: object) -> Flow:

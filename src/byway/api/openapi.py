@@ -51,7 +51,7 @@ def _paths() -> Schema:
         "/groups": {"get": _asks("The groups and their members.", _shape({"groups": _GROUPS}))},
         "/groups/choices": {
             "post": _asks(
-                "What each group would do for a flow: target, network, source.",
+                "What each group would do for a flow: target, network, source; by this outbound.",
                 _shape({"choices": {"type": "object", "additionalProperties": _ref("Step")}}),
             )
         },

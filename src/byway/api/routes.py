@@ -127,8 +127,10 @@ class Routes:
 
     async def _choices(self, _: Asked, question: object) -> Reply:
         """What each group would do for a flow."""
-        choosers = self._app.now.roster.choosers
-        return Reply({"choices": groups.choices(choosers, groups.asked_flow(question))})
+        now, flow = self._app.now, groups.asked_flow(question)
+        name = question.get("outbound") if isinstance(question, dict) else None
+        outbound = now.outbounds.get(name) if isinstance(name, str) else None
+        return Reply({"choices": groups.choices(now.roster.choosers, flow, outbound)})
 
     async def _select(self, _: Asked, question: object) -> Reply:
         group, member = groups.asked_choice(self._app.now.roster.choosers, question)

@@ -46,8 +46,9 @@ class Hop:
     dns: tuple[str, ...] = ()
 
 
-Choices = Callable[[], Mapping[str, View]]
-"""What each group of a running Byway would do for a flow; empty where none runs."""
+Choices = Callable[[str], Mapping[str, View]]
+"""What each group of a running Byway would do for a flow that leaves by this outbound; empty where
+none runs."""
 
 
 async def inquire(
@@ -55,7 +56,7 @@ async def inquire(
     judge: Judge,
     finder: Finder,
     flow: Flow,
-    live: Choices = dict,
+    live: Choices = lambda _: {},
     given: Facts = NO_FACTS,
     names: Naming | None = None,
 ) -> View:
@@ -138,7 +139,7 @@ def _choices(
         return {}, ""
     known = {
         name: step
-        for name, step in live().items()
+        for name, step in live(verdict.outbound).items()
         if name in chosen and step["member"] in (*config.groups[name].members, "")
     }
     if not known:

@@ -27,14 +27,15 @@ def select(options: argparse.Namespace) -> int:
     return asked(options, lambda client: _show(client, options))
 
 
-def choices_of(client: Client, flow: Flow) -> Mapping[str, View]:
-    """What each group of the running Byway would do for a flow."""
+def choices_of(client: Client, flow: Flow, outbound: str) -> Mapping[str, View]:
+    """What each group of the running Byway would do for a flow that leaves by this outbound."""
     from byway.api.client import NotRunning, Told
 
     try:
         source = None if flow.source is None else str(flow.source)
         question = {
-            "target": str(flow.target), "network": flow.network.value, "source": source
+            "target": str(flow.target), "network": flow.network.value, "source": source,
+            "outbound": outbound,
         }  # fmt: skip
         return cast("dict[str, View]", client.ask("POST", "/groups/choices", question)["choices"])
     except (NotRunning, Told):

@@ -214,8 +214,8 @@ async def _inquired(config: Config, flow: Flow, given: Facts, found: Running | N
     async with alone(config) as names:
         finder = Finder(names, listed=names.listed)
 
-        def live() -> Mapping[str, dict[str, object]]:
-            return {} if found is None else choices_of(found.client, flow)
+        def live(outbound: str) -> Mapping[str, dict[str, object]]:
+            return {} if found is None else choices_of(found.client, flow, outbound)
 
         off = frozenset() if found is None else off_by_hand(found.status, config)
         judge = judge_of(config).without(off)
