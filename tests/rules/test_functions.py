@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from byway.flow import Flow, Network, Target
 from byway.rules import Drop, Fact, Facts, Judge, Lacks, Outcome, Reject, Rule, RuleRef, Said, Via
 from byway.rules.matchers import ALWAYS, Address, Domain, Matcher, Port, PrefixSet
-from byway.rules.prefix import Prefix
 from byway.rules.verdicts import Verdict
+from byway.values.prefix import Prefix
 
 
 @dataclass(frozen=True)

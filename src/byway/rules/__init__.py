@@ -6,7 +6,6 @@ Comes in: a `Flow` and the `Facts` known about it. Goes out: a verdict (`Via`, `
 
 from byway.rules.explain import Check, Explanation, Outcome, Tried
 from byway.rules.judge import DEFAULT, Judge
-from byway.rules.prefix import Prefix
 from byway.rules.tables import Rule
 from byway.rules.verdicts import (
     NO_FACTS,
@@ -20,6 +19,7 @@ from byway.rules.verdicts import (
     Verdict,
     Via,
 )
+from byway.values.prefix import Prefix
 
 __all__ = [
     "DEFAULT",

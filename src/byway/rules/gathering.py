@@ -11,8 +11,8 @@ from byway.flow import Target, packed_address
 from byway.rules import matchers as m
 from byway.rules.geo import NOWHERE, World
 from byway.rules.names import Keyword, Regex, Wildcard, check_regex
-from byway.rules.prefix import Prefix
 from byway.rules.sets import Condition, Contents, NameTable, Place, PrefixTable, Takes
+from byway.values.prefix import Prefix
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from byway.flow import Flow, Network
-from byway.rules.prefix import Prefix
 from byway.rules.verdicts import Fact, Facts
+from byway.values.prefix import Prefix
 
 Answer = bool | Fact
 

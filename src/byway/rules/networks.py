@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from byway.rules.matchers import PrefixSet
-from byway.rules.prefix import Prefix
+from byway.values.prefix import Prefix
 
 LAN = (
     *("0.0.0.0/32", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from byway.flow import Flow
 from byway.rules.matchers import Answer, Matcher
-from byway.rules.prefix import Prefix
 from byway.rules.verdicts import Fact, Facts
+from byway.values.prefix import Prefix
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from byway.flow import Flow
 from byway.rules.matchers import ALWAYS, Address, Answer, Domain, DomainSuffix, Matcher, Port
 from byway.rules.names import Keyword
-from byway.rules.prefix import Prefix
 from byway.rules.verdicts import (
     Drop,
     Fact,
@@ -26,6 +25,7 @@ from byway.rules.verdicts import (
     Verdict,
     Via,
 )
+from byway.values.prefix import Prefix
 
 FEWEST = 4  # fewer rules of a kind are asked one by one as fast
 GRAM = 3  # letters of a word by which it is found

@@ -9,7 +9,7 @@ import ipaddress
 import os
 
 from byway.flow import Target, packed_address, punycode
-from byway.rules import Prefix
+from byway.values.prefix import Prefix
 from byway.values.wrong import Wrong, shown
 
 # IDNA 2003 (the standard library's) and IDNA 2008 read these differently; see RFC 5894 section 7.2.

@@ -17,8 +17,8 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr, Vali
 from pydantic_core import CoreSchema, core_schema
 
 from byway.flow import Network, Target
-from byway.rules import Prefix
 from byway.values import hosts
+from byway.values.prefix import Prefix
 from byway.values.wrong import Wrong, kind_of, shown
 
 JsonSchema = dict[str, object]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from byway.config.rules.conditions import Conditions, RuleEntry
-from byway.rules import Prefix
+from byway.values.prefix import Prefix
 
 _NESTED = ("and_", "or_", "not_")
 _CONDITIONS = tuple(name for name in Conditions.model_fields if name not in (*_NESTED, "resolve"))
