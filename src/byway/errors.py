@@ -57,7 +57,7 @@ class Reason(Enum):
     NAME_UNKNOWN = "name not found"
     TIMED_OUT = "timed out"
     NOT_SUPPORTED = "not supported"
-    LIMIT = "a limit was reached"
+    LIMIT = "limit reached"
     FAILURE = "general failure"
 
 

@@ -98,7 +98,7 @@ def rule(
     wanted = (needs,) if isinstance(needs, str) else tuple(needs)
     for one in wanted:
         if one not in NEEDS:
-            raise ValueError(f"{one!r} cannot be needed; known: {', '.join(NEEDS)}")
+            raise ValueError(f"{one!r} is not a fact; known: {', '.join(NEEDS)}")
     if key is not None and not callable(key):
         raise TypeError("key is a function of the flow")
     if not 0 < timeout <= MOST_TIME:

@@ -131,7 +131,7 @@ async def test_a_flow_is_cut(tmp_path: Path) -> None:
         while app.ledger.live:
             await asyncio.sleep(0)
         past = cast("list[Answer]", (await ask(tmp_path, "GET", "/flows", past=1))["past"])
-        assert past[0]["end"] == "cut by hand"
+        assert past[0]["end"] == "cut by a user"
         with pytest.raises(Told, match="has ended") as no:
             await ask(tmp_path, "DELETE", f"/flows/{live.flow.id}")
         assert no.value.status == 409
@@ -241,7 +241,7 @@ async def test_a_rule_is_switched_by_its_number(tmp_path: Path) -> None:
 
         off = await switch(1, on=False, seconds=60, text="port: 1, to: reject")
         fits(off, "Rule")
-        assert off["state"] == "switched off"
+        assert off["state"] == "disabled"
         status = await ask(tmp_path, "GET", "/status")
         fits(status, "Status")
         assert len(cast("list[Answer]", status["switched_off"])) == 1

@@ -59,7 +59,7 @@ def posted(path: str, body: bytes) -> bytes:
 async def test_bad_input_is_a_bad_request(tmp_path: Path, request_: bytes) -> None:
     async with controlled(tmp_path):
         assert await answered(tmp_path, request_) == 400
-    assert "internal fault" not in (tmp_path / "byway.log").read_text()
+    assert "internal error" not in (tmp_path / "byway.log").read_text()
 
 
 SCRAPS: list[object] = [

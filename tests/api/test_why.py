@@ -38,7 +38,7 @@ COUNTRIES: dict[str, mmdb.Value] = {
     "127.0.0.0/24": {"country": {"iso_code": "DE"}},
     "127.1.0.0/24": {"country": {"iso_code": "FR"}},
 }
-UNKNOWN = "no Byway runs with these groups: nothing is known of their members yet"
+UNKNOWN = "no running Byway uses these groups: the state of their members is unknown"
 WAYS = ["direct", "spare", "chained", "pick", "reject", "drop"]
 
 

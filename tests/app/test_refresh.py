@@ -77,7 +77,7 @@ async def test_a_set_is_fetched_and_judged_by(tmp_path: Path, cache: Path) -> No
                 {"$ref": "#/components/schemas/Sets", "components": description()["components"]},
                 cls=jsonschema.Draft202012Validator,
             )
-            assert "/ads.txt:2:1: sets.ads: 'a b' is passed over" in json.dumps(view)
+            assert "/ads.txt:2:1: sets.ads: 'a b' is ignored" in json.dumps(view)
             site.pages["/ads.txt"] = page(b"", "304 Not Modified")
             assert await outcome(app) == "unchanged"
             assert 'If-None-Match: "1"' in site.asked[-1]
@@ -85,7 +85,7 @@ async def test_a_set_is_fetched_and_judged_by(tmp_path: Path, cache: Path) -> No
             assert await outcome(app) == "1 entries"
             assert rejects(app, "new.example")
             assert not rejects(app, "ads.example")
-        assert "'a b' is passed over" in (tmp_path / "log").read_text()
+        assert "'a b' is ignored" in (tmp_path / "log").read_text()
 
     async with App(config(tmp_path, site.url("/ads.txt"))) as app:  # the server is gone
         assert rejects(app, "new.example")
@@ -117,12 +117,15 @@ async def test_a_start_waits_for_no_server(tmp_path: Path, hostile: object) -> N
         (page(b""), "it is empty"),
         (
             page(b"not found\nat all !\n"),
-            "nothing in it can be read, for example 'not found' in line 1",
+            "no valid entry, for example 'not found' on line 1",
         ),
         (page(b"gone", "404 Not Found"), "said 404 Not Found"),
         (page(b"x" * 100, length=50_000), "before its end"),
         (page(b"a.example\n" * 9000), "more than 65536"),
-        (page(gzip.compress(bytes(10**7)), "200 OK", "Content-Encoding: gzip"), "unpacks to more"),
+        (
+            page(gzip.compress(bytes(10**7)), "200 OK", "Content-Encoding: gzip"),
+            "decompresses to more",
+        ),
         (page(b"SRS\x01"), "srs"),
     ],
 )
@@ -281,7 +284,7 @@ async def test_a_past_flow_is_told_of_newer_lists(tmp_path: Path) -> None:
             assert renewed_since(app, now) == ""
             site.pages["/a"] = page(b"b.example\n")
             await outcome(app)
-            assert renewed_since(app, now) == "updated since: the set ads"
+            assert renewed_since(app, now) == "the set is up to date again: ads"
 
 
 async def test_sets_are_updated_by_name(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rules switched off while Byway runs: for a time, by hand, and over a reload."""
+"""Rules disabled while Byway runs: for a time, by hand, and over a reload."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_a_rule_comes_back_when_its_time_is_over(tmp_path: Path) -> None:
 
 async def test_what_cannot_be_switched_is_told(tmp_path: Path) -> None:
     async with running(tmp_path) as app:
-        for at, why in ((3, "last rule"), (2, "in the config already")):
+        for at, why in ((3, "last rule"), (2, "already disabled in the config")):
             with pytest.raises(NoSwitch, match=why):
                 await app.switches.switch_off(at)
         for seconds in (0, -1, 1e12, float("nan")):
@@ -88,8 +88,8 @@ async def test_a_reload_keeps_what_is_off_where_the_rule_stayed(tmp_path: Path) 
         app.now.hits.update({app.switches.rules[0]: 7, app.switches.rules[1]: 3})
         told = await app.reload(config(tmp_path, "port: 2, to: reject", RULES[0], RULES[2]))
         assert told[-2:] == (
-            "= rule port: 1, to: reject: stays switched off",
-            "= rule port: 1, to: drop: was switched off, and is not there any more",
+            "= rule port: 1, to: reject: stays disabled",
+            "= rule port: 1, to: drop: was disabled, and no longer exists",
         )
         assert list(app.switches.off) == [1]
         assert app.switches.off[1].left is not None

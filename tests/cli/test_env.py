@@ -37,7 +37,7 @@ def test_the_best_inbound_is_taken_with_its_real_port() -> None:
     ("name", "user", "why"),
     [
         (None, None, "is Byway running"),
-        ("web", None, "say --user"),
+        ("web", None, "add --user"),
         ("web", "bob", "no user 'bob'"),
         ("nothing", None, "no mixed, http or socks inbound"),
     ],

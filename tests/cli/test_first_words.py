@@ -78,7 +78,7 @@ def test_an_own_config_with_a_wrong_key_is_still_ours(capsys: pytest.CaptureFixt
 def test_check_takes_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     Path("c.yaml").write_text("rules: [{otherwise: direct}]\n")
     assert main(["check", "c.yaml"]) == 0
-    assert "c.yaml is sound" in capsys.readouterr().out
+    assert "c.yaml is valid" in capsys.readouterr().out
     assert main(["check", "c.yaml", "-c", "c.yaml"]) == 2
 
 
@@ -100,7 +100,7 @@ def test_a_subscription_is_to_be_imported(
 ) -> None:
     assert main([verb, address]) == 1
     told = capsys.readouterr().err
-    assert "://sub.example is no config file" in told
+    assert "://sub.example is not a config file" in told
     assert "byway import URL" in told
     assert "geheim" not in told
 
@@ -108,7 +108,7 @@ def test_a_subscription_is_to_be_imported(
 def test_a_link_is_no_config_file(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "socks5://ann:geheim@h.example:1080"]) == 1
     told = capsys.readouterr().err
-    assert "socks5://h.example:1080 is no config file" in told
+    assert "socks5://h.example:1080 is not a config file" in told
     assert "byway run LINK" in told
     assert "geheim" not in told
 
@@ -129,7 +129,7 @@ def test_a_word_that_is_no_verb(
 ) -> None:
     assert main(words) == 2
     told = capsys.readouterr().err
-    assert "is no verb" in told
+    assert "is not a verb" in told
     assert hint in told
     assert "geheim" not in told
 
@@ -163,5 +163,5 @@ def test_an_option_or_a_choice_that_is_none(
 def test_without_a_word_the_verbs_are_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     told = capsys.readouterr()
-    assert "run what the config says" in told.out
+    assert "run a config in the foreground" in told.out
     assert told.err == ""

@@ -39,8 +39,8 @@ def test_a_config_goes_out_and_what_is_not_kept_is_told(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert load_text(done.stdout).outbounds["one"].type == "socks"
     assert done.stderr.splitlines() == [
-        "sub:2: a vmess:// link: VMess is not spoken yet",
-        "1 inbound, 2 outbounds, 0 groups, 0 sets, 1 rule; 1 thing not as in the source",
+        "sub:2: a vmess:// link: VMess is not supported yet",
+        "1 inbound, 2 outbounds, 0 groups, 0 sets, 1 rule; 1 thing not converted exactly",
     ]
     assert "secret" not in done.stderr
 
@@ -64,7 +64,7 @@ def test_a_plugin_that_is_not_installed_is_told(tmp_path: Path) -> None:
     done = imported("sub", folder=tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert "outbounds.far.plugin: no program gost-plugin is in PATH" in done.stderr
+    assert "outbounds.far.plugin: the program gost-plugin is not in PATH" in done.stderr
 
 
 def test_a_file_is_written_for_its_owner_and_never_replaced_unasked(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_file_is_written_for_its_owner_and_never_replaced_unasked(tmp_path: Pa
 @pytest.mark.parametrize(
     ("words", "given", "said"),
     [
-        (["-"], b"hello", "is of no kind that is known here"),
+        (["-"], b"hello", "is in an unknown format"),
         (["-"], b"proxies: [", "(standard input):2:1: not YAML"),
         (["gone"], b"", "gone: no such file"),
         (["http://"], b"", "expected http://host/path"),
@@ -136,7 +136,7 @@ def test_rules_that_are_left_out_are_the_exit_status(tmp_path: Path) -> None:
     assert done.returncode == 3
     assert check_report(tmp_path / "out.yaml").ok
     assert done.stderr.splitlines()[-1] == (
-        "LEFT OUT: 3 rules: 2 to P, 1 to REJECT. What they took goes on to the rules after them"
+        "LEFT OUT: 3 rules: 2 to P, 1 to REJECT. Their flows now reach the rules after them"
     )
 
 
@@ -160,15 +160,15 @@ def test_notes_of_one_reason_are_one_line_and_counted_at_the_end(tmp_path: Path)
 
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "(standard input):1: 4700 times: VLESS is not spoken yet: "
+        "(standard input):1: 4700 times: VLESS is not supported yet: "
         "node 0, node 1, node 2, node 3, node 4 and 4695 more",
-        *(f"(standard input):{4701 + at}: t{at}: TUIC is not spoken yet" for at in range(3)),
-        "(standard input):4705: a vmess:// link: VMess is not spoken yet",
+        *(f"(standard input):{4701 + at}: t{at}: TUIC is not supported yet" for at in range(3)),
+        "(standard input):4705: a vmess:// link: VMess is not supported yet",
         "missing most:",
-        "  4700  VLESS is not spoken yet",
-        "     3  TUIC is not spoken yet",
-        "     1  VMess is not spoken yet",
-        "1 inbound, 2 outbounds, 0 groups, 0 sets, 1 rule; 4704 things not as in the source",
+        "  4700  VLESS is not supported yet",
+        "     3  TUIC is not supported yet",
+        "     1  VMess is not supported yet",
+        "1 inbound, 2 outbounds, 0 groups, 0 sets, 1 rule; 4704 things not converted exactly",
     ]
 
 

@@ -54,7 +54,7 @@ def test_each_user(config: str, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["vps"], "say with --host how others reach it"),
+        (["vps"], "add --host with the address"),
         (["nobody"], "known here: vps, lan, far, direct"),
         (["direct"], "has no link"),
     ],

@@ -91,7 +91,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
         finally:
             program.terminate()
             assert program.wait(30) == 0
-    assert "internal fault" not in (tmp_path / "log").read_text()
+    assert "internal error" not in (tmp_path / "log").read_text()
 
 
 def test_status_is_told(running: Running) -> None:
@@ -99,7 +99,7 @@ def test_status_is_told(running: Running) -> None:
         told = running.said("status")
         assert "1 live" in told
         assert f"127.0.0.1:{running.port}" in told
-        assert "all is well" in told
+        assert "healthy" in told
         status = json.loads(running.said("status", "--json"))
         assert status["pid"] == running.program.pid
         assert status["flows"]["live"] == 1
@@ -114,7 +114,7 @@ def test_flows_are_listed_and_cut(running: Running) -> None:
         with contextlib.suppress(ConnectionResetError):
             assert near.recv(1) == b""
         assert "has ended" in running.said("flows", "cut", str(flow["id"]), status=1)
-        assert "cut by hand" in running.said("flows")
+        assert "cut by a user" in running.said("flows")
     assert "which flows" in running.said("flows", "cut", status=2)
 
 
@@ -175,7 +175,7 @@ def test_nobody_running_is_told(tmp_path: Path) -> None:
         timeout=30,
     )
     assert done.returncode == 1
-    assert "no Byway answers" in done.stderr
+    assert "Byway does not answer" in done.stderr
 
 
 def test_why_needs_nobody_running(tmp_path: Path) -> None:
@@ -227,8 +227,8 @@ def test_why_tells_of_a_flow(running: Running) -> None:
         why = json.loads(running.said("why", "--flow", "1", "--json"))
     assert why["verdict"] == "direct"
     assert [rule["outcome"] for rule in why["rules"]] == ["no match", "matched"]
-    assert "no such flow" in running.said("why", "--flow", "99", status=1)
-    assert "why which" in running.said("why", status=2)
+    assert "unknown flow" in running.said("why", "--flow", "99", status=1)
+    assert "no target" in running.said("why", status=2)
 
 
 def test_rules_are_listed_and_switched(running: Running) -> None:
@@ -239,25 +239,23 @@ def test_rules_are_listed_and_switched(running: Running) -> None:
         ["2", "1", "c.yaml:3", "otherwise:", "direct"],
     ]
     text = "domain: odd.example, to: reject"
-    assert running.said("rules", "off", "1", "--for", "1h").startswith(
-        "rule 1 is switched off for "
-    )
-    assert "rules     2, 1 switched off\n          1 for 60m: domain: odd" in running.said("status")
+    assert running.said("rules", "off", "1", "--for", "1h").startswith("rule 1 is disabled for ")
+    assert "rules     2, 1 disabled\n          1 for 60m: domain: odd" in running.said("status")
     told = running.said("why", "odd.example", "-c", "c.yaml", cwd=running.folder)
-    assert "switched off" in told
+    assert "disabled" in told
     assert "verdict  direct" in told
-    assert "stays switched off" in running.said("reload")
+    assert "stays disabled" in running.said("reload")
     (_, one, _) = running.said("rules").splitlines()
-    assert "[switched off for" in one
+    assert "[disabled for" in one
     assert running.said("rules", "on", ":3") == f"rule 1 is on: {text}\n{running}"
     rules = json.loads(running.said("rules", "--json"))["rules"]
     assert [rule["state"] for rule in rules] == ["on", "on"]
     for words, why in (
-        (("off", "2"), "cannot be switched off"),
+        (("off", "2"), "cannot be disabled"),
         (("off", "7"), "there is no rule '7'"),
         (("off", "other.yaml:3"), "there is no rule"),
-        (("off", "1", "--for", "soon"), "not a time"),
-        (("on", "1", "--for", "1m"), "--for goes with off"),
+        (("off", "1", "--for", "soon"), "not a duration"),
+        (("on", "1", "--for", "1m"), "--for requires off"),
         (("off",), "which rule"),
     ):
         assert why in running.said("rules", *words, status=1)
@@ -279,7 +277,7 @@ def test_reload_tells_what_changed_and_what_is_wrong(running: Running) -> None:
     running.program.send_signal(signal.SIGHUP)
     while json.loads(running.said("status", "--json"))["reloads"] < 3:
         pass
-    assert "all is well" in running.said("status")
+    assert "healthy" in running.said("status")
 
 
 def test_sets_are_listed_and_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

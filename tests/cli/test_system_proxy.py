@@ -65,17 +65,17 @@ def test_on_status_off(name: str, tmp_path: Path) -> None:
     key, on, off = ON[name]
     with session(tmp_path, name) as environ:
         seen = Seen(environ, name)
-        assert "no Byway answers" in said(environ, "on", status=1)
+        assert "Byway does not answer" in said(environ, "on", status=1)
         with running(environ, tmp_path):
             assert said(environ, "status").startswith("off")
             assert f"on: {name} uses HTTP 127.0.0.1:" in said(environ, "on")
             assert seen.get(key) == on
             assert f"on: {name}" in said(environ, "status")
             assert "proxy.pac" in said(environ, "on", "--pac")
-            assert "no Byway runs" not in said(environ, "status")
+            assert "Byway is not running" not in said(environ, "status")
             assert "no inbound 'x'" in said(environ, "on", "--inbound", "x", status=1)
-        assert "no Byway runs here" in said(environ, "status")
-        assert "as before" in said(environ, "off")
+        assert "Byway is not running" in said(environ, "status")
+        assert "are restored" in said(environ, "off")
         assert seen.get(key) == off
         assert said(environ, "off").startswith("off")
 
@@ -107,8 +107,8 @@ def test_a_run_takes_and_gives_back_also_after_a_crash(name: str, tmp_path: Path
         assert seen.get(key) == on
 
         with running(environ, tmp_path) as program:
-            wait_for(program, tmp_path, "left the system's proxy set")
-            wait_for(program, tmp_path, "the system's proxy is as before", 2)
+            wait_for(program, tmp_path, "the system's proxy is still set")
+            wait_for(program, tmp_path, "the system's proxy is restored", 2)
             assert seen.get(key) == off
 
 

@@ -89,7 +89,7 @@ def test_another_config_is_not_changed(place: Place) -> None:
     with place.running(place.folder / "other.yaml"):
         for words in (("reload",), ("status",), ("rules", "off", "1"), ("flows",)):
             told = place.said(*words, "-c", "byway.yaml", status=1)
-            assert "no Byway runs byway.yaml" in told
+            assert "no running Byway uses byway.yaml" in told
         assert "other.yaml" in place.said("status", "-c", "other.yaml")
         assert place.said("rules", "off", "1", "-c", "other.yaml").endswith("other.yaml)\n")
 
@@ -100,7 +100,7 @@ def test_another_config_is_not_changed(place: Place) -> None:
 def test_a_socket_that_is_named_is_meant(words: list[str], place: Place) -> None:
     with place.running(place.folder / "other.yaml"):
         told = place.said(*words, "--socket", "gone.sock", status=1)
-        assert told.startswith("byway: no Byway answers at gone.sock")
+        assert told.startswith("byway: Byway does not answer at gone.sock")
         assert told == place.said(*words, status=1, BYWAY_SOCKET="gone.sock")
 
 

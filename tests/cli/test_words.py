@@ -74,7 +74,7 @@ def test_links_are_read_where_the_words_say(
         "x://0", "a://1", "b://2", "c://3",
     ]  # fmt: skip
     (tmp_path / "links").write_text("# none\n")
-    with pytest.raises(ValueError, match="there is no link in"):
+    with pytest.raises(ValueError, match="there is not a link in"):
         with_links_read([f"@{tmp_path}/links"])
     with pytest.raises(FileNotFoundError):
         with_links_read([f"@{tmp_path}/none"])

@@ -104,7 +104,7 @@ rules:
     assert wrong(text, folder) == [
         "3:25 rules[0].or[0].asn: there is no geo.asn",
         "3:35 rules[0].or[1].source_asn: there is no geo.asn",
-        "4:15 rules[1].country: private is no country",
+        "4:15 rules[1].country: private is not a country",
         "5:15 rules[2].country: 'Germany' is not the code of a country",
         "5:24 rules[2].asn: there is no geo.asn",
         "5:29 rules[2].asn: expected the number of a network, got a number",

@@ -72,7 +72,7 @@ rules: [{domain: x.example, to: even}, {otherwise: mine}]
         ),
         (
             "g: {type: fastest, members: [a, a]}",
-            "7:35 groups.g.members[1]: 'a' is a member already",
+            "7:35 groups.g.members[1]: duplicate member 'a'",
         ),
         (
             "g: {type: fastest, members: []}",
@@ -92,11 +92,11 @@ rules: [{domain: x.example, to: even}, {otherwise: mine}]
         ),
         (
             "a: {type: select, members: direct}",
-            "7:3 groups.a: there is an outbound 'a' already, in line 3",
+            "7:3 groups.a: duplicate name: the outbound 'a' exists, on line 3",
         ),
         (
             "direct: {type: select, members: a}",
-            "7:3 groups.direct: there is an outbound 'direct' already",
+            "7:3 groups.direct: duplicate name: the outbound 'direct' exists",
         ),
         (
             "drop: {type: select, members: a}",
@@ -104,7 +104,7 @@ rules: [{domain: x.example, to: even}, {otherwise: mine}]
         ),
         (
             "g: {type: select, members: a, default: b}",
-            "7:42 groups.g.default: 'b' is no member",
+            "7:42 groups.g.default: 'b' is not a member",
         ),
         (
             "g: {type: quickest, members: a}",
@@ -177,7 +177,7 @@ rules:
     assert list(without_udp(config, "some")) == []
     assert list(without_udp(config, "web")) == ["web"]
     (warning,) = config.warnings
-    assert "'web' cannot carry" in warning.message
+    assert "'web' does not support" in warning.message
 
 
 def test_what_changed_is_told() -> None:

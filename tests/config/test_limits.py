@@ -31,8 +31,8 @@ def wrong(limit: str) -> str:
 @pytest.mark.parametrize(
     ("limit", "told"),
     [
-        ("{}", "users[0].limit: the limit limits nothing (give up, down, quota or flows)"),
-        ("{per: 1d}", "limit.per: per is how long a quota holds, and there is none (add quota)"),
+        ("{}", "users[0].limit: the limit is empty (add up, down, quota or flows)"),
+        ("{per: 1d}", "limit.per: per requires quota (add quota)"),
         ("{up: 5}", "limit.up: a rate needs its unit (for example 5MB/s, or 5Mbit/s)"),
         ("{up: 5MB}", "limit.up: '5MB' is not a rate (for example 500KB/s, 1.5MB/s, 8Mbit/s)"),
         ("{up: -1MB/s}", "'-1MB/s' is not a rate"),

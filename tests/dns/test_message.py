@@ -34,7 +34,7 @@ def test_a_question_is_small_and_asks_for_small_answers() -> None:
 
 @pytest.mark.parametrize("name", ["a" * 64, "a..b", "ü.example", ".".join(["a" * 60] * 5)])
 def test_names_that_the_dns_cannot_hold(name: str) -> None:
-    with pytest.raises(ValueError, match="no name of the DNS"):
+    with pytest.raises(ValueError, match="not a DNS name"):
         question(name, 4, 1)
 
 
@@ -71,7 +71,7 @@ def test_an_alias_without_addresses_is_left_to_who_asked() -> None:
 def test_aliases_that_go_round_make_no_sense() -> None:
     records = ["www.example. 9 IN CNAME a.example.", "a.example. 9 IN CNAME www.example."]
 
-    with pytest.raises(Failed, match="makes no sense"):
+    with pytest.raises(Failed, match="invalid answer"):
         said(asked().reply(records=records))
 
 

@@ -196,7 +196,7 @@ async def test_a_stale_answer_stands_as_long_as_nobody_can_tell() -> None:
             if asked[-2:-1] == [0]:
                 break
         assert 55 < len(asked) < 65  # an hour beyond its time, then it is gone
-        with pytest.raises(Unreachable, match=r"no answer in time|could not tell"):
+        with pytest.raises(Unreachable, match=r"no answer in time|failed"):
             await resolver.resolve("www.example")
 
 
@@ -323,7 +323,7 @@ async def test_names_that_the_way_needs_are_not_asked_of_who_is_at_its_end() -> 
 async def test_a_name_that_no_server_can_be_asked_for() -> None:
     server = Scripted("a", ONE)
     async with resolving(plan_of(server)) as resolver:
-        with pytest.raises(Unreachable, match="is no name of the DNS") as caught:
+        with pytest.raises(Unreachable, match="is not a DNS name") as caught:
             await resolver.resolve(f"{'a' * 64}.example")
         assert caught.value.reason is Reason.NAME_UNKNOWN
 

@@ -11,8 +11,8 @@ from byway.errors import PeerError
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ("invalid peer certificate: UnknownIssuer", "signed by nobody who is trusted here"),
-        ("invalid peer certificate: ApplicationVerificationFailure", "none of those .* pinned"),
+        ("invalid peer certificate: UnknownIssuer", "signed by an unknown authority"),
+        ("invalid peer certificate: ApplicationVerificationFailure", "not match the pins"),
         (
             "invalid peer certificate: certificate expired: verification time 1795397087 (UNIX),"
             " but certificate is not valid after 1609459200 (185937887 seconds ago)",
@@ -31,7 +31,7 @@ from byway.errors import PeerError
         ("received fatal alert: ProtocolVersion", "speaks neither TLS 1.2 nor 1.3"),
         ("received fatal alert: NoApplicationProtocol", "ALPN"),
         ("received corrupt message of type InvalidContentType", "does not speak TLS"),
-        ("peer sent no certificates", "shows no certificate"),
+        ("peer sent no certificates", "sent no certificate"),
     ],
 )
 def test_what_failed_is_said_plainly(said: str, words: str) -> None:

@@ -374,7 +374,7 @@ def test_needs_are_facts(tmp_path: Path) -> None:
         ("raise SystemExit", "does not run: SystemExit (line 2)"),
         ("raise OSError('a\\x1b[31mb')", "does not run: OSError: a\\x1b[31mb (line 2)"),
         ("x = 1\n1 / 0", "does not run: ZeroDivisionError: division by zero (line 3)"),
-        ("@byway.rule(needs='weather')\ndef decide(f): ...", "'weather' cannot be needed"),
+        ("@byway.rule(needs='weather')\ndef decide(f): ...", "'weather' is not a fact"),
         ("@byway.rule(timeout=0)\ndef decide(f): ...", "timeout is more than 0"),
         ("@byway.rule(cached=0)\ndef decide(f): ...", "cached is 1 to"),
         ("@byway.rule(key=3)\ndef decide(f): ...", "key is a function"),
@@ -394,7 +394,7 @@ def test_who_may_write_the_file_decides(tmp_path: Path) -> None:
     file.write_text("def decide(flow): ...")
     for mode in (0o620, 0o602, 0o666):
         file.chmod(mode)
-        with pytest.raises(ScriptError, match="others may write it") as caught:
+        with pytest.raises(ScriptError, match="other users can write to it") as caught:
             load(str(file))
         assert "chmod go-w" in caught.value.hint
     file.chmod(0o644)

@@ -42,7 +42,7 @@ def ends(found: Imported, way: str) -> set[str]:
 
 
 def ends_of(found: Imported, host: str = "any.example") -> set[str]:
-    """Where a flow may come out; `reject` where it is refused."""
+    """Where a flow may come out; `reject` where refused."""
     flow = Flow(1, Network.TCP, "mixed", None, Target.of(host, 443))
     verdict = judge_of(found.config).decide(flow, NO_FACTS)
     match verdict:

@@ -92,11 +92,11 @@ def test_what_is_not_kept_is_told_with_its_line() -> None:
     notes = {note.what: note.why for note in found.notes}
 
     assert ("tun", "tun:") in told
-    assert notes["v"] == "VMess is not spoken yet"
+    assert notes["v"] == "VMess is not supported yet"
     assert notes["Auto"] == "is without v now"
-    assert notes["only-v"] == "no member of it is carried"
+    assert notes["only-v"] == "none of its members is supported"
     assert notes["ads"] == "is reject now: a group cannot choose a verdict"
-    assert "trusts anyone" in notes["t"]
+    assert "not verified" in notes["t"]
     assert "--country" in notes["GEOIP,CN,DIRECT"]
     assert "geosite" in notes["GEOSITE,cn,DIRECT"]
     assert "mrs" in notes["bin"]
@@ -176,7 +176,7 @@ mode: direct
         "http", "socks", "mixed", "shadowsocks", "forward",
     ]  # fmt: skip
     assert inbounds["http"].open  # type: ignore[attr-defined]
-    assert "anybody" in str(found.notes)
+    assert "anyone" in str(found.notes)
     assert found.config.rules[-1].way == "direct"
 
 
@@ -271,11 +271,11 @@ def test_much_in_few_words_is_bounded() -> None:
     subs = "".join(
         f"  s{at}: [" + f"'SUB-RULE,(NETWORK,tcp),s{at + 1}', " * 20 + "]\n" for at in range(12)
     )
-    with pytest.raises(ConfigError, match="stands for more than"):
+    with pytest.raises(ConfigError, match="expands to more than"):
         made(f"rules: ['SUB-RULE,(NETWORK,tcp),s0']\nsub-rules:\n{subs}")
     proxies = "".join(f"- {{name: n{at}, type: http, server: x, port: 1}}\n" for at in range(600))
     groups = "".join(f"- {{name: g{at}, type: select, include-all: true}}\n" for at in range(600))
-    with pytest.raises(ConfigError, match="stands for more than"):
+    with pytest.raises(ConfigError, match="expands to more than"):
         made(f"proxies:\n{proxies}proxy-groups:\n{groups}")
 
 
@@ -293,7 +293,7 @@ def test_what_stands_behind_match_changes_nothing() -> None:
 
     assert (way(found, "x.example"), way(found, "z.example")) == ("a", "a")
     assert [(note.line, note.why) for note in found.notes] == [
-        (4, "2 behind MATCH, which takes all")
+        (4, "2 after MATCH, which matches everything")
     ]
 
 
@@ -433,8 +433,8 @@ def test_options_that_are_not_known_are_told() -> None:
 
     assert way(found, "a.example") == way(found, "b.example") == way(found, "10.1.1.1") == "P"
     assert [(note.line, note.why) for note in found.notes] == [
-        (4, "the option src says nothing here"),
-        (5, "the option force-remote-dns says nothing here"),
+        (4, "the option src has no effect"),
+        (5, "the option force-remote-dns has no effect"),
     ]
 
 

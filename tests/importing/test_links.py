@@ -52,7 +52,7 @@ def test_a_subscription_is_read_in_every_form(form: str, end: str, wrapped: bool
     assert found.config.rules[-1].way == "proxies"
     assert found.config.groups["proxies"].members == ("🇯🇵 one", "two", "two-2", "four")
     why = " ".join(note.why for note in found.notes)
-    for words in ("VMess", "VLESS", "Hysteria 2", "trusts anyone", "no link", "no kind"):
+    for words in ("VMess", "VLESS", "Hysteria 2", "not verified", "not a link", "unknown scheme"):
         assert words in why
     told = str(found.notes)
     assert "secret" not in told
@@ -69,18 +69,18 @@ SSR = base64.urlsafe_b64encode(
 @pytest.mark.parametrize(
     ("link", "what", "why"),
     [
-        (f"vmess://{VMESS}", "名 1", "VMess is not spoken yet"),
-        (f"ssr://{SSR}", "東", "ShadowsocksR is not spoken yet"),
-        ("vless://id@x:1?type=ws#a%20b", "a b", "VLESS is not spoken yet"),
-        ("hy2://secret@x:1/#c%23", "c#", "Hysteria 2 is not spoken yet"),
-        ("hy2://pa#secret@x:1", "a hy2:// link", "Hysteria 2 is not spoken yet"),
-        ("vmess://bm8", "a vmess:// link", "VMess is not spoken yet"),
-        ("trojan://secret@x:1?security=reality&pbk=k#r", "r", "REALITY is not spoken yet"),
-        ("trojan://secret@x:1?security=none#n", "n", "trojan without TLS is not spoken"),
-        ("trojan://secret@x:1?type=ws#w", "w", "trojan over 'ws' is not spoken"),
-        (f"{SS}@x:1?uot=1#u", "u", "UDP over TCP (uot) is spoken in version 2 only: not kept"),
+        (f"vmess://{VMESS}", "名 1", "VMess is not supported yet"),
+        (f"ssr://{SSR}", "東", "ShadowsocksR is not supported yet"),
+        ("vless://id@x:1?type=ws#a%20b", "a b", "VLESS is not supported yet"),
+        ("hy2://secret@x:1/#c%23", "c#", "Hysteria 2 is not supported yet"),
+        ("hy2://pa#secret@x:1", "a hy2:// link", "Hysteria 2 is not supported yet"),
+        ("vmess://bm8", "a vmess:// link", "VMess is not supported yet"),
+        ("trojan://secret@x:1?security=reality&pbk=k#r", "r", "REALITY is not supported yet"),
+        ("trojan://secret@x:1?security=none#n", "n", "trojan without TLS is not supported"),
+        ("trojan://secret@x:1?type=ws#w", "w", "trojan over 'ws' is not supported"),
+        (f"{SS}@x:1?uot=1#u", "u", "UDP over TCP (uot) is supported in version 2 only: not kept"),
         (f"{SS}@x:1?shadow-tls=e30#s", "s", "shadow-tls is not kept"),
-        ("foo://secret@x#f", "f", "is of no kind that is known here"),
+        ("foo://secret@x#f", "f", "has an unknown scheme"),
     ],
 )
 def test_notes_name_the_node_of_a_link(link: str, what: str, why: str) -> None:
@@ -144,9 +144,9 @@ def test_what_is_nothing_is_refused(data: bytes) -> None:
 
 
 def test_a_subscription_of_which_nothing_is_spoken_is_refused() -> None:
-    with pytest.raises(ConfigError, match="VMess is not spoken yet") as caught:
+    with pytest.raises(ConfigError, match="VMess is not supported yet") as caught:
         import_text(b"vmess://x\nvless://y\n", "sub")
-    assert "nothing in it that Byway could keep" in str(caught.value)
+    assert "nothing that Byway can convert" in str(caught.value)
 
 
 def test_a_refusal_counts_what_it_is_about() -> None:
@@ -154,8 +154,8 @@ def test_a_refusal_counts_what_it_is_about() -> None:
     with pytest.raises(ConfigError) as caught:
         import_text(text.encode(), "sub")
     assert str(caught.value).splitlines() == [
-        "sub:1:1: 4700 times: VLESS is not spoken yet: n0, n1, n2, n3, n4 and 4695 more",
-        "sub: has nothing in it that Byway could keep",
+        "sub:1:1: 4700 times: VLESS is not supported yet: n0, n1, n2, n3, n4 and 4695 more",
+        "sub: contains nothing that Byway can convert",
     ]
 
 

@@ -79,8 +79,8 @@ def test_what_is_not_kept_is_told_with_its_line() -> None:
     notes = {note.what: note for note in found.notes}
 
     for what, words in (
-        ("tun-in", "not there yet"),
-        ("vm", "VMess is not spoken yet"),
+        ("tun-in", "not supported yet"),
+        ("vm", "VMess is not supported yet"),
         ("ws", "trojan over ws"),
         ("bin", "srs"),
         ("experimental", "unix socket"),
@@ -94,7 +94,7 @@ def test_what_is_not_kept_is_told_with_its_line() -> None:
     assert any("rejects now: 'ws'" in one for one in why)
     assert any("rejects now: 'vm'" in one for one in why)
     assert any("not kept" in one for one in why)
-    assert any("network around" in one for one in why)
+    assert any("local network" in one for one in why)
     assert "secret-word" not in str(found.notes)
 
 
@@ -278,7 +278,7 @@ def test_questions_for_names_neither_make_flows_wait_nor_are_they_rejected() -> 
     assert way(found, "9.9.9.9", 53, "udp") == "p"
     assert [rule.ref.text for rule in found.config.rules] == ["otherwise: p"]
     assert [note.why for note in found.notes if note.what == "a rule"] == [
-        "Byway does not answer the names of others yet"
+        "Byway does not serve DNS yet"
     ]
 
 
@@ -342,9 +342,9 @@ def test_a_name_server_is_resolved_by_whom_it_names_wherever_that_stands() -> No
     assert str(dns.servers["near"].address) == "udp://192.0.2.53"
     assert dns.use == ("far",)
     assert sorted((note.what, note.why[:40]) for note in found.notes) == [
-        ("fake", "a name server of type fakeip is not ther"),
-        ("lost", "'fake' is not kept: system is asked for "),
-        ("none", "a name server of type rcode is not there"),
+        ("fake", "a name server of type fakeip is not supp"),
+        ("lost", "'fake' is not kept: system is used for n"),
+        ("none", "a name server of type rcode is not suppo"),
     ]
 
 

@@ -132,7 +132,7 @@ class _Socket:
         while len(data) < count:
             more = self.sock.recv(count - len(data))
             if not more:
-                raise EOFError(f"the proxy hung up after {data!r}")
+                raise EOFError(f"the proxy closed the connection after {data!r}")
             data += more
         return data
 

@@ -167,7 +167,7 @@ def test_it_says_when_nothing_will_be_remembered(tmp_path: Path) -> None:
     assert "no folder" in limits(Terms("inbound office", quota=1)).problem
     (tmp_path / "quotas.json").write_text("{")
     held = limits(Terms("inbound office", quota=1), file=tmp_path / "quotas.json")
-    assert "spoilt" in held.problem
+    assert "damaged" in held.problem
 
 
 class Cuttable:

@@ -77,7 +77,7 @@ def test_the_fastest_goes_where_it_is_clearly_faster_and_says_so() -> None:
     world = World("slow", "quick")
     mind = Fastest("g", world.carries(), 0.05, clock=world.clock)
     world.minds.append(mind)
-    assert next(mind.turns(flow())) == ("slow", "no delay is known yet")
+    assert next(mind.turns(flow())) == ("slow", "no delay measured yet")
     world.dial("slow", 0.3)
     world.now += minds.FRESH
     assert first(mind) == "slow"
@@ -168,18 +168,18 @@ def test_what_sticks_sticks_and_is_forgotten_in_the_end(monkeypatch: pytest.Monk
 def test_a_person_is_obeyed() -> None:
     world = World("a", "b")
     mind = Select("g", world.carries("b"), "a", clock=world.clock)
-    assert list(mind.turns(flow())) == [("a", "the default, nobody chose")]
+    assert list(mind.turns(flow())) == [("a", "the default")]
     assert list(mind.turns(flow(udp=True))) == []
     mind.select("b")
     world.dial("b", 0.1, well=False)
-    assert list(mind.turns(flow())) == [("b", "chosen by hand")]
+    assert list(mind.turns(flow())) == [("b", "selected by hand")]
     with pytest.raises(ValueError, match="no member c"):
         mind.select("c")
     later = Select("g", {Network.TCP: [world.healths["a"]], Network.UDP: []}, "a")
     later.succeed(mind)
     assert later.strayed == ("b", "a")
     assert [name for name, _ in later.turns(flow())] == ["a"]
-    with pytest.raises(ValueError, match="chooses itself"):
+    with pytest.raises(ValueError, match="automatically"):
         Fallback("f", world.carries()).select("a")
 
 

@@ -108,7 +108,7 @@ async def test_bytes_and_time_are_bounded() -> None:
         got = await found(ways, plan(base, None))
         assert (got["direct"].moved, got["direct"].rate) == (0, None)
         got = await found(ways, plan(base, "/cut"))
-        assert got["direct"].error.endswith("hung up after 1000 bytes")
+        assert got["direct"].error.endswith("closed the connection after 1000 bytes")
         assert got["direct"].dial
 
 

@@ -140,7 +140,7 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
     [
         (b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", "said 503"),
         (b"SSH-2.0-x\r\n\r\n", "127.0.0.1:"),
-        (b"HTTP/1.1 204", "hung up"),
+        (b"HTTP/1.1 204", "end of stream"),
         (b"", "did not answer within 0.3 s"),
     ],
 )

@@ -114,9 +114,9 @@ async def test_https_stays_https(here: Here, tmp_path: Path) -> None:
     ("location", "words"),
     [
         ("Location: /a", "more than 5 redirects"),
-        ("Location: ftp://127.0.0.1/", "no web address"),
-        ("Location: http://a b/", "no web address"),
-        ("X: y", "to nowhere"),
+        ("Location: ftp://127.0.0.1/", "invalid URL"),
+        ("Location: http://a b/", "invalid URL"),
+        ("X: y", "without a location"),
     ],
 )
 async def test_redirects_are_bounded(here: Here, location: str, words: str) -> None:
@@ -147,8 +147,8 @@ async def test_gzip_is_undone(here: Here) -> None:
         assert await got(here, site.url("/a")) == Document(b"hello again")
         assert await got(here, site.url("/b.gz")) == Document(b"a file")
         for path, words in (
-            ("/short", "ends before"),
-            ("/none", "not the gzip"),
+            ("/short", "truncated"),
+            ("/none", "is not gzip"),
             ("/br", "coding"),
         ):
             with pytest.raises(PeerError, match=words):
@@ -161,7 +161,7 @@ async def test_a_bomb_does_not_go_off(here: Here) -> None:
         site.pages["/a"] = page(bomb, "200 OK", "Content-Encoding: gzip")
         site.pages["/b"] = page(bomb)
         for path in ("/a", "/b"):
-            with pytest.raises(TooLarge, match="unpacks to more than 1000000"):
+            with pytest.raises(TooLarge, match="decompresses to more than 1000000"):
                 await got(here, site.url(path), limit=1_000_000)
 
 
@@ -198,7 +198,7 @@ async def test_a_dead_server_is_told(here: Here) -> None:
         await got(here, f"http://127.0.0.1:{port}/")
     async with website() as site:
         site.pages["/a"] = raw(b"")
-        with pytest.raises(PeerError, match="hung up"):
+        with pytest.raises(PeerError, match="closed the connection"):
             await got(here, site.url("/a"))
         site.pages["/a"] = raw(b"\x00\x01garbage\r\n\r\n")
         with pytest.raises(PeerError):

@@ -431,18 +431,18 @@ class TestClient:
     )
     def test_no(self, status: int, reason: Reason) -> None:
         near, _ = scripted(b"HTTP/1.1 %d bad\x1b[2J\r\n\r\n" % status)
-        with pytest.raises(Refused, match=rf"the HTTP proxy said no: {status} bad\?\[2J") as caught:
+        with pytest.raises(Refused, match=rf"the HTTP proxy refused: {status} bad\?\[2J") as caught:
             play(http.connect(near, EXAMPLE))
         assert caught.value.reason is reason
         assert bool(caught.value.hint) == (status == 407)
 
     def test_broken_proxies(self) -> None:
         for said, message in (
-            ([], "hung up without an answer"),
+            ([], "closed the connection without an answer"),
             ([b"HTTP/1.1 200"], "half a head"),
             ([b"SSH-2.0-x\r\n\r\n"], "bad status line"),
             ([b"HTTP/1.1 200 OK\r\nA : b\r\n\r\n"], "space before"),
-            ([b"HTTP/1.1 100 Continue\r\n\r\n"] * 9, "does not come to an answer"),
+            ([b"HTTP/1.1 100 Continue\r\n\r\n"] * 9, "only 1xx responses"),
         ):
             near, _ = scripted(*said)
             with pytest.raises(PeerError, match=message):

@@ -232,9 +232,9 @@ class TestEachMethod:
     @pytest.mark.parametrize(
         ("variable", "message"),
         [
-            (b"\x01", "cut short"),
-            (address.pack(EXAMPLE), "cut short"),
-            (address.pack(EXAMPLE) + b"\0", "cut short"),
+            (b"\x01", "truncated"),
+            (address.pack(EXAMPLE), "truncated"),
+            (address.pack(EXAMPLE) + b"\0", "truncated"),
             (address.pack(EXAMPLE) + b"\0\0", "neither padding nor payload"),
             (address.pack(EXAMPLE) + b"\0\5pad", "padding is longer"),
             (b"\x07" + bytes(20), "address type"),
@@ -290,12 +290,12 @@ class TestUsers:
 
     def test_a_stranger_is_refused(self) -> None:
         wire = recorded(SMALL, (IPSK, bytes([9]) * 16))
-        with pytest.raises(Refused, match="no user of ours"):
+        with pytest.raises(Refused, match="unknown user"):
             play(server(SMALL, users=self.users).accept(scripted(wire)[0]))
 
     def test_the_servers_own_key_is_nobody(self) -> None:
         wire = recorded(SMALL, (IPSK,), said=b"x" * 50)
-        with pytest.raises(Refused, match="no user of ours"):
+        with pytest.raises(Refused, match="unknown user"):
             play(server(SMALL, users=self.users).accept(scripted(wire)[0]))
 
     def test_three_keys_make_two_headers(self) -> None:
@@ -334,7 +334,7 @@ class TestRelay:
         play(relay.accept(scripted(wire)[0]))
         with pytest.raises(Refused, match="replay"):
             play(relay.accept(scripted(wire)[0]))
-        with pytest.raises(Refused, match="no user of ours"):
+        with pytest.raises(Refused, match="unknown user"):
             play(relay.accept(scripted(recorded(SMALL, (IPSK, bytes([9]) * 16)))[0]))
 
 

@@ -338,7 +338,7 @@ class TestClient:
             with pytest.raises(Refused, match="cannot carry") as caught:
                 play(socks.connect(near, target, SocksOptions("4")))
             assert caught.value.reason is Reason.NOT_SUPPORTED
-        with pytest.raises(Refused, match="no UDP"):
+        with pytest.raises(Refused, match="not support UDP"):
             play(socks.associate(near, SocksOptions("4a")))
         assert server.read_nowait() == b""
 
@@ -353,10 +353,10 @@ class TestClient:
         near, _ = scripted(bytes.fromhex("0500 05000003 00 1f90"))
         assert play(socks.associate(near, server=server)) == Target.of("192.0.2.1", 8080)
         near, _ = scripted(bytes.fromhex("0500 05000003 08" + b"my proxy".hex() + "1f90"))
-        with pytest.raises(PeerError, match="takes packets at a host that cannot be"):
+        with pytest.raises(PeerError, match="takes packets at an invalid host"):
             play(socks.associate(near, server=server))
         near, _ = scripted(bytes.fromhex("0500 05000003 02 2f2f 1f90"))
-        with pytest.raises(PeerError, match="lends a port at a host that cannot be"):
+        with pytest.raises(PeerError, match="lends a port at an invalid host"):
             play(socks.bind(near, EXAMPLE))
 
     def test_a_peer_of_any_name(self) -> None:
@@ -449,7 +449,7 @@ class TestProperties:
             play(socks.accept(scripted()[0], verify))
         for cut in range(1, len(data)):
             near, _ = scripted(data[:cut])
-            with pytest.raises(PeerError, match="hung up in the middle of its SOCKS"):
+            with pytest.raises(PeerError, match="closed the connection in the middle of its SOCKS"):
                 play(socks.accept(near, verify))
             near, _ = scripted(data[:cut], data[cut:])
             assert play(socks.accept(near, verify)) == whole
@@ -463,7 +463,7 @@ class TestProperties:
         options = SocksOptions("5") if version == "5" else SocksOptions("4a")
         for cut in range(len(data)):
             near, _ = scripted(data[:cut])
-            with pytest.raises(PeerError, match="hung up"):
+            with pytest.raises(PeerError, match="closed the connection"):
                 play(socks.connect(near, EXAMPLE, options))
 
     @given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.booleans())

@@ -57,7 +57,7 @@ async def test_what_is_missing_for_one_way_out_is_missed_by_no_other(
         log = run.log.read_text()
         assert f"plugged: cannot start plugin {tmp_path}/plugin: no such file" in ended[0]
         assert f"spoiled: tls: {tmp_path}/chain.pem: no such file or directory" in ended[1]
-        assert f"no program {tmp_path}/plugin is there" in log
+        assert f"the program {tmp_path}/plugin is not there" in log
         assert f"{tmp_path}/chain.pem cannot be read" in log
 
         certificates.write(tmp_path)

@@ -247,7 +247,10 @@ async def test_a_web_site_that_is_gone_is_told(road: RunRoad, tmp_path: Path) ->
     async with road(text) as there:
         assert await Site(there, tmp_path).visited(b"GET /", tls=False) == b""
     [line] = [line for line in there.log.read_text().splitlines() if "no web site" in line]
-    assert " warning a visitor found no web site, and can tell inbound=in" in line
+    assert (
+        " warning the fallback web site did not answer, so the server can be recognised inbound=in"
+        in line
+    )
     assert f"site={gone}" in line
 
 
@@ -357,5 +360,5 @@ async def test_a_new_certificate_is_taken_without_a_restart(
     assert await trusted(certificates.pin(site.chain)) == 0
     assert await trusted(old) == 1
     log = site.there.log.read_text()
-    assert "the new certificate cannot be used" in log
-    assert "took a new certificate" in log
+    assert "the new certificate is invalid" in log
+    assert "loaded a new certificate" in log

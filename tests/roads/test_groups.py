@@ -171,7 +171,7 @@ async def test_why_without_a_running_byway_tells_what_would_be_first() -> None:
         flow = Flow(0, network, "in", None, Target.of("192.0.2.1", 443))
         why = await inquire(config, judge_of(config), Finder(Names()), flow)
         assert [hop["name"] for hop in why["chain"]] == ["g", first]  # type: ignore[attr-defined]
-        assert "no Byway runs" in str(why["note"])
+        assert "no running Byway uses" in str(why["note"])
 
 
 async def test_packets_leave_by_members_that_carry_them(road: RunRoad, udp_echo: Target) -> None:
@@ -235,7 +235,7 @@ async def test_when_all_fail_the_error_tells_of_each(road: RunRoad, echo: Target
         await clients.left(link)
         await run.settled(1)
         (reason,) = run.ended()
-        assert reason.startswith("g: no member got through: a: ")
+        assert reason.startswith("g: all members failed: a: ")
         assert str(one) in reason
         assert str(two) in reason
 
@@ -265,7 +265,7 @@ async def test_a_choice_outlives_restarts_and_reloads(tmp_path: Path) -> None:
         assert taken(app) == ("far", "far")
         await app.reload(alone)
         assert taken(app) == ("direct", "far")
-        assert any("the chosen member is gone" in line for line in app.log.recent)
+        assert any("the selected member is gone" in line for line in app.log.recent)
         await app.reload(both)
         assert taken(app) == ("far", "far")
 
@@ -313,7 +313,7 @@ async def test_what_never_answers_is_out_after_a_few_flows(road: RunRoad, echo: 
                 assert run.app.ledger.past[-1].chain == ("g", "ss")
             assert await passed(run, echo) == ("g", "direct")
             told = run.app.ledger.past[-1].steps[0].ranking[0]
-            assert (told.member, told.why) == ("ss", "what was sent had no answer")
+            assert (told.member, told.why) == ("ss", "sent data got no response")
 
 
 async def test_why_asks_a_group_under_via_for_the_server_it_leads_to(

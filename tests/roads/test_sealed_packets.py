@@ -136,7 +136,7 @@ async def test_network_chooses(road: RunRoad, udp_echo: Target, echo: Target) ->
             async with associated(here.place("in")) as (sock, _):
                 sock.transport.sendto(wrapped(udp_echo, b"x"))
                 await here.settled(1)
-            assert here.ended() == ["outbound out carries no UDP"]
+            assert here.ended() == ["outbound out does not support UDP"]
             link = await clients.linked(here.place("in"))
             assert await clients.socks5(link, echo) == 0
             assert await clients.said(link, b"hello") == b"hello"

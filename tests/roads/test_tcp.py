@@ -416,7 +416,7 @@ async def test_a_live_flow_can_be_cut(road: RunRoad, echo: Target) -> None:
             await link[0].read()
         await clients.left(link)
         await run.settled(1)
-        assert run.ended() == ["cut by hand"]
+        assert run.ended() == ["cut by a user"]
         assert not run.app.ledger.cut(passage.flow.id)
 
 

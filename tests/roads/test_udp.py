@@ -216,7 +216,7 @@ async def test_http_carries_no_packets(road: RunRoad, udp_echo: Target) -> None:
     async with road(text) as run, associated(run.place("in")) as (sock, _):
         sock.transport.sendto(wrapped(udp_echo, b"x"))
         await run.settled(1)
-        assert run.ended() == ["outbound h carries no UDP"]
+        assert run.ended() == ["outbound h does not support UDP"]
 
 
 async def test_forwards_packets(road: RunRoad, udp_echo: Target) -> None:
@@ -274,7 +274,7 @@ async def test_a_guarded_lent_port_is_closed_to_this_host_itself(road: RunRoad) 
         await run.settled(1)
         (passage,) = run.app.ledger.past
         assert passage.relay is None
-        assert "no peer came" in passage.reason
+        assert "no peer connected" in passage.reason
         await clients.left(link)
 
 

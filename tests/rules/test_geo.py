@@ -105,8 +105,8 @@ def test_an_entry_that_nobody_can_answer_is_told() -> None:
     found = gather("clash", "GEOIP,CN\nIP-ASN,1\nGEOIP,china\nIP-ASN,x\nPROCESS-NAME,a/b\nUID,me")
 
     assert [entry.why for entry in found.bad] == [
-        "needs a file that knows countries (geo.country)",
-        "needs a file that knows networks (geo.asn)",
+        "needs a database of countries (geo.country)",
+        "needs a database of networks (geo.asn)",
         "not the code of a country",
         "not the number of a network",
         "not the name of a program",

@@ -81,12 +81,12 @@ def test_what_is_known_without_listening_comes_first() -> None:
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        ("sniffed: {}", "rules[0].sniffed: there is no condition in it"),
+        ("sniffed: {}", "rules[0].sniffed: it has no condition"),
         ("sniffed: {set: x}", "rules[0].sniffed.set: there is no set 'x'"),
-        ("sniffed: {protocol: tsl}", "rules[0].sniffed.protocol: 'tsl' is no protocol"),
+        ("sniffed: {protocol: tsl}", "rules[0].sniffed.protocol: unknown protocol 'tsl'"),
         ("sniffed: {domain_sufix: a}", "rules[0].sniffed.domain_sufix: unknown key"),
         ("sniffed: tls", "rules[0].sniffed: expected a mapping"),
-        ("or: [{sniffed: {}}]", "rules[0].or[0].sniffed: there is no condition in it"),
+        ("or: [{sniffed: {}}]", "rules[0].or[0].sniffed: it has no condition"),
     ],
 )
 def test_a_mistake_is_told(condition: str, message: str) -> None:

@@ -55,10 +55,10 @@ def test_a_link_is_followed_only_where_nobody_else_may_make_one(
     (shared / "theirs.log").symlink_to(precious)
     (shared / "gone.log").symlink_to(tmp_path / "made")
     for name in ("theirs.log", "gone.log"):
-        with pytest.raises(OSError, match="is a link in a folder that others may write"):
+        with pytest.raises(OSError, match="is a link in a folder that other users can write to"):
             open_to_append(str(shared / name))
     (shared / "folder").symlink_to(tmp_path)
-    with pytest.raises(OSError, match="folder is a link in a folder that others may write"):
+    with pytest.raises(OSError, match="folder is a link in a folder that other users can write to"):
         open_to_append(str(shared / "folder" / "x.log"))
     assert precious.read_text() == "old\nline\n"
     assert not (tmp_path / "made").exists()
@@ -71,7 +71,7 @@ def test_what_others_have_put_there_is_not_written_to(tmp_path: Path, shared: Pa
     with pytest.raises(OSError, match="has another name as well"):
         open_to_append(str(shared / "twice.log"))
     os.mkfifo(shared / "pipe.log")
-    with pytest.raises(OSError):  # noqa: PT011 - nobody reads it, or it is no plain file
+    with pytest.raises(OSError):  # noqa: PT011 - nobody reads it, or it is not a regular file
         open_to_append(str(shared / "pipe.log"))
     if os.geteuid() == 0:
         (shared / "theirs.log").touch()

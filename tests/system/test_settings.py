@@ -122,7 +122,7 @@ def test_without_a_place_to_write_nothing_is_set(tmp_path: Path) -> None:
     with at(tmp_path, "kde") as (environ, _, there, seen):
         (tmp_path / "file").write_text("")
         settings = Settings({**environ, "XDG_STATE_HOME": str(tmp_path / "file")}, 1000)
-        with pytest.raises(DesktopError, match="cannot be written down"):
+        with pytest.raises(DesktopError, match="cannot be saved"):
             settings.take(there, BOTH)
         assert seen.get("ProxyType") == ""
 
@@ -148,7 +148,7 @@ def test_a_spoilt_note_is_none(tmp_path: Path, content: str) -> None:
 
 def test_the_desktop_is_the_sessions() -> None:
     path = os.environ["PATH"]
-    with pytest.raises(DesktopError, match="no desktop"):
+    with pytest.raises(DesktopError, match="unknown desktop"):
         desktop({"PATH": path, "XDG_CURRENT_DESKTOP": "sway"})
     with pytest.raises(DesktopError, match="not installed"):
         desktop({"PATH": "/nowhere"}, "gnome")

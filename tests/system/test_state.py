@@ -35,7 +35,7 @@ def test_a_spoilt_file_is_set_aside(tmp_path: Path, spoilt: bytes) -> None:
     place.write_bytes(spoilt)
     state = StateFile(place, most=4096 if len(spoilt) < 100_000 else 1 << 20)
     assert state.read() == {}
-    assert "quotas.json is spoilt" in state.problem
+    assert "quotas.json is damaged" in state.problem
     assert (tmp_path / "quotas.json.spoilt").read_bytes() == spoilt
     assert not place.exists()
     assert state.read() == {}

@@ -95,8 +95,8 @@ def found(asked: str | None, environ: Mapping[str, str]) -> str:
         if os.path.exists(path):
             return path
     raise NotRunning(
-        f"no Byway runs here: there is no socket at {' or '.join(known)}",
-        "start one with `byway run`, or name its socket with --socket",
+        f"Byway is not running: there is no socket at {' or '.join(known)}",
+        "start one with `byway run`, or set its socket with --socket",
     )
 
 
@@ -118,7 +118,7 @@ class _Link(http.client.HTTPConnection):
 
 def _not_running(path: str, error: Exception) -> NotRunning:
     if isinstance(error, PermissionError):
-        return NotRunning(f"{path} belongs to another user", "ask as that user, or as root")
+        return NotRunning(f"{path} belongs to another user", "run this as that user, or as root")
     if isinstance(error, ConnectionError | FileNotFoundError):
-        return NotRunning(f"no Byway answers at {path}", "is it still running?")
+        return NotRunning(f"Byway does not answer at {path}", "is it still running?")
     return NotRunning(f"the Byway at {path} does not answer: {in_words(error)}")

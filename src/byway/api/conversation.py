@@ -49,9 +49,11 @@ class Conversation:
     async def _answer(self, asked: Asked, body: bytes, metrics: bool) -> Reply | Follow:
         if metrics:
             if (asked.method, asked.path) != ("GET", "/metrics"):
-                raise Denied(404, "only /metrics is here")
+                raise Denied(404, "only /metrics is available")
             if not is_own_place(asked.host):
-                raise Denied(403, "ask by address, not by name")  # a web page's name may lead here
+                raise Denied(
+                    403, "request it by address, not by name"
+                )  # a web page's name may lead here
         question = message.question(body)
         try:
             return await self._routes.answer(asked, question)
@@ -59,7 +61,7 @@ class Conversation:
             raise
         except Exception as error:
             self._log.fault(error, interface="control", path=asked.path)
-            raise Denied(500, "an internal fault; the log has it") from error
+            raise Denied(500, "internal error; see the log") from error
 
 
 class _Heard:
@@ -90,7 +92,9 @@ class _Heard:
         async with asyncio.timeout(PATIENCE):
             while len(self._data) < length:
                 if not await self._more():
-                    raise ConnectionResetError("the client left within its request")
+                    raise ConnectionResetError(
+                        "the client disconnected in the middle of its request"
+                    )
         return self._taken(length, 0)
 
     async def _more(self) -> bool:

@@ -68,7 +68,7 @@ def taken(chooser: Chooser, flow: Flow) -> Step:
     ranking = chooser.ranking(flow.network)
     for member, told in chooser.turns(flow, peek=True):
         return Step(chooser.name, member, told, ranking=ranking)
-    told = f"no member carries {flow.network.value.upper()}"
+    told = f"no member supports {flow.network.value.upper()}"
     return Step(chooser.name, "", told, failed=True, ranking=ranking)
 
 
@@ -101,7 +101,9 @@ def asked_flow(question: object) -> Flow:
         came = None if source in (None, "unix") else Target.parse(str(source))
         return Flow(0, network, "", came, Target.parse(str(asked.get("target"))))
     except ValueError as error:
-        raise Denied(400, f"not a flow: {error}", "target, network and source are asked") from error
+        raise Denied(
+            400, f"not a flow: {error}", "target, network and source are required"
+        ) from error
 
 
 def asked_choice(choosers: Mapping[str, Chooser], question: object) -> tuple[str, str]:
@@ -109,14 +111,16 @@ def asked_choice(choosers: Mapping[str, Chooser], question: object) -> tuple[str
     asked = question if isinstance(question, dict) else {}
     group, member = asked.get("group"), asked.get("member")
     if not isinstance(group, str) or not isinstance(member, str):
-        raise Denied(400, "a group and a member are asked")
+        raise Denied(400, "a group and a member are required")
     chooser = choosers.get(group)
     if chooser is None:
         raise Denied(404, f"there is no group {group!r}", nearest_hint(group, list(choosers)))
     if not isinstance(chooser, Select):
         selects = [name for name, one in choosers.items() if isinstance(one, Select)]
-        hint = f"of type select: {', '.join(selects)}" if selects else "only type: select asks you"
-        raise Denied(409, f"the group {group} is of type {chooser.kind}: it chooses itself", hint)
+        hint = f"of type select: {', '.join(selects)}" if selects else "only type: select"
+        raise Denied(
+            409, f"the group {group} is of type {chooser.kind}: it selects by itself", hint
+        )
     if member not in chooser.members:
         hint = nearest_hint(member, chooser.members)
         raise Denied(404, f"the group {group} has no member {member!r}", hint)

@@ -89,7 +89,7 @@ def asked(data: bytes) -> Asked:
         raise Denied(error.status, str(error)) from None
     fields = {name.lower(): value for name, value in read.fields}
     if b"transfer-encoding" in fields:
-        raise Denied(400, "a body needs a Content-Length here")
+        raise Denied(400, "a body requires a Content-Length")
     length = fields.get(b"content-length", b"0")
     if not length.isdigit() or len(length) > 9:
         raise Denied(400, "a bad Content-Length")
@@ -108,7 +108,7 @@ def question(body: bytes) -> object:
     try:
         return json.loads(body.decode(), parse_constant=_no_number)
     except (ValueError, RecursionError):
-        raise Denied(400, "the body is not JSON that is taken here") from None
+        raise Denied(400, "the body is not valid JSON") from None
 
 
 def denial(why: Denied) -> Reply:
@@ -141,7 +141,7 @@ def _parts(uri: str) -> tuple[str, dict[str, str]]:
 
 
 def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is no JSON (RFC 8259 section 6)")
+    raise ValueError(f"{word} is not JSON (RFC 8259 section 6)")
 
 
 _MOST_FIELDS = 16

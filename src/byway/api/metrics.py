@@ -28,10 +28,10 @@ def _lines(status: View) -> Iterator[str]:
     for name, value in cast("Mapping[str, int]", status["engine"]).items():
         yield from _metric(f"byway_engine_{name}", "gauge", "Of the engine.", value)
     for name, value in cast("Mapping[str, int]", status["packets"]).items():
-        told = "Of the packet listeners that are open."
+        told = "Open packet listeners."
         yield from _metric(f"byway_packets_{name.removeprefix('packets_')}", "gauge", told, value)
     degraded = cast("list[object]", status["degraded"])
-    yield from _metric("byway_degraded", "gauge", "Things not as they should be.", len(degraded))
+    yield from _metric("byway_degraded", "gauge", "Current problems.", len(degraded))
     limited = cast("list[View]", status["limited"])
     for key, name, kind, told in _OF_LIMITS:
         if limited:
@@ -52,10 +52,10 @@ def _of_groups(groups: list[View]) -> Iterator[str]:
     if not groups:
         return
     told = {
-        "state": "1 where the member is well or new, 0 where it is out or on trial.",
-        "taken": "1 for the member that the group would take now.",
+        "state": "1 if the member works or is new, 0 if it is out or on trial.",
+        "taken": "1 for the member that the group would use now.",
         "failures": "Failures in a row.",
-        "delay_seconds": "The smoothed delay, where one is known.",
+        "delay_seconds": "The smoothed delay, if known.",
     }
     for what, text in told.items():
         yield f"# HELP byway_group_member_{what} {text}"
@@ -80,8 +80,8 @@ _OF_LIMITS = (
     ("quota", "quota_bytes", "gauge", "The quota."),
     ("moved_up", "up_bytes_total", "counter", "Client to target."),
     ("moved_down", "down_bytes_total", "counter", "Target to client."),
-    ("waits", "waits_total", "counter", "How often a flow waited for its turn."),
-    ("dropped", "dropped_total", "counter", "Packets that came before their turn."),
+    ("waits", "waits_total", "counter", "How often a flow had to wait."),
+    ("dropped", "dropped_total", "counter", "Packets dropped by the limit."),
     ("refused", "refused_total", "counter", "Flows that were refused."),
 )
 

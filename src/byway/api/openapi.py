@@ -25,7 +25,7 @@ def _paths() -> Schema:
     number = {"name": "id", "in": "path", "required": True, "schema": {"type": "integer"}}
     return {
         "/openapi.json": {"get": _asks("This description.", {"type": "object"})},
-        "/status": {"get": _asks("What runs, and how it is.", _ref("Status"))},
+        "/status": {"get": _asks("The status.", _ref("Status"))},
         "/flows": {
             "get": _asks(
                 "The live flows, and the last that ended.",
@@ -40,9 +40,9 @@ def _paths() -> Schema:
             "delete": _asks("End a live flow now.", _object(cut="integer"), number),
         },
         "/flows/{id}/why": {
-            "get": _asks("Why a flow went as it went, rule by rule.", _ref("Why"), number)
+            "get": _asks("Explain the decision for a flow, rule by rule.", _ref("Why"), number)
         },
-        "/sets": {"get": _asks("The sets that rules ask for.", _ref("Sets"))},
+        "/sets": {"get": _asks("The rule sets.", _ref("Sets"))},
         "/sets/update": {
             "post": _asks(
                 "Fetch sets from the web now: those in `names`, or all.", _object(sets="object")
@@ -57,7 +57,7 @@ def _paths() -> Schema:
         },
         "/groups/select": {
             "post": _asks(
-                "Have a group take a member from now on: group, member.",
+                "Select a member of a group: group, member.",
                 _object(group="string", member="string", problem="string"),
             )
         },
@@ -71,7 +71,7 @@ def _paths() -> Schema:
         },
         "/rules/{id}": {
             "post": _asks(
-                "Switch a rule: `on`; for how many `seconds` off; only if its `text` is this.",
+                "Enable or disable a rule: `on`, `seconds` to disable it for, its expected `text`.",
                 _ref("Rule"),
                 number,
             )
@@ -261,7 +261,7 @@ _WHY: Schema = _shape(
             _shape(
                 {
                     "rule": _RULE,
-                    "outcome": {"enum": ["matched", "no match", "lacks a fact", "switched off"]},
+                    "outcome": {"enum": ["matched", "no match", "lacks a fact", "disabled"]},
                     "way": {"type": "string"},
                     "checks": _list(_ref("Check")),
                 }
@@ -327,7 +327,7 @@ _SWITCH = _shape(
     {
         "number": {"type": "integer"},
         "rule": _RULE,
-        "state": {"enum": ["on", "switched off", "off in the config"]},
+        "state": {"enum": ["on", "disabled", "off in the config"]},
         "left": {"type": ["number", "null"]},
         "hits": {"type": "integer"},
     }

@@ -165,7 +165,7 @@ class Routes:
         try:
             return Reply({"changes": list(await self._app.reload_from(self._reread))})
         except (ConfigError, OSError) as error:
-            raise Denied(422, in_words(error), "the old config stays in force") from error
+            raise Denied(422, in_words(error), "the old config stays in use") from error
 
     async def _sets(self, _: Asked, __: object) -> Reply:
         from byway.api.sets import set_views
@@ -218,7 +218,7 @@ class Routes:
     def _found(self, asked: Asked) -> Passage:
         passage = self._app.ledger.find(int(asked.path.split("/")[2]))
         if passage is None:
-            raise Denied(404, "there is no such flow, or it is long past", "byway flows lists them")
+            raise Denied(404, "unknown flow, or it ended long ago", "byway flows lists them")
         return passage
 
 

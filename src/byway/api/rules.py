@@ -56,7 +56,7 @@ def _view(app: App, at: int) -> View:
     switches = app.switches
     rule, off = switches.rules[at], switches.off.get(at)
     if off is not None:
-        state = "switched off"
+        state = "disabled"
     else:
         state = "on" if switches.is_enabled(at) else "off in the config"
     left = None if off is None or off.left is None else round(off.left, 1)

@@ -49,7 +49,7 @@ def renewed_since(app: App, started: float) -> str:
     """A note for who explains a flow of that time (time.monotonic) by the sets of today."""
     followed = () if app.keepers.refresher is None else app.keepers.refresher.sets.values()
     names = [one.name for one in followed if one.renewed > started]
-    return f"updated since: the set {', '.join(names)}" if names else ""
+    return f"the set is up to date again: {', '.join(names)}" if names else ""
 
 
 async def updated(app: App, question: object) -> View:

@@ -30,8 +30,8 @@ def words(told: Told) -> str:
         return "hosts"
     if told.source == "cache":
         left = told.left or 0.0
-        fresh = f"fresh for {left:.0f} s" if left > 0 else "stale, being fetched anew"
-        return f"the cache, once told by {who}; {fresh}"
+        fresh = f"fresh for {left:.0f} s" if left > 0 else "expired, being refreshed"
+        return f"the cache, from {who}; {fresh}"
     if told.source == "server":
         return f"{who}, in {told.seconds * 1000:.0f} ms"
-    return f"{who} would be asked"
+    return f"{who} would be queried"

@@ -166,7 +166,7 @@ def degraded(app: App) -> Sequence[View]:
     if app.reload_error:
         found.append({"what": "reload", "why": app.reload_error})
     for group, member, default in app.now.roster.strayed():
-        why = f"{member} was chosen and is no member any more; {default} is taken"
+        why = f"{member} was selected but is no longer a member; {default} is used"
         found.append({"what": f"group {group}", "why": why})
     found += failing(app)
     if app.choices_problem:

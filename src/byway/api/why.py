@@ -32,7 +32,7 @@ SOURCES: Mapping[Fact, str] = {
     Fact.SNIFFED: "its first bytes",
     Fact.ANSWER: "rules in Python",
 }
-UNSAID = "a rule asks for the first bytes; --sniffed-protocol and --sniffed-name tell what they say"
+UNSAID = "a rule needs the first bytes: set them with --sniffed-protocol and --sniffed-name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def recall(config: Config, passage: Passage, judge: Judge, names: Naming | None 
         explanation = passage.judge.explain(flow, passage.facts)
         explained = _explained(explanation, passage.facts)
     elif verdict is not None:
-        note = f"the rules of that time are forgotten; this one decided: {verdict.rule}"
+        note = f"the rules have changed since; this one decided: {verdict.rule}"
     else:
         note = f"it was not judged: {passage.reason}" if passage.reason else "it waits for a fact"
     return {
@@ -143,7 +143,7 @@ def _choices(
         if name in chosen and step["member"] in (*config.groups[name].members, "")
     }
     if not known:
-        return chosen, "no Byway runs with these groups: nothing is known of their members yet"
+        return chosen, "no running Byway uses these groups: the state of their members is unknown"
     return chosen | known, ""
 
 
@@ -176,7 +176,7 @@ def _since(then: Judge | None, now: Judge) -> str:
         return ""
     both = zip(then.rules, now.rules, strict=False)
     if len(then.rules) == len(now.rules) and all(a.verdict is b.verdict for a, b in both):
-        return "rules were switched off or on since"
+        return "rules were disabled or enabled since"
     return "the config was reloaded since"
 
 
@@ -242,9 +242,9 @@ def _facts(facts: Facts) -> Sequence[tuple[Fact, str]]:
         found.append((Fact.MOMENT, f"{facts.moment:%a %H:%M}".lower()))
     if facts.process is not None:
         known = facts.process.path or facts.process.name
-        found.append((Fact.PROCESS, known or "none that can be seen"))
+        found.append((Fact.PROCESS, known or "none visible"))
     if facts.sniffed is not None:
-        found.append((Fact.SNIFFED, str(facts.sniffed) or "nothing that is understood"))
+        found.append((Fact.SNIFFED, str(facts.sniffed) or "nothing known"))
     for function, said in facts.answers:
         told = f"failed: {said.note}" if said.note else f"says {said.way or 'nothing'}"
         found.append((Fact.ANSWER, f"{function.name} {told}"))

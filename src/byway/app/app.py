@@ -178,7 +178,9 @@ class App:
                 news = await self.reload(await asyncio.to_thread(reread))
             except (ConfigError, OSError) as error:
                 self.reload_error = "; ".join(map(str.strip, in_words(error).split("\n")))
-                self.log.error("reload refused, the old config stays", error=self.reload_error)
+                self.log.error(
+                    "reload failed, the old config stays in use", error=self.reload_error
+                )
                 raise
             self.reload_error = ""
             return news

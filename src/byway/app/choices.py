@@ -28,13 +28,13 @@ class Choices:
             return {}
         found = self._file.read().get("choices")
         if self.problem:
-            self._log.warning("former choices are forgotten", error=self.problem)
+            self._log.warning("earlier selections are lost", error=self.problem)
         return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
     async def remember(self, choices: Mapping[str, str]) -> None:
         """Write them down, in a thread."""
         if not await asyncio.to_thread(self.write, dict(choices)):
-            self._log.warning("a choice is not remembered", error=self.problem)
+            self._log.warning("a selection cannot be saved", error=self.problem)
 
     def write(self, choices: Mapping[str, str]) -> bool:
         """Write them down; whether that went well. Waits for the disk."""

@@ -120,7 +120,7 @@ class Exchange:
         self._switches.wake()
         for group, member, default in after.roster.strayed():
             lasting.log.warning(
-                "the chosen member is gone", group=group, chosen=member, now=default
+                "the selected member is gone", group=group, chosen=member, now=default
             )
         for odd in after.problems:
             place = f"{odd.file}:{odd.line}:{odd.column}" if odd.line else odd.file

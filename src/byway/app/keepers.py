@@ -60,7 +60,7 @@ class Keepers:
         if self._quotas is None and limits.has_quotas:
             self._quotas = self._start(limits.keep())
         if limits.problem:
-            self._lasting.log.warning("used quotas may be forgotten", why=limits.problem)
+            self._lasting.log.warning("used quotas may be lost at a restart", why=limits.problem)
 
     def stop(self) -> None:
         """Work no more."""

@@ -295,7 +295,7 @@ class Naming:
             tls = tls.model_copy(update={"alpn": ALPN})
         layer = SetTls(engine, f"name server {name}", tls, target)
         if problem := layer.read():
-            self._log.warning("a name server is of no use", server=name, why=f"tls: {problem}")
+            self._log.warning("a name server does not work", server=name, why=f"tls: {problem}")
         resource = Resource(address.authority, address.path)
 
         async def secured() -> Connection:

@@ -120,7 +120,7 @@ class Refresher:
     def _begun(self, one: Following) -> Following:
         one.kept = fetched.find(one.section.url, self._folder)
         if one.kept is None or not one.rules.contents.complete:
-            one.since, one.why = self._now(), "it was not fetched yet"
+            one.since, one.why = self._now(), "not fetched yet"
             one.kept = None
         else:
             one.checked = one.kept.checked
@@ -161,7 +161,7 @@ class Refresher:
             one.kept = kept if document is None else kept.known_by(document)
             return "unchanged"
         if document is None:
-            raise PeerError("the server says unchanged, of a list that was never fetched")
+            raise PeerError("the server answered 304 for a list that was never fetched")
         others = [other.kept.path for other in self.sets.values() if other.kept is not None]
         kept, contents, bad = await asyncio.to_thread(self._read, one, document, others)
         before, one.kept, one.rules.contents = len(one.rules.contents), kept, contents
@@ -195,14 +195,14 @@ class Refresher:
         )
         if len(contents) == 0:
             why = (
-                f", for example {bad[0].text!r} in line {bad[0].line}: {bad[0].why}" if bad else ""
+                f", for example {bad[0].text!r} on line {bad[0].line}: {bad[0].why}" if bad else ""
             )
-            raise Bad(f"nothing in it can be read{why}")
+            raise Bad(f"no valid entry{why}")
         try:
             fetched.store(kept, document.body)
             fetched.prune(self._folder, {kept.path, *others})
         except OSError as error:
-            self._log.warning("a set cannot be kept on disk", set=one.name, error=error)
+            self._log.warning("a set cannot be saved", set=one.name, error=error)
         return kept, contents, bad
 
     def _failed(self, one: Following, error: Exception) -> str:

@@ -25,7 +25,7 @@ class NoSwitch(BywayError):  # noqa: N818 - says of a rule what it lacks
 
 @dataclass(frozen=True, slots=True)
 class Off:
-    """A rule that is off; `until` in `time.monotonic`, None: until it is switched on."""
+    """A rule that is off; `until` in `time.monotonic`, None: until it is enabled."""
 
     until: float | None = None
 
@@ -84,7 +84,7 @@ class Switches:
         return self._in_force.now.off
 
     def is_enabled(self, at: int) -> bool:
-        """Whether the config has a rule switched on."""
+        """Whether the config has a rule enabled."""
         return self._in_force.now.whole.rules[at].enabled
 
     async def switch_off(self, at: int, seconds: float | None = None) -> None:
@@ -93,19 +93,20 @@ class Switches:
         rule = whole.rules[at]
         if rule.takes_all:
             raise NoSwitch(
-                "the last rule cannot be switched off", "everything needs a way; change the config"
+                "the last rule cannot be disabled",
+                "every flow needs a destination; change the config",
             )
         if not rule.enabled:
-            raise NoSwitch("the rule is switched off in the config already")
+            raise NoSwitch("the rule is already disabled in the config")
         if seconds is not None and not 0 < seconds <= LONGEST:
-            raise NoSwitch(f"for {seconds:g} seconds is not possible", "a moment to a year")
+            raise NoSwitch(f"for {seconds:g} seconds is not possible", "1 second to 1 year")
         off = Off(None if seconds is None else time.monotonic() + seconds)
         async with self._changing:
             if self._in_force.now.whole is not whole:
                 raise NoSwitch("the config was reloaded just now", "look at its rules again")
             await self._changed({**self.off, at: off})
         how_long = None if seconds is None else f"{seconds:g}s"
-        self._log.info("a rule is switched off", rule=rule.verdict.rule, lasts=how_long)
+        self._log.info("a rule is disabled", rule=rule.verdict.rule, lasts=how_long)
 
     async def switch_on(self, at: int) -> bool:
         """Try a rule again from now on; False when it was not off by hand."""
@@ -115,7 +116,7 @@ class Switches:
                 return False
             await self._changed({other: it for other, it in self.off.items() if other != at})
         rule = whole.rules[at].verdict.rule
-        self._log.info("a rule is switched on again", rule=rule)
+        self._log.info("a rule is enabled again", rule=rule)
         return True
 
     def wake(self) -> None:
@@ -165,9 +166,9 @@ def stayed_off(before: Switched, judge: Judge) -> tuple[Mapping[int, Off], Seque
             now = places[text][nth] if nth < len(places[text]) else None
             if now is not None and judge.rules[now].enabled:
                 kept[now] = before.off[at]
-                told.append(f"= rule {text}: stays switched off")
+                told.append(f"= rule {text}: stays disabled")
             elif now is None:
-                told.append(f"= rule {text}: was switched off, and is not there any more")
+                told.append(f"= rule {text}: was disabled, and no longer exists")
     return kept, told
 
 

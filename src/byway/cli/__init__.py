@@ -38,7 +38,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         from byway.cli.words import hide_links
 
         if not hide_links():
-            hint = "links show in the list of processes here; - reads them from standard input"
+            hint = "links are visible in the list of processes; - reads them from standard input"
             print(f"byway: {hint}", file=sys.stderr)
     if given in (["--version"], ["-V"]):
         from byway.api.version import version
@@ -60,7 +60,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _unknown(word: str, verbs: Sequence[str]) -> int:
-    """A word that is no verb: what may have been meant."""
+    """A word that is not a verb: what may have been meant."""
     from byway.ledger.log import escaped
     from byway.values.problems import nearest
 
@@ -72,7 +72,7 @@ def _unknown(word: str, verbs: Sequence[str]) -> int:
         near = nearest(word, verbs)
         hint = f"did you mean {near}? " if near else ""
         hint += f"verbs: {', '.join(verbs)}"
-    print(f"byway: {escaped(word)} is no verb\n  hint: {escaped(hint)}", file=sys.stderr)
+    print(f"byway: {escaped(word)} is not a verb\n  hint: {escaped(hint)}", file=sys.stderr)
     return MISUSED
 
 

@@ -37,12 +37,12 @@ def variables(
         wanted = f"{', '.join(kinds)} or {last}"
         raise ValueError(f"no {wanted} inbound {name!r}; there is: {known}")
     if getattr(inbound, "tls", None) is not None:
-        raise ValueError(f"inbound {name} wants TLS, which few programs speak with a proxy")
+        raise ValueError(f"inbound {name} requires TLS, which few programs support for proxies")
     places = [Target.parse(text) for text in running.get(name, ()) if not text.startswith("unix:")]
     places = places or [place for place in inbound.listen if isinstance(place, Target)]
     place = next((place for place in places if place.port), None)
     if place is None:
-        raise ValueError(f"inbound {name} has no port that is known; is Byway running?")
+        raise ValueError(f"inbound {name} has no known port; is Byway running?")
     where = _credentials(inbound, name, user) + str(_near(place))
     http, every = (f"{scheme}://{where}" for scheme in inbound.program_schemes)
     return dict(zip(NAMES, (http, http, every, NO_PROXY), strict=True))
@@ -81,7 +81,9 @@ def _credentials(inbound: In, name: str, user: str | None) -> str:
         return ""
     known = {one.name: one.password.get_secret_value() for one in inbound.known_users}
     if user is None:
-        raise ValueError(f"inbound {name} asks who it is; say --user, one of {', '.join(known)}")
+        raise ValueError(
+            f"inbound {name} requires a user: add --user with one of {', '.join(known)}"
+        )
     if user not in known:
         raise ValueError(f"inbound {name} has no user {user!r}")
     return f"{quote(user, safe='')}:{quote(known[user], safe='')}@"

@@ -18,22 +18,30 @@ _MOST_WAYS = 12  # that lost rules are counted by
 
 def add_verb(verbs: Verbs) -> None:
     """Add it to the command line."""
-    told = "make a config of another program's, or of a subscription"
+    told = "convert a config of another program, or a subscription"
     verb = verbs.add_parser("import", help=told, description=f"{told[0].upper()}{told[1:]}.")
-    verb.add_argument("source", metavar="FILE|URL|LINK|-", help="what to read; - is standard input")
-    verb.add_argument("-o", "--output", metavar="FILE", help="where to write (standard output)")
-    verb.add_argument("--force", action="store_true", help="replace the file that is there")
     verb.add_argument(
-        "--via", action="append", default=[], metavar="LINK", help="fetch the URL by this way"
+        "source", metavar="FILE|URL|LINK|-", help="the file or URL to read; - is standard input"
     )
     verb.add_argument(
-        "--user-agent", metavar="TEXT", help="what the URL's server is told that asks (byway)"
+        "-o", "--output", metavar="FILE", help="the file to write (default: standard output)"
+    )
+    verb.add_argument("--force", action="store_true", help="replace an existing file")
+    verb.add_argument(
+        "--via",
+        action="append",
+        default=[],
+        metavar="LINK",
+        help="fetch the URL through this outbound",
     )
     verb.add_argument(
-        "--strict", action="store_true", help="write nothing when a rule has to be left out"
+        "--user-agent", metavar="TEXT", help="the User-Agent for the URL's server (byway)"
     )
-    verb.add_argument("--country", metavar="FILE", help="the .mmdb that knows countries")
-    verb.add_argument("--asn", metavar="FILE", help="the .mmdb that knows networks")
+    verb.add_argument(
+        "--strict", action="store_true", help="write nothing if a rule cannot be converted"
+    )
+    verb.add_argument("--country", metavar="FILE", help="the .mmdb file of countries")
+    verb.add_argument("--asn", metavar="FILE", help="the .mmdb file of networks")
     verb.set_defaults(verb=_import)
 
 
@@ -67,7 +75,9 @@ def _import(options: argparse.Namespace) -> int:
     for line in [*_notes(made, name), *_summary(made)]:
         print(escaped(line), file=sys.stderr)
     if refused:
-        print("byway: nothing is written, since rules are left out (--strict)", file=sys.stderr)
+        print(
+            "byway: nothing is written: some rules cannot be converted (--strict)", file=sys.stderr
+        )
         return 1
     return RULES_LEFT_OUT if made.left_out else 0
 
@@ -96,7 +106,7 @@ def _summary(made: Imported) -> list[str]:
         "rule": len(kept.rules),
     }
     parts = ", ".join(map(_counted, counts.values(), counts))
-    lines.append(f"{parts}; {_counted(len(made.notes), 'thing')} not as in the source")
+    lines.append(f"{parts}; {_counted(len(made.notes), 'thing')} not converted exactly")
     if left_out := made.left_out:
         ways = Counter(rule.to for rule in left_out)
         to = ", ".join(f"{count} to {way}" for way, count in ways.most_common(_MOST_WAYS))
@@ -105,7 +115,7 @@ def _summary(made: Imported) -> list[str]:
         partly = sum(rule.part for rule in left_out)
         of = f" ({partly} in part)" if partly else ""
         what = _counted(len(left_out), "rule")
-        lines.append(f"LEFT OUT: {what}{of}: {to}. What they took goes on to the rules after them")
+        lines.append(f"LEFT OUT: {what}{of}: {to}. Their flows now reach the rules after them")
     return lines
 
 

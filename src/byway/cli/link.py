@@ -47,7 +47,7 @@ def password(word: str) -> int:
             print(made)
             return 0
     hint = f"known: {', '.join(known)}"
-    print(f"byway: no password is known for {word[:40]!r}\n  hint: {hint}", file=sys.stderr)
+    print(f"byway: unknown method {word[:40]!r}\n  hint: {hint}", file=sys.stderr)
     return 1
 
 

@@ -23,27 +23,27 @@ SORTS = ("id", "rate", "bytes", "up", "down", "age")
 
 def add_verbs(verbs: Verbs) -> None:
     """Add them to the command line."""
-    status = asking(verbs, "status", "say what a running Byway does, and how it is")
+    status = asking(verbs, "status", "show the state of a running Byway")
     _json_option(status)
     status.set_defaults(verb=_status)
 
     flows = asking(verbs, "flows", "list live flows; `flows cut ID` ends one")
-    flows.add_argument("what", nargs="?", choices=["cut"], help="end flows by their ids")
-    flows.add_argument("ids", nargs="*", type=int, metavar="ID", help="which ones")
-    flows.add_argument("-w", "--watch", action="store_true", help="look again and again; q leaves")
-    flows.add_argument("--sort", choices=SORTS, help="the largest first (id: the newest)")
-    flows.add_argument("--past", type=int, metavar="N", help="so many of those that ended")
-    flows.add_argument("--limit", type=int, default=100, metavar="N", help="at most so many")
+    flows.add_argument("what", nargs="?", choices=["cut"], help="cut flows by id")
+    flows.add_argument("ids", nargs="*", type=int, metavar="ID", help="the ids")
+    flows.add_argument("-w", "--watch", action="store_true", help="refresh continuously; q quits")
+    flows.add_argument("--sort", choices=SORTS, help="sort, largest first (id: newest first)")
+    flows.add_argument("--past", type=int, metavar="N", help="how many ended flows to show")
+    flows.add_argument("--limit", type=int, default=100, metavar="N", help="the maximum to show")
     flows.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="with --watch")
     _json_option(flows)
     flows.set_defaults(verb=_flows)
 
-    reload = asking(verbs, "reload", "have a running Byway read its config again")
+    reload = asking(verbs, "reload", "reload the config of a running Byway")
     _json_option(reload)
     reload.set_defaults(verb=_reload)
 
     log = asking(verbs, "log", "print the last log lines of a running Byway")
-    log.add_argument("-f", "--follow", action="store_true", help="go on with every new one")
+    log.add_argument("-f", "--follow", action="store_true", help="print new lines as they appear")
     log.add_argument("-n", "--lines", type=int, default=20, metavar="N", help="how many")
     log.set_defaults(verb=_log)
 
@@ -51,8 +51,8 @@ def add_verbs(verbs: Verbs) -> None:
 def asking(verbs: Verbs, name: str, told: str) -> Parser:
     """A verb that asks a running Byway."""
     verb = verbs.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
-    verb.add_argument("--socket", metavar="PATH", help="the control socket of the Byway to ask")
-    verb.add_argument("-c", "--config", metavar="FILE", help="the config that is meant")
+    verb.add_argument("--socket", metavar="PATH", help="the control socket of the running Byway")
+    verb.add_argument("-c", "--config", metavar="FILE", help="the config of the running Byway")
     return verb
 
 
@@ -66,7 +66,7 @@ def name(text: str) -> str:
 
 
 def _json_option(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--json", action="store_true", help="for programs")
+    verb.add_argument("--json", action="store_true", help="JSON output")
 
 
 def asked(
@@ -192,7 +192,7 @@ def _log(options: argparse.Namespace) -> int:
             return 0
         for found in client.follow("/log", follow=1, recent=options.lines):
             if "lost" in found:
-                print(f"({found['lost']} lines were lost on the way here)", flush=True)
+                print(f"({found['lost']} lines were lost in transit)", flush=True)
             else:
                 print(escaped(str(found["line"])), flush=True)
         return 0

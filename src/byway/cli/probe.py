@@ -30,20 +30,22 @@ def add_verb(verbs: Verbs) -> None:
         "names", nargs="*", type=name, metavar="NAME|LINK",
         help="outbounds, groups, links (all outbounds)",
     )  # fmt: skip
-    probe.add_argument("--url", help="what is asked for to see the delay")
-    probe.add_argument("--load", metavar="URL", help="what is read to see the throughput; or `off`")
-    probe.add_argument("--times", type=int, default=3, metavar="N", help="answers to wait for (3)")
+    probe.add_argument("--url", help="the URL to measure the delay")
+    probe.add_argument("--load", metavar="URL", help="the URL to measure the throughput; or `off`")
     probe.add_argument(
-        "--bytes", type=int, default=10_000_000, metavar="N", help="read at most so many (10 MB)"
+        "--times", type=int, default=3, metavar="N", help="responses per outbound (3)"
     )
     probe.add_argument(
-        "--seconds", type=float, default=5.0, metavar="S", help="read for so long at most (5)"
+        "--bytes", type=int, default=10_000_000, metavar="N", help="the maximum to download (10 MB)"
     )
-    probe.add_argument("--timeout", type=float, default=5.0, metavar="S", help="of an answer (5)")
     probe.add_argument(
-        "--at-once", type=int, default=1, metavar="N", help="loads that run side by side (1)"
+        "--seconds", type=float, default=5.0, metavar="S", help="the maximum time of a download (5)"
     )
-    probe.add_argument("--json", action="store_true", help="for programs")
+    probe.add_argument(
+        "--timeout", type=float, default=5.0, metavar="S", help="time limit of a response (5)"
+    )
+    probe.add_argument("--at-once", type=int, default=1, metavar="N", help="parallel downloads (1)")
+    probe.add_argument("--json", action="store_true", help="JSON output")
     probe.set_defaults(verb=probe_verb)
 
 

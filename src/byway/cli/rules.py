@@ -58,7 +58,7 @@ def _lines(answer: View) -> Iterator[str]:
         yield told if one["state"] == "on" else f"{told}  [{_state(one)}]"
     more = cast(int, answer["total"]) - len(found)
     if more:
-        yield f"and {more} more; --limit shows more of them"
+        yield f"and {more} more; use --limit to show more"
 
 
 def _state(one: View) -> str:
@@ -74,11 +74,11 @@ def _switch(client: Client, options: argparse.Namespace) -> int:
     question: dict[str, object] = {"on": options.what == "on"}
     if options.span is not None:
         if options.what == "on":
-            raise BywayError("--for goes with off")
+            raise BywayError("--for requires off")
         try:
             question["seconds"] = seconds(options.span)
         except ValueError:
-            raise BywayError(f"{options.span!r} is not a time", "30s, 10m, 2h, 1d") from None
+            raise BywayError(f"{options.span!r} is not a duration", "30s, 10m, 2h, 1d") from None
     number, text = _found(client, options.which)
     answer = client.ask("POST", f"/rules/{number}", {**question, "text": text})
     if options.json:

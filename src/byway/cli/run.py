@@ -74,7 +74,7 @@ async def _desktop_led_here(app: App, wanted: bool) -> AsyncIterator[None]:
     try:
         await asyncio.to_thread(put_back_what_was_left, app.log)
     except OSError as error:  # flows are served already; a crowd may have taken all descriptors
-        app.log.warning("the system's proxy is not put back", error=error)
+        app.log.warning("the system's proxy is not restored", error=error)
     if not wanted:
         yield
         return

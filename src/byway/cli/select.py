@@ -48,9 +48,9 @@ def _choose(client: Client, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(answer))
     else:
-        print(escaped(f"{options.group} takes {options.member} from now on"))
+        print(escaped(f"{options.group} now uses {options.member}"))
     if answer["problem"]:
-        told = escaped(f"byway: it will be forgotten at a restart: {answer['problem']}")
+        told = escaped(f"byway: this selection will not survive a restart: {answer['problem']}")
         print(told, file=sys.stderr)
     return 0
 

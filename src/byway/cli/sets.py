@@ -16,10 +16,12 @@ View = Mapping[str, object]
 
 def add_verb(verbs: live.Verbs) -> None:
     """Add it to the command line."""
-    sets = live.asking(verbs, "sets", "show the rule sets; `sets update` fetches those of the web")
-    sets.add_argument("what", nargs="?", choices=["update"], help="ask the web servers now")
-    sets.add_argument("names", nargs="*", type=live.name, metavar="NAME", help="for which (all)")
-    sets.add_argument("--json", action="store_true", help="for programs")
+    sets = live.asking(verbs, "sets", "list the rule sets; `sets update` downloads the remote ones")
+    sets.add_argument("what", nargs="?", choices=["update"], help="download now")
+    sets.add_argument(
+        "names", nargs="*", type=live.name, metavar="NAME", help="the sets (default: all)"
+    )
+    sets.add_argument("--json", action="store_true", help="JSON output")
     sets.set_defaults(verb=_sets)
 
 

@@ -21,9 +21,11 @@ View = Mapping[str, object]
 
 def add_verb(verbs: live.Verbs) -> None:
     """Add it to the command line."""
-    verb = live.asking(verbs, "system-proxy", "send the desktop's programs through Byway, or not")
+    verb = live.asking(verbs, "system-proxy", "set or restore the desktop's proxy")
     verb.add_argument("what", choices=["on", "off", "status"])
-    verb.add_argument("--pac", action="store_true", help="by the PAC file, which knows the rules")
+    verb.add_argument(
+        "--pac", action="store_true", help="use the PAC file, which contains the rules"
+    )
     verb.add_argument("--inbound", type=live.name, metavar="NAME", help="by which")
     verb.add_argument("--desktop", choices=["gnome", "kde"], help="of which (this session's)")
     verb.set_defaults(verb=_system_proxy)
@@ -42,7 +44,7 @@ def wanted(inbounds: Sequence[View], name: str | None, pac: bool) -> Wanted:
     if pac:
         if http is None:
             raise ValueError(
-                "no inbound serves a PAC file: it takes one of type "
+                "no inbound serves a PAC file: this requires one of type "
                 + " or ".join(dialects.serving_programs("http"))
             )
         return Wanted(pac=f"http://{http}/proxy.pac")
@@ -94,11 +96,11 @@ def put_back_what_was_left(log: Log) -> None:
         return
     left = settings.left_behind()
     if left is not None:
-        log.warning("a Byway that ended suddenly left the system's proxy set")
+        log.warning("the system's proxy is still set by a Byway that crashed")
         try:
             _told_back(log, desktop(os.environ, left.desktop))
         except DesktopError as error:
-            log.warning("the system's proxy is not put back", error=error)
+            log.warning("the system's proxy is not restored", error=error)
 
 
 def _told_back(log: Log, found: Desktop) -> None:
@@ -107,11 +109,13 @@ def _told_back(log: Log, found: Desktop) -> None:
     try:
         kept = _settings().give_back(found)
     except DesktopError as error:
-        log.warning("the system's proxy is not put back", error=error, hint=error.hint or None)
+        log.warning("the system's proxy is not restored", error=error, hint=error.hint or None)
         return
     if kept:
-        log.warning("others changed the system's proxy: left alone", keys=", ".join(kept))
-    log.info("the system's proxy is as before", desktop=found.name)
+        log.warning(
+            "another program changed the system's proxy: left unchanged", keys=", ".join(kept)
+        )
+    log.info("the system's proxy is restored", desktop=found.name)
 
 
 def _settings() -> Settings:
@@ -149,15 +153,15 @@ def _system_proxy(options: argparse.Namespace) -> int:
             return _on(options)
         taken = settings.taken()
         if taken is None:
-            print("off: nothing of Byway's is set")
+            print("off: no setting of Byway")
             return 0
         found = desktop(os.environ, options.desktop or taken.desktop)
         if options.what == "status":
             return _status(options, found)
         kept = settings.give_back(found)
-        print(f"off: the settings of {found.name} are as before")
+        print(f"off: the settings of {found.name} are restored")
         for key in kept:
-            print(f"left alone, since somebody changed it: {escaped(key)}")
+            print(f"left unchanged, because another program changed it: {escaped(key)}")
     except (BywayError, ValueError) as error:
         print(f"byway: {escaped(str(error))}", file=sys.stderr)
         if hint := getattr(error, "hint", ""):
@@ -183,7 +187,7 @@ def _on(options: argparse.Namespace) -> int:
         if target is not None
     )
     print(f"on: {there.name} uses {where}")
-    print("byway system-proxy off puts back what was there")
+    print("byway system-proxy off restores the previous settings")
     tell(found, options)
     return 0
 
@@ -200,10 +204,13 @@ def _status(options: argparse.Namespace, found: Desktop) -> int:
     changed = settings.changed(found, taken)
     print(f"on: {found.name}")
     for key, value in taken.set.items():
-        mark = "  (changed by somebody since)" if key in changed else ""
+        mark = "  (changed since)" if key in changed else ""
         print(escaped(f"  {key}: {value if value is not None else 'not set'}") + mark)
     try:
         needed(options).client.close()
     except NotRunning:
-        print("no Byway runs here: programs reach nothing; byway system-proxy off puts it back")
+        print(
+            "Byway is not running, so programs cannot connect;"
+            " byway system-proxy off restores the settings"
+        )
     return 0

@@ -90,7 +90,7 @@ def status_lines(answer: View) -> Iterator[str]:
     said = (f"{name} {'off' if value is None else f'{value:g}'}" for name, value in limits.items())
     yield f"limits    {', '.join(said)}"
     off = _views(answer["switched_off"])
-    yield f"rules     {answer['rules']}" + (f", {len(off)} switched off" if off else "")
+    yield f"rules     {answer['rules']}" + (f", {len(off)} disabled" if off else "")
     for one in off:
         left = "" if one["left"] is None else f" for {age(cast(float, one['left']))}"
         rule = cast(View, one["rule"])
@@ -118,7 +118,7 @@ def status_lines(answer: View) -> Iterator[str]:
         yield from (f"  {escaped(limit_line(limit))}" for limit in limited)
     degraded = _views(answer["degraded"])
     yield ""
-    yield "all is well" if not degraded else "degraded"
+    yield "healthy" if not degraded else "degraded"
     for thing in degraded:
         yield f"  {thing['what']}: {escaped(str(thing['why']))}"
 
@@ -173,7 +173,7 @@ def _name_lines(names: View) -> Iterator[str]:
         return
     share = 100 * cache["hits"] // max(1, cache["hits"] + cache["misses"])
     remembered = f"{cache['answers']} of {cache['most']} answers, {size(cache['bytes'])}"
-    yield f"names     {remembered}, {share}% of look-ups found there"
+    yield f"names     {remembered}, {share}% of of lookups answered from it"
     for server in _views(names["servers"]):
         delay = f"{cast(float, server['delay']) * 1000:.0f} ms"
         counts = f"{server['asked']} asked, {server['failed']} failed"

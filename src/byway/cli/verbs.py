@@ -23,98 +23,112 @@ if TYPE_CHECKING:
 def parser() -> Parser:
     """The command line; the verb's function is in `verb`."""
     top = Parser(prog="byway", description="Carries a machine's traffic by way of somewhere else.")
-    top.add_argument("-V", "--version", action=_Version, nargs=0, help="tell which Byway this is")
+    top.add_argument("-V", "--version", action=_Version, nargs=0, help="print the version")
     verbs = top.add_subparsers(required=True, metavar="VERB")
 
-    run = verbs.add_parser("run", help="run what the config says, in the foreground")
+    run = verbs.add_parser("run", help="run a config in the foreground")
     _config_option(run)
     run.add_argument(
         "links",
         nargs="*",
         metavar="FILE|LINK",
-        help="a config, or links: ways out in place of one, in travel order; - reads links from"
+        help="a config, or links: a chain of outbounds in order; - reads links from"
         " standard input, @FILE from a file, which keeps passwords out of the list of processes",
     )
     run.add_argument(
-        "--system-proxy", action="store_true", help="lead the desktop's programs here meanwhile"
+        "--system-proxy",
+        action="store_true",
+        help="set the desktop's proxy to this Byway while it runs",
     )
     run.set_defaults(verb=_run)
 
-    check = verbs.add_parser("check", help="check a config, and say what is wrong with it")
+    check = verbs.add_parser("check", help="check a config and report all errors")
     _config_option(check)
     check.add_argument("file", nargs="?", metavar="FILE", help="the same")
-    check.add_argument("--json", action="store_true", help="for programs")
+    check.add_argument("--json", action="store_true", help="JSON output")
     check.set_defaults(verb=_check)
 
-    demo = verbs.add_parser("demo", help="play a story in an internet in a box; see what works")
+    demo = verbs.add_parser("demo", help="play a story in an internet in a box")
     demo.set_defaults(verb=partial(_program, "byway.lab.demo"), arguments=[])
 
     lab = verbs.add_parser("lab", help="open a shell in the demo's internet in a box")
-    lab.add_argument("arguments", nargs="?", metavar="HOST", help="on which host (the laptop)")
+    lab.add_argument("arguments", nargs="?", metavar="HOST", help="the host (laptop)")
     lab.set_defaults(verb=partial(_program, "byway.lab"))
 
     told = "print the link of an outbound or inbound, with a QR code"
     link = live.asking(verbs, "link", told)
     link.add_argument("name", type=name, metavar="NAME", help="an outbound or an inbound")
-    link.add_argument("--host", help="how others reach this host, for the link of an inbound")
+    link.add_argument(
+        "--host", help="the address of this host for others, for the link of an inbound"
+    )
     link.add_argument(
         "--qr",
         action=argparse.BooleanOptionalAction,
-        help="draw it as a QR code, too (as a rule: on a terminal)",
+        help="print a QR code, too (default: on a terminal)",
     )
     link.set_defaults(verb=_link)
 
-    password = verbs.add_parser("password", help="make a password or key of the right length")
-    method = "a method such as 2022-blake3-aes-128-gcm, or a protocol that has passwords"
+    password = verbs.add_parser("password", help="generate a password or key of the right length")
+    method = "a method such as 2022-blake3-aes-128-gcm, or a protocol with passwords"
     password.add_argument("method", metavar="METHOD", help=method)
     password.set_defaults(verb=_password)
     live.add_verbs(verbs)
     sets.add_verb(verbs)
     imports.add_verb(verbs)
     system_proxy.add_verb(verbs)
-    rules = live.asking(verbs, "rules", "show the rules and their hits; switch one off or on")
-    rules.add_argument("what", nargs="?", choices=["off", "on"], help="switch a rule")
+    rules = live.asking(verbs, "rules", "list the rules with their hits; disable or enable one")
+    rules.add_argument("what", nargs="?", choices=["off", "on"], help="disable or enable a rule")
     rules.add_argument("which", nargs="?", metavar="RULE", help="its number, or :LINE")
-    rules.add_argument("--for", dest="span", metavar="TIME", help="so long: 30s, 10m, 2h")
-    rules.add_argument("--limit", type=int, default=1000, metavar="N", help="show at most so many")
-    rules.add_argument("--json", action="store_true", help="for programs")
+    rules.add_argument("--for", dest="span", metavar="TIME", help="for this time: 30s, 10m, 2h")
+    rules.add_argument(
+        "--limit", type=int, default=1000, metavar="N", help="show the maximum to show"
+    )
+    rules.add_argument("--json", action="store_true", help="JSON output")
     rules.set_defaults(verb=_rules)
 
     probe.add_verb(verbs)
-    select = live.asking(verbs, "select", "have a group take a member; or show the groups")
+    select = live.asking(verbs, "select", "select a member of a group, or list the groups")
     select.add_argument(
-        "group", nargs="?", type=name, metavar="GROUP", help="which (all are shown)"
+        "group", nargs="?", type=name, metavar="GROUP", help="the group (default: all)"
     )
-    select.add_argument("member", nargs="?", type=name, metavar="MEMBER", help="the member to take")
-    select.add_argument("--json", action="store_true", help="for programs")
+    select.add_argument(
+        "member", nargs="?", type=name, metavar="MEMBER", help="the member to select"
+    )
+    select.add_argument("--json", action="store_true", help="JSON output")
     select.set_defaults(verb=_select)
 
-    why = live.asking(verbs, "why", "say which rule sends a flow which way, and why")
+    why = live.asking(verbs, "why", "explain which rule decides for a flow")
     why.add_argument("target", nargs="?", metavar="TARGET", help="a host, host:port or URL")
     why.add_argument("--port", type=int, help="the target's port (443)")
     why.add_argument("--network", choices=["tcp", "udp"], default="tcp")
-    why.add_argument(
-        "--inbound", type=name, metavar="NAME", help="by which it comes in (the first)"
-    )
+    why.add_argument("--inbound", type=name, metavar="NAME", help="its inbound (the first)")
     why.add_argument("--source", metavar="ADDRESS", default="127.0.0.1", help="or `unix`")
-    why.add_argument("--user", metavar="NAME", help="whom it belongs to")
-    why.add_argument("--process", metavar="NAME|PATH|PID", help="the program that it comes from")
-    why.add_argument("--sniffed-protocol", metavar="WORD", help="what its first bytes would be")
-    why.add_argument("--sniffed-name", metavar="NAME", help="the name that they would ask for")
+    why.add_argument("--user", metavar="NAME", help="its user")
+    why.add_argument("--process", metavar="NAME|PATH|PID", help="its program")
+    why.add_argument("--sniffed-protocol", metavar="WORD", help="the protocol of its first bytes")
+    why.add_argument("--sniffed-name", metavar="NAME", help="the name in its first bytes")
     why.add_argument("--flow", type=int, metavar="ID", help="a flow of a running Byway")
-    why.add_argument("--json", action="store_true", help="for programs")
+    why.add_argument("--json", action="store_true", help="JSON output")
     why.set_defaults(verb=_why)
 
-    resolve = live.asking(verbs, "resolve", "resolve names as Byway does, and say who told them")
+    resolve = live.asking(
+        verbs, "resolve", "resolve names as Byway does, and show which resolver answered"
+    )
     resolve.add_argument("names", nargs="+", metavar="NAME", help="a host name")
-    resolve.add_argument("--json", action="store_true", help="for programs: an object a line")
+    resolve.add_argument("--json", action="store_true", help="JSON output: one object per line")
     resolve.set_defaults(verb=_resolve)
 
-    env = live.asking(verbs, "env", "print lines that send a shell's programs through Byway")
-    env.add_argument("--shell", choices=["bash", "fish", "powershell"], help="for which (yours)")
-    env.add_argument("--inbound", type=name, metavar="NAME", help="by which (the first mixed one)")
-    env.add_argument("--user", metavar="NAME", help="as whom, where the inbound has users")
-    env.add_argument("--unset", action="store_true", help="lines that take it back")
+    env = live.asking(
+        verbs, "env", "print the environment variables that make a shell's programs use Byway"
+    )
+    env.add_argument(
+        "--shell", choices=["bash", "fish", "powershell"], help="the shell (default: yours)"
+    )
+    env.add_argument(
+        "--inbound", type=name, metavar="NAME", help="the inbound (default: the first mixed one)"
+    )
+    env.add_argument("--user", metavar="NAME", help="the user, if the inbound has users")
+    env.add_argument("--unset", action="store_true", help="print the lines that undo it")
     env.set_defaults(verb=_env)
 
     schema = verbs.add_parser("schema", help="print the config's JSON Schema")
@@ -182,7 +196,7 @@ def _why(options: argparse.Namespace) -> int:
     from byway.errors import BywayError
 
     if (options.target is None) == (options.flow is None):
-        print("byway: why which target? byway why TARGET, or byway why --flow ID", file=sys.stderr)
+        print("byway: why no target: byway why TARGET, or byway why --flow ID", file=sys.stderr)
         return 2
     if options.flow is not None:
 
@@ -262,7 +276,7 @@ def _no_file(word: str) -> BywayError:
 
     scheme, _, rest = word.partition("://")
     host = rest.rpartition("@")[2].partition("/")[0].partition("?")[0]  # the rest may be a secret
-    message = f"{scheme}://{host} is no config file"
+    message = f"{scheme}://{host} is not a config file"
     if not _is_subscription(word):
         return BywayError(message, "a link: byway run LINK, or byway import LINK -o byway.yaml")
     return BywayError(message, "a subscription: byway import URL -o byway.yaml, then byway run")

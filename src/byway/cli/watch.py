@@ -79,7 +79,7 @@ class _View:
         shown = live[:for_live]
         lines += [clipped(flow_line(flow, width), width) for flow in shown]
         lines += [""] * (for_live - len(shown))
-        ended = f"ended: {answer['carried']}, of them failed: {answer['failed']}"
+        ended = f"ended: {answer['carried']}, failed: {answer['failed']}"
         lines.append(DIM + clipped(ended, width) + PLAIN)
         for flow in past[:for_past]:
             line = clipped(flow_line(flow, width), width)

@@ -89,10 +89,10 @@ def needed(options: argparse.Namespace, patience: float | None = None) -> Runnin
         wanted = named_config(options)
         where = f"there is no socket at {' or '.join(places(os.environ, os.getuid()))}"
         raise NotRunning(
-            f"no Byway runs {wanted}" if wanted else f"no Byway runs here: {where}",
+            f"no running Byway uses {wanted}" if wanted else f"Byway is not running: {where}",
             f"start it with `byway run -c {wanted}`"
             if wanted
-            else "start one with `byway run`, or name its socket with --socket",
+            else "start one with `byway run`, or set its socket with --socket",
         )
     return found
 

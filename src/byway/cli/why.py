@@ -54,8 +54,8 @@ def lines(answer: View) -> Iterator[str]:
         rule = cast(View, tried["rule"])
         mark = "->" if tried["outcome"] == "matched" else "  "
         yield escaped(f"{mark} {_place(rule):<20} {rule['text']}")
-        if tried["outcome"] == "switched off":
-            yield "       switched off"
+        if tried["outcome"] == "disabled":
+            yield "       disabled"
         for check in _views(tried["checks"]):
             yield from _check_lines(check, 7)
     yield ""
@@ -74,7 +74,7 @@ def lines(answer: View) -> Iterator[str]:
     if name := cast("View | None", answer["name"]):
         yield escaped(f"name     {resolved(name)}")
     if answer["guarded"] and hops:
-        yield "guarded  it came from beyond this host: this host's own addresses are closed to it"
+        yield "guarded  from another host: it cannot reach this host's own addresses"
     for limit in cast("Sequence[str]", answer["limits"]):
         yield escaped(f"limit    {limit}")
     if answer["end"]:
@@ -175,7 +175,7 @@ def _given(options: argparse.Namespace) -> Facts:
 
     protocol, name = options.sniffed_protocol or "", options.sniffed_name or ""
     if protocol and protocol not in PROTOCOLS:
-        raise ValueError(f"no protocol {protocol!r} is known; known: {', '.join(PROTOCOLS)}")
+        raise ValueError(f"unknown protocol {protocol!r}; known: {', '.join(PROTOCOLS)}")
     name = ascii_name(name)
     if name and not (target := Target.of(name, 0)).is_name:
         raise ValueError(f"a sniffed name is a name, not the address {target.host}")

@@ -62,5 +62,5 @@ def _lines(content: bytes, name: str) -> list[str]:
         raise ValueError(f"{name} is not UTF-8") from None
     found = [line for line in lines if line and not line.startswith("#")]
     if not found:
-        raise ValueError(f"there is no link in {name}")
+        raise ValueError(f"there is not a link in {name}")
     return found

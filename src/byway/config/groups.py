@@ -42,56 +42,56 @@ Status = Annotated[int, Reads(_status, _STATUS_SCHEMA)]
 
 
 class Probe(Section):
-    """How members are tested that no flow tests."""
+    """How members without flows are tested."""
 
     url: ProbeUrl = Field(default=PROBE_URL, validate_default=True)
-    """What is asked for through the member: an http or https URL; `off`: nothing, ever."""
+    """The URL to request through the member (http or https); `off`: no probes."""
     expect: Annotated[tuple[Status, ...], OneOrMany(empty=True)] = ()
     """The statuses that count as an answer; none: 200 to 299."""
     every: Annotated[float, duration("5s", "1d")] = Field(default="3m", validate_default=True)
-    """A member that saw no flow for so long is probed, while its group is in use."""
+    """Probe a member after this long without a flow, while its group is in use."""
     timeout: Annotated[float, duration("100ms", "1m")] = Field(default="5s", validate_default=True)
-    """How long an answer may take."""
+    """Time limit of a response."""
 
 
 class _Members(Section):
     members: Annotated[tuple[Way, ...], Many]
-    """Among which it chooses: outbounds, links, other groups, `direct`; the first is preferred."""
+    """The members: outbounds, links, other groups, `direct`; the first is preferred."""
     limit: Limit | None = None
-    """What flows that leave by it may use, all together."""
+    """The limit shared by all flows through it."""
 
 
 class SelectGroup(_Members):
-    """A person chooses: `byway select`."""
+    """Selected by hand: `byway select`."""
 
     type: Literal["select"]
     default: Way | None = None
-    """The member that is taken until somebody chooses; none: the first."""
+    """The member that is used until one is selected; none: the first."""
 
 
 class _Tested(_Members):
     probe: Probe = Field(default_factory=Probe)
-    """How members are tested that no flow tests."""
+    """How members without flows are tested."""
 
 
 class FastestGroup(_Tested):
-    """The member with the least delay."""
+    """The member with the lowest delay."""
 
     type: Literal["fastest"]
     tolerance: Annotated[float, duration("0s", "10s")] = Field(
         default="50ms", validate_default=True
     )
-    """By how much another must be faster before it is taken instead."""
+    """Switch only to a member that is faster by more than this."""
 
 
 class FallbackGroup(_Tested):
-    """The first member that works."""
+    """The first working member."""
 
     type: Literal["fallback"]
 
 
 class BalanceGroup(_Tested):
-    """All members that work, in turns."""
+    """All working members, in turn."""
 
     type: Literal["balance"]
     by: Literal["round-robin", "hash", "sticky"] = "round-robin"

@@ -11,7 +11,7 @@ from byway.values.texts import UnixPath
 def invitations(name: str, inbound: In, host: str | None) -> list[tuple[str, str]]:
     """Labels and links, one for each user. `host` is where others reach this host.
 
-    Raises ValueError where there is no link to it, or nobody could follow it.
+    Raises ValueError where there is not a link to it, or nobody could follow it.
     """
     server = _server(inbound, host)
     found = [(f"{name}-{user}" if user else name, way) for user, way in inbound.invited(server)]
@@ -24,13 +24,13 @@ def _server(inbound: In, host: str | None) -> Target:
         if isinstance(place, UnixPath):
             continue
         if place.port == 0:
-            raise ValueError("its port is chosen at each start: give it one")
+            raise ValueError("its port changes at each start: set one in listen")
         if host is not None:
             return _named(host, place.port)
         if place.packed is not None and any(place.packed):
             return place
-        raise ValueError("it listens on all addresses: say with --host how others reach it")
-    raise ValueError("nobody else can reach a unix socket")
+        raise ValueError("it listens on all addresses: add --host with the address that others use")
+    raise ValueError("other hosts cannot reach a unix socket")
 
 
 def _named(host: str, port: int) -> Target:

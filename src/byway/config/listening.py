@@ -39,13 +39,13 @@ def _hint(config: Config, name: str, error: OSError) -> str:
         case errno.EADDRINUSE if ports:
             port = ports[0]
             return (
-                f"is Byway running already? `byway status` tells, `ss -ltunp sport = :{port}` shows"
+                f"is Byway already running? `byway status` shows, `ss -ltunp sport = :{port}` shows"
                 " which program has it; end that one, or listen on another port"
             )
         case errno.EADDRINUSE:
             return "another program listens there: end it, or listen at another path"
         case errno.EACCES | errno.EPERM if ports:
-            return "ports below 1024 are for root (or CAP_NET_BIND_SERVICE): take one above"
+            return "ports below 1024 are for root (or CAP_NET_BIND_SERVICE): use a higher one"
         case errno.EADDRNOTAVAIL:
             return "this host has no such address; `ip address` lists those it has"
         case errno.ENOENT | errno.EACCES | errno.ENOTDIR | errno.EROFS:

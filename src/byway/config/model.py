@@ -30,51 +30,51 @@ RESERVED = ("reject", "drop", "otherwise")
 
 
 class Log(Section):
-    """What is logged, and how."""
+    """The log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least grave line that is written."""
+    """The minimum level that is logged."""
     format: Literal["human", "json"] = "human"
     """Lines for people, or one JSON object a line."""
     flows: bool = True
     """One line per flow, when it ends."""
     file: FilePath | None = None
-    """Where the lines go; null: standard error. A relative path counts from the config's folder."""
+    """The log file; null: standard error. Relative to the folder of the config."""
 
 
 class Limits(Section):
-    """The bounds of every wait and table."""
+    """Time limits and sizes."""
 
     handshake: Annotated[float, duration("100ms", "10m")] = Field(
         default="10s", validate_default=True
     )
-    """How long a client may take to say what it wants."""
+    """Time limit of a client's handshake."""
     dial: Annotated[float, duration("100ms", "10m")] = Field(default="10s", validate_default=True)
-    """How long reaching the target may take, the chain's handshakes included."""
+    """Time limit to reach the target, including the handshakes of the chain."""
     sniff: Annotated[float, duration("10ms", "10s")] = Field(default="300ms", validate_default=True)
-    """How long a client may take to say something, where a rule asks what it says."""
+    """Time limit to wait for a client's first bytes, if a rule needs them."""
     idle: Annotated[float, duration("1s", "30d", off=math.inf)] = Field(
         default="off", validate_default=True
     )
-    """How long a connection may move nothing before it is ended; off: as long as both ends live."""
+    """Close a connection after this long without data; off: never."""
     udp_idle: Annotated[float, duration("1s", "1d")] = Field(default="1m", validate_default=True)
-    """How long a UDP session may move nothing before it is forgotten."""
+    """Remove a UDP session after this long without packets."""
     head: Annotated[int, size("1KiB", "1MiB")] = Field(default="64KiB", validate_default=True)
-    """The largest HTTP head that is read."""
+    """Maximum size of an HTTP head."""
     flows: AutoNumber = Field(default="auto", validate_default=True)
-    """Open connections in all; auto (None): from the limit on open files."""
+    """Maximum number of connections; auto (None): from the limit on open files."""
     flows_per_source: int = Field(default=4096, ge=1, le=10_000_000)
-    """Open connections of one source address (of one /64 with IPv6)."""
+    """Maximum number of connections of one source address (of one /64 with IPv6)."""
     udp_sessions: int = Field(default=4096, ge=1, le=1_000_000)
-    """UDP sessions of one inbound."""
+    """Maximum number of UDP sessions of one inbound."""
     udp_targets: int = Field(default=1024, ge=1, le=65_536)
-    """Targets of one UDP session."""
+    """Maximum number of targets of one UDP session."""
     drop: Annotated[float, duration("1s", "10m", off=0.0)] = Field(
         default="30s", validate_default=True
     )
-    """How long the connection of a flow that a rule drops is held open; off: it is closed."""
+    """How long a dropped connection is held open; off: closed at once."""
     drain: Annotated[float, duration("0s", "10m")] = Field(default="5s", validate_default=True)
-    """How long flows may go on after Ctrl-C or SIGTERM."""
+    """How long live flows may continue after Ctrl-C or SIGTERM."""
 
 
 class Control(Section):
@@ -87,7 +87,7 @@ class Control(Section):
 
 
 class Geo(Section):
-    """Files that know where in the world an address is (MaxMind DB, `.mmdb`)."""
+    """Databases of countries and networks (MaxMind DB, `.mmdb`)."""
 
     country: FilePath | None = None
     """Countries: for `country` and `source_country` in rules, and GEOIP lines of lists."""
@@ -102,18 +102,18 @@ class Config(Section):
     limits: Limits = Field(default_factory=Limits)
     control: Control = Field(default_factory=Control)
     inbounds: dict[str, In] = Field(default={})
-    """The ways in, by name; none: a mixed proxy on 127.0.0.1:1080."""
+    """The inbounds, by name; none: a mixed proxy on 127.0.0.1:1080."""
     outbounds: dict[str, Out] = Field(default={})
-    """The ways out, by name; `direct` always exists. A link may stand in place of a mapping."""
+    """The outbounds, by name; `direct` always exists. Each is a mapping or a link."""
     dns: Dns | None = None
     """Who resolves names for `direct` and for rules; none: the system's resolver."""
     geo: Geo = Field(default_factory=Geo)
     groups: dict[str, GroupConfig] = Field(default={})
-    """Outbounds that choose among others, by name; a group stands wherever an outbound may."""
+    """Outbounds that choose among others, by name; a group is allowed wherever an outbound is."""
     sets: dict[str, SetConfig] = Field(default={})
-    """Lists that rules ask for, by name."""
+    """Lists for rules, by name."""
     rules: tuple[RuleEntry, ...] = ()
-    """First match wins; none: everything direct."""
+    """The first match decides; none: everything direct."""
 
     _file: str = PrivateAttr(default="")
     _warnings: tuple[Problem, ...] = PrivateAttr(default=())

@@ -96,7 +96,7 @@ def read_document(text: str) -> list[tuple[str, Written]]:
     for name in leaving():
         if (read := card(name).document) is not None:
             return read(text)
-    raise Wrong("no protocol here has documents of servers")
+    raise Wrong("no protocol supports server documents")
 
 
 def serving_programs(scheme: str = "") -> tuple[str, ...]:

@@ -93,7 +93,7 @@ class In(Section):
     """May flows reach this host's loopback, link-local and metadata addresses?
     auto (None): only if every listener is loopback or unix."""
     limit: Limit | None = None
-    """What its flows may use, all together."""
+    """The limit shared by all its flows."""
 
     @property
     def beyond_loopback(self) -> tuple[Target, ...]:
@@ -149,7 +149,7 @@ class Out(Section):
 
     type: str
     limit: Limit | None = None
-    """What flows that leave by it may use, all together."""
+    """The limit shared by all flows through it."""
 
     @property
     def networks(self) -> frozenset[Network]:
@@ -215,7 +215,7 @@ class Proxied(Out):
     server: HostPort
     """The proxy: `host:port`."""
     via: Way | None = None
-    """The outbound (a name or a link) by which the proxy is reached; none: from this host."""
+    """The outbound (a name or a link) to reach the proxy through; none: from this host."""
 
     @property
     def hop(self) -> tuple[Target, str]:

@@ -17,18 +17,18 @@ from byway.values.texts import HostAddress, Interface, Many
 
 
 class DirectOutbound(Out):
-    """Leave from this host itself."""
+    """Connect directly from this host."""
 
     type: Literal["direct"]
     bind: HostAddress | None = None
-    """The local address to leave from."""
+    """The local address to connect from."""
     interface: Interface | None = None
-    """The network interface to leave by."""
+    """The network interface to use."""
     mark: int | None = Field(default=None, ge=0, le=0xFFFF_FFFF)
     """The firewall mark of its packets (needs CAP_NET_ADMIN)."""
     dns: Annotated[tuple[ServerWord, ...], Many] | None = None
-    """Who is asked for the names of what leaves here: a server of `dns` or an address, or several;
-    none: whom `dns` says."""
+    """The resolver for its targets: a server of `dns` or an address, or several; none: as `dns`
+    decides."""
 
     @property
     def carries_names(self) -> bool:

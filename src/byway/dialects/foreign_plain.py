@@ -15,7 +15,7 @@ def out_of_clash(type_: str, udp: bool) -> FromForeign:
         if entry.flag("tls"):
             made["tls"] = foreign_tls.of_clash(entry)
         if udp and "udp" in entry and not entry.flag("udp"):
-            entry.note("udp", "udp: false is not kept: it carries UDP here")
+            entry.note("udp", "udp: false is not kept: UDP is enabled here")
         uot.not_in_clash(entry)
         return made
 
@@ -58,12 +58,12 @@ def into_sing_box(type_: str) -> FromForeign:
 
 
 def always_both(entry: Foreign) -> None:
-    """Tell of a `network` that cannot be said here."""
+    """Tell of a `network` that has no equivalent."""
     networks = entry.texts("network") or ["tcp", "udp"]
     if "udp" not in networks:
-        entry.note("network", "network: tcp is not kept: it carries UDP here")
+        entry.note("network", "network: tcp is not kept: UDP is enabled here")
     elif "tcp" not in networks:
-        entry.note("network", "network: udp is not kept: it carries TCP here")
+        entry.note("network", "network: udp is not kept: TCP is enabled here")
 
 
 def _credentials(entry: Foreign) -> Written:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from byway.dialects.card import Written
 from byway.values.foreign import Foreign, NotCarried
 
-TRUSTING = "trusts anyone, as the file says; pin it"
+TRUSTING = "certificates are not verified, as in the file: add a pin"
 
 
 def of_clash(entry: Foreign) -> Written:
     """The `tls` of an entry of Clash. Raises NotCarried for REALITY."""
     if entry.says("reality-opts"):
-        raise NotCarried("REALITY is not spoken yet")
+        raise NotCarried("REALITY is not supported yet")
     entry.pass_over("client-fingerprint")
     tls: Written = {}
     if sni := entry.text("sni", "servername"):
@@ -33,7 +33,7 @@ def of_sing_box(entry: Foreign) -> Written | None:
     if not tls.flag("enabled"):
         return None
     if tls.enabled("reality"):
-        raise NotCarried("REALITY is not spoken yet")
+        raise NotCarried("REALITY is not supported yet")
     made: Written = {}
     if sni := tls.text("server_name"):
         made["sni"] = sni
@@ -57,6 +57,6 @@ def of_listener(entry: Foreign) -> Written | None:
         return None
     cert, key = tls.text("certificate_path"), tls.text("key_path")
     if not cert or not key:
-        raise NotCarried("its TLS is not kept, and so neither is it")
+        raise NotCarried("skipped, because its TLS is not supported")
     alpn = tls.texts("alpn")
     return {"cert": cert, "key": key} | ({"alpn": alpn} if alpn else {})

@@ -27,7 +27,7 @@ class ForwardInbound(Open):
 
     type: Literal["forward"]
     target: HostPort
-    """Where everything goes: `host:port`."""
+    """The target: `host:port`."""
     network: Annotated[tuple[NetworkName, ...], Many] = Field(default="tcp", validate_default=True)
     """tcp, udp or both."""
 
@@ -62,7 +62,7 @@ def _of_clash(entry: Foreign) -> Written:
 
 def _of_sing_box(entry: Foreign) -> Written:
     if entry.enabled("tls"):
-        raise NotCarried("its TLS is not kept, and so neither is it")
+        raise NotCarried("skipped, because its TLS is not supported")
     target = endpoint(entry.text("override_address"), entry.number("override_port"))
     return {"type": "forward", "target": target, "network": _networks(entry)}
 

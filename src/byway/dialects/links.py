@@ -34,7 +34,7 @@ def read_plain(outbound: Written, scheme: str, rest: str, port: int) -> tuple[st
 def plain(scheme: str, outbound: LoggedIn, name: str) -> str:
     """The link of a plain proxy. Raises ValueError where none can say it."""
     if outbound.tls is not None:
-        raise ValueError("a link cannot say tls")
+        raise ValueError("a link cannot express tls")
     user = ""
     if outbound.username is not None:
         user = quote(outbound.username, safe="")
@@ -70,7 +70,7 @@ def with_port(server: str, port: int, form: str = "scheme://...@host:port") -> s
     """The server of a link; `port` where it has none. Raises Wrong."""
     server = server.rstrip("/")
     if not server or (server.startswith(":") and server.count(":") == 1):
-        raise Wrong("the link names no server", form)
+        raise Wrong("the link has no host", form)
     if "/" in server:
         raise Wrong("a link with a path", form)
     behind = server.rpartition("]")[2] if server.startswith("[") else server

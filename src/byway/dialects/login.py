@@ -37,9 +37,9 @@ class WithUsers(Open):
     """An inbound for connections that may have users and TLS."""
 
     users: Annotated[tuple[User, ...], OneOrMany(empty=True)] = ()
-    """Who may use it. Nobody listed: everybody, which beyond loopback needs `open: true`."""
+    """Its users. None: open to everybody, which requires `open: true` beyond loopback."""
     tls: ServerTls | None = None
-    """Speak it inside TLS."""
+    """Use TLS."""
     transport: TransportSection | None = None
     """What the protocol's stream is dressed in, between TLS and the protocol: `{type: ...}`."""
 
@@ -68,7 +68,7 @@ class WithUsers(Open):
         """An outbound for each user, or the one for everybody."""
         for key in ("tls", "transport"):
             if getattr(self, key) is not None:
-                raise ValueError(f"a link cannot say {key}")
+                raise ValueError(f"a link cannot express {key}")
         for user in self.users:
             yield user.name, self._invited(server, user)
         if not self.users:
@@ -82,11 +82,11 @@ class LoggedIn(Streamed):
     """An outbound that may tell who it is."""
 
     username: UserName | None = None
-    """Who to be there: 1 to 255 bytes."""
+    """The user name there: 1 to 255 bytes."""
     password: Password | None = None
     """1 to 255 bytes."""
     udp_over_tcp: bool = False
-    """Carry packets inside a connection through the proxy, which has to know of it (sing-box)."""
+    """Send UDP inside a TCP connection; the server must support it (sing-box does)."""
 
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:

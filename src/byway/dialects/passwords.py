@@ -18,5 +18,7 @@ def check_passwords(path: Path, inbound: Node, problems: Problems) -> None:
             continue
         if password in seen:
             where = (*path, "users", at, "password")
-            problems.add(where, "another user has this password", "it tells who it is")
+            problems.add(
+                where, "another user has this password", "each user needs another password"
+            )
         seen.add(password)

@@ -41,7 +41,7 @@ class Streamed(Proxied):
     """An outbound whose protocol may run inside TLS."""
 
     tls: ClientTls | None = None
-    """Speak it inside TLS; `tls: {}` is enough for a server with a public certificate."""
+    """Use TLS; `tls: {}` is enough for a server with a public certificate."""
     transport: TransportSection | None = None
     """What the protocol's stream is dressed in, between TLS and the protocol: `{type: ...}`."""
 
@@ -53,7 +53,7 @@ class Streamed(Proxied):
     def warn(self, path: Place, problems: Problems) -> None:
         """Note what is odd in a section without errors."""
         if self.tls is not None and self.tls.insecure:
-            what = "whoever stands in between can read and change all of it"
+            what = "anyone between here and the server can read and change the traffic"
             problems.warn((*path, "tls", "insecure"), what, "use pin, or ca")
         if self.tls is not None:
             warn_of_files((*path, "tls"), self.tls, problems)
@@ -64,7 +64,7 @@ class Streamed(Proxied):
         if self.tls is not None:
             layer = SetTls(lent.engine, name, self.tls, self.server)
             if problem := layer.read():
-                lent.log.warning("an outbound is of no use", outbound=name, why=f"tls: {problem}")
+                lent.log.warning("an outbound does not work", outbound=name, why=f"tls: {problem}")
             found.append(layer)
         if self.transport is not None:
             found.append(self.transport.layer(self.server))
@@ -82,7 +82,9 @@ def check_tls(path: Place, tls: Node | None, problems: Problems) -> None:
     if insecure is not None and insecure.content is True:
         for key in ("pin", "ca"):
             if tls.get(key) is not None:
-                problems.add((*path, key), f"{key} and insecure at once", "leave one of them out")
+                problems.add(
+                    (*path, key), f"{key} and insecure exclude each other", "remove one of them"
+                )
 
 
 def warn_of_files(path: Place, tls: ClientTls, problems: Problems) -> None:
@@ -90,5 +92,5 @@ def warn_of_files(path: Place, tls: ClientTls, problems: Problems) -> None:
     for key in ("ca", "cert", "key"):
         file = getattr(tls, key)
         if file is not None and not os.access(file, os.R_OK):
-            hint = "until it can be, nothing goes this way"
+            hint = "until then, this outbound fails"
             problems.warn((*path, key), f"{file} cannot be read", hint)

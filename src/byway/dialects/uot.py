@@ -48,7 +48,7 @@ def of_sing_box(entry: Foreign) -> Written:
     if not (entry.flag("udp_over_tcp") or entry.enabled("udp_over_tcp")):
         return {}
     if entry.part("udp_over_tcp").number("version") not in (0, 2):
-        entry.note("udp_over_tcp", "udp_over_tcp is spoken in version 2 only: not kept")
+        entry.note("udp_over_tcp", "udp_over_tcp is supported in version 2 only: not kept")
         return {}
     return {"udp_over_tcp": True}
 
@@ -65,6 +65,6 @@ def of_clash(entry: Foreign) -> Written:
 def not_in_clash(entry: Foreign) -> Written:
     """Nothing, told of where it was asked for."""
     if entry.flag("udp-over-tcp"):
-        entry.note("udp-over-tcp", "udp-over-tcp is spoken in version 2 only: not kept")
+        entry.note("udp-over-tcp", "udp-over-tcp is supported in version 2 only: not kept")
     entry.pass_over("udp-over-tcp-version")
     return {}

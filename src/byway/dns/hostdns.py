@@ -111,7 +111,7 @@ class HostDns:
             }
             if not names:
                 return
-        raise Failed("the aliases come to no end")
+        raise Failed("too many aliases")
 
     async def _understood(
         self,
@@ -210,12 +210,12 @@ async def _by_stream(address: _Address, asked: Question) -> Answer:
         while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):
             piece = await loop.sock_recv(own, _PACKET)
             if not piece:
-                raise EOFError("the server hung up")
+                raise EOFError("the server closed the connection")
             data += piece
     try:
         return answer(asked, data[2 : 2 + int.from_bytes(data[:2])])
     except Truncated:
-        raise Failed("the server cuts its answer off where there is no limit") from None
+        raise Failed("the server truncated its answer over TCP") from None
 
 
 def _joined(said: dict[Family, Answer]) -> Found:

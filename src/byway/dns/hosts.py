@@ -55,4 +55,4 @@ class Hosts:
                 return name, found.addresses
             name = found.alias
             found = self.find(name)
-        raise ValueError(f"the aliases of {name} come to no end")
+        raise ValueError(f"too many aliases of {name}")

@@ -95,7 +95,7 @@ def question(
     try:
         qname = dns.name.Name([*name.removesuffix(".").encode("ascii").split(b"."), b""])
     except (dns.exception.DNSException, ValueError) as error:
-        raise ValueError(f"{name[:80]!r} is no name of the DNS: {error}") from None
+        raise ValueError(f"{name[:80]!r} is not a DNS name: {error}") from None
     message = dns.message.make_query(qname, _KINDS[family], id=number)
     if edns:
         message.use_edns(0, payload=PAYLOAD, pad=BLOCK if padded else 0)
@@ -110,7 +110,7 @@ def answer(asked: Question, wire: bytes) -> Answer:
     Raises Stray for what is no answer to it, Truncated, and Failed (NoEdns).
     """
     if len(wire) < 12 or wire[:2] != asked.id or not wire[2] & _RESPONSE:
-        raise Stray("the message is no answer to what was asked")
+        raise Stray("the message does not answer the query")
     try:
         message = dns.message.from_wire(wire, ignore_trailing=bool(wire[2] & _TRUNCATED))
     except (dns.exception.DNSException, ValueError, struct.error) as error:
@@ -124,11 +124,11 @@ def answer(asked: Question, wire: bytes) -> Answer:
     code = message.rcode()
     if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         strange = code in _STRANGE_TO_EDNS and asked.message.edns >= 0
-        raise (NoEdns if strange else Failed)(f"the server says {dns.rcode.to_text(code)}")
+        raise (NoEdns if strange else Failed)(f"the server answered {dns.rcode.to_text(code)}")
     try:
         return _told(asked, message)
     except dns.exception.DNSException as error:
-        raise Failed(f"the answer makes no sense: {error or type(error).__name__}") from None
+        raise Failed(f"invalid answer: {error or type(error).__name__}") from None
 
 
 def _told(asked: Question, message: dns.message.QueryMessage) -> Answer:
@@ -144,7 +144,7 @@ def _told(asked: Question, message: dns.message.QueryMessage) -> Answer:
     if chain.cnames and not _says_nothing_more(message):
         alias = chain.canonical_name.to_text(omit_final_dot=True).lower()
         if "\\" in alias:
-            raise Failed("the name has an alias that no host can have")
+            raise Failed("the name has an invalid alias")
         lifetime = float(min(rrset.ttl for rrset in chain.cnames))
         return Answer(Outcome.EMPTY, (), lifetime, alias)
     return Answer(Outcome.EMPTY, (), lifetime)

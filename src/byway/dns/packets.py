@@ -67,7 +67,7 @@ class LocalPackets:
                     return answer(asked, await loop.sock_recv(own, PAYLOAD + 4096))
                 except Stray:
                     continue
-        raise Truncated("too many packets that are no answer")
+        raise Truncated("too many packets that do not answer the query")
 
     def renew(self) -> None:
         """Nothing is kept between two questions."""

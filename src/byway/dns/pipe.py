@@ -87,7 +87,7 @@ class Pipe:
         except Stray:
             return
         except Truncated:
-            told.set_exception(Failed("the server cuts its answer off where there is no limit"))
+            told.set_exception(Failed("the server truncated its answer over TCP"))
         except PeerError as error:
             told.set_exception(error)
 

@@ -201,7 +201,7 @@ class NameResolver:
     def _of_hosts(self, name: str, listed: tuple[bytes, ...]) -> Sequence[bytes]:
         addresses = arranged(listed, self._plan.order)
         if not addresses:
-            why = f"{name} has no address of the family that dns.addresses wants"
+            why = f"{name} has no address of the family in dns.addresses"
             raise Unreachable(why, name, Reason.NAME_UNKNOWN)
         return addresses
 
@@ -286,7 +286,7 @@ class NameResolver:
 
     def _joined(self, choice: Choice, family: Family, name: str) -> _Lookup:
         if any(len(label) > LONGEST_LABEL for label in name.removesuffix(".").split(".")):
-            why = f"{name[:80]} is no name of the DNS: a part of it is too long"
+            why = f"{name[:80]} is not a DNS name: a part of it is too long"
             raise Unreachable(why, name, Reason.NAME_UNKNOWN)
         return self._lookups.join(
             (choice.realm, family, name), name, lambda: self._heard(choice, family, name, None)
@@ -367,4 +367,4 @@ def _nothing(name: str, outcome: int, choice: Choice) -> Unreachable:
             return Unreachable(f"{name} does not exist, says {who}", name, Reason.NAME_UNKNOWN)
         case Outcome.EMPTY:
             return Unreachable(f"{name} has no address, says {who}", name, Reason.NAME_UNKNOWN)
-    return Unreachable(f"cannot resolve {name}: {who} could not tell", name)
+    return Unreachable(f"cannot resolve {name}: {who} failed", name)

@@ -213,7 +213,7 @@ class Server:
                 return replace(answer, lifetime=min(lifetime, answer.lifetime))
             answer = await self._once(answer.alias, family)
             lifetime = min(lifetime, answer.lifetime)
-        raise Failed("the aliases come to no end")
+        raise Failed("too many aliases")
 
     async def _once(self, name: str, family: Family) -> Answer:
         """Ask, and once more without EDNS where the server does not understand it."""

@@ -153,7 +153,7 @@ class Http2:
             return await told
         except H2Error as error:
             self.close()
-            raise PeerError(f"HTTP/2 went wrong: {error}") from error
+            raise PeerError(f"HTTP/2 error: {error}") from error
         finally:
             if number is not None:
                 self._exchanges.pop(number, None)
@@ -189,7 +189,7 @@ class Http2:
                 if self._leaving and not self._exchanges:
                     break
         except H2Error as error:
-            why = PeerError(f"HTTP/2 went wrong: {error}")
+            why = PeerError(f"HTTP/2 error: {error}")
         except (EOFError, OSError, BywayError) as error:
             why = error
         finally:
@@ -216,7 +216,7 @@ class Http2:
             case events.StreamReset():
                 exchange = self._exchanges.get(event.stream_id)
                 if exchange is not None and not exchange.told.done():
-                    exchange.told.set_exception(EOFError("the server took the stream back"))
+                    exchange.told.set_exception(EOFError("the server reset the stream"))
             case events.ConnectionTerminated():
                 self._leaving = True
 
@@ -245,4 +245,4 @@ def _check(status: int, kind: str) -> None:
     if status != 200:
         raise Failed(f"the server answers with HTTP status {status}")
     if kind.partition(";")[0].strip().lower() != TYPE:
-        raise Failed("the server answers with something that is no DNS message")
+        raise Failed("the server's response is not a DNS message")

@@ -25,7 +25,7 @@ class EngineDatagrams:
 
 
 class PacketAsk:
-    """A new (session, target) pair. Answer it once; dropped unanswered it is refused. Raises
+    """A new (session, target) pair. Answer it once; dropped unanswered, it is refused. Raises
     ValueError for a name that no host can have."""
 
     __slots__ = ("_raw", "session", "source", "target", "user")

@@ -13,25 +13,25 @@ _ALERTS = {
     "UnknownCA": "the other side does not trust our certificate's issuer",
     "BadCertificate": "the other side does not accept our certificate",
     "CertificateUnknown": "the other side does not accept our certificate",
-    "CertificateExpired": "the other side finds our certificate expired",
-    "CertificateRequired": "the other side wants a certificate of ours",
+    "CertificateExpired": "the other side considers our certificate expired",
+    "CertificateRequired": "the other side requires a client certificate",
     "AccessDenied": "the other side does not accept our certificate",
     "ProtocolVersion": "the other side speaks neither TLS 1.2 nor 1.3",
-    "HandshakeFailure": "the two sides have no cipher in common, or a certificate is wanted",
-    "NoApplicationProtocol": "the other side speaks none of the protocols asked for by ALPN",
-    "UnrecognisedName": "the other side has no site of the name asked for",
+    "HandshakeFailure": "the two sides have no cipher in common, or a certificate is required",
+    "NoApplicationProtocol": "the other side supports none of the ALPN protocols",
+    "UnrecognisedName": "the other side has no site of this name",
 }
 _CERTIFICATE = {
-    "UnknownIssuer": "the certificate is signed by nobody who is trusted here",
-    "ApplicationVerificationFailure": "the certificate is none of those that are pinned",
+    "UnknownIssuer": "the certificate is signed by an unknown authority",
+    "ApplicationVerificationFailure": "the certificate does not match the pins",
     "NotValidForName": "the certificate is for another name",
     "Revoked": "the certificate was revoked",
 }
 _OTHERS = {
     "received corrupt message of type": "the other side does not speak TLS",
-    "peer sent no certificates": "the client shows no certificate",
-    "peer doesn't support any known protocol": "nothing that the client offers by ALPN is spoken",
-    "handshake not complete": "the connection ended within the handshake",
+    "peer sent no certificates": "the client sent no certificate",
+    "peer doesn't support any known protocol": "no ALPN protocol of the client is supported",
+    "handshake not complete": "the connection ended during the handshake",
 }
 _TIMED = re.compile(r"not valid (after|before) (\d{1,11})\b")
 

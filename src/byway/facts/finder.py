@@ -84,7 +84,7 @@ class Finder:
             function = cast("Function", lacking.function)  # no other has rules ask for it
             said = await self._said(function, flow, known)
             return replace(known, answers=(*known.answers, (function, said)))
-        raise ValueError(f"nobody knows how to find {fact}")
+        raise ValueError(f"cannot find {fact}")
 
     async def _sniffed(self, flow: Flow, hear: Hear | None) -> Sniffed:
         """What the first bytes tell, once they are enough or their time is over."""

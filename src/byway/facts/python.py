@@ -134,7 +134,7 @@ def _read(path: str) -> bytes:
                 hint = "it must belong to root, or to the user that runs Byway"
                 raise ScriptError(f"belongs to another user ({status.st_uid})", hint)
             if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise ScriptError("others may write it", f"chmod go-w {path}")
+                raise ScriptError("other users can write to it", f"chmod go-w {path}")
             if status.st_size > MOST_BYTES:
                 raise ScriptError(f"is larger than {MOST_BYTES} bytes")
             return file.read(MOST_BYTES)

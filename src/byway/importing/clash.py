@@ -25,7 +25,7 @@ from byway.values.foreign import (
 )
 from byway.values.written import Node
 
-_OWN = "Byway has its own way of it"
+_OWN = "Byway does this differently"
 _DONE = {
     "proxies", "proxy-groups", "proxy-providers", "rule-providers", "rules", "rule", "sub-rules",
     "allow-lan", "bind-address", "authentication",
@@ -33,24 +33,24 @@ _DONE = {
     "routing-mark",
 }  # fmt: skip
 _REASONS = {
-    "tun": "global mode is not there yet",
-    "redir-port": "redirects are not there yet",
-    "tproxy-port": "redirects are not there yet",
-    "external-controller": "Byway is asked by a unix socket (see control)",
-    "external-controller-unix": "Byway is asked by a unix socket (see control)",
-    "secret": "Byway is asked by a unix socket (see control)",
+    "tun": "global mode is not supported yet",
+    "redir-port": "redirects are not supported yet",
+    "tproxy-port": "redirects are not supported yet",
+    "external-controller": "Byway has a unix socket instead (see control)",
+    "external-controller-unix": "Byway has a unix socket instead (see control)",
+    "secret": "Byway has a unix socket instead (see control)",
     "external-ui": "there is no web interface",
-    "sniffer": "names inside are asked for by rules with sniffed, not by domain",
+    "sniffer": "use rules with sniffed to match sniffed names, instead of domain",
     "profile": _OWN,
     "unified-delay": _OWN,
     "tcp-concurrent": _OWN,
-    "find-process-mode": "processes are looked for when a rule asks",
+    "find-process-mode": "processes are found when a rule needs them",
     "global-client-fingerprint": "fingerprints of browsers are not imitated",
     "geox-url": "databases are not fetched: see geo",
-    "geodata-mode": "databases are named in geo",
+    "geodata-mode": "set databases in geo",
     "geo-auto-update": "databases are not fetched: see geo",
     "ntp": "the clock is the system's",
-    "skip-auth-prefixes": "users are asked for everywhere",
+    "skip-auth-prefixes": "users are required everywhere",
     "lan-allowed-ips": "write a rule with source",
     "lan-disallowed-ips": "write a rule with source",
 }
@@ -76,7 +76,9 @@ def read(root: Node, draft: Draft) -> None:
     if mode in ("global", "direct"):
         draft.rules.clear()
         draft.otherwise = {"otherwise": "direct" if mode == "direct" else _first_way(draft)}
-        draft.note(top["mode"].line, f"mode: {mode}", "the rules are left out, as it says")
+        draft.note(
+            top["mode"].line, f"mode: {mode}", "the rules are skipped, as this mode requires"
+        )
 
 
 def _first_way(draft: Draft) -> str:
@@ -98,7 +100,7 @@ def _settings(top: Fields, draft: Draft) -> None:
     for key, node in top.items():
         if key in _DONE or key in opening or (key in _REASONS and not flag(_enabled(node))):
             continue
-        draft.note(node.line, key, _REASONS.get(key, "there is no such thing here"))
+        draft.note(node.line, key, _REASONS.get(key, "Byway has no equivalent"))
     direct: Section = {}
     if interface := text(top.get("interface-name")):
         direct["interface"] = interface
@@ -149,7 +151,7 @@ def _closed(content: Section, users: list[Section], lan: bool, line: int, draft:
         content["users"] = users
     elif lan:
         content["open"] = True
-        draft.note(line, str(content["type"]), "anybody who reaches it may use it (open: true)")
+        draft.note(line, str(content["type"]), "anyone who can reach it may use it (open: true)")
 
 
 def _listener(node: Node, common: list[Section], draft: Draft) -> None:
@@ -158,7 +160,7 @@ def _listener(node: Node, common: list[Section], draft: Draft) -> None:
     host, port = text(found.get("listen")) or "0.0.0.0", number(found.get("port"))  # noqa: S104
     read = dialects.foreign("clash").entering.get(kind)
     if read is None or not port:
-        why = "write it as an inbound" if kind in dialects.entering() else "is not there yet"
+        why = "write it as an inbound" if kind in dialects.entering() else "is not supported yet"
         draft.note(node.line, name, f"a listener of type {kind or '?'}: {why}")
         return
     entry = Foreign(found, lambda at, why: draft.note(at, name, why), node.line)
@@ -236,7 +238,7 @@ def _inline(name: str, provider: Node, found: Fields, draft: Draft) -> None:
     for item in items(found.get("payload")):
         entry = text(item).strip()
         if why := _misfit(entry, behavior) or fault(entry, "clash", geo):
-            draft.note(item.line, entry[:80], f"has no place in the set {name!r}: {why}")
+            draft.note(item.line, entry[:80], f"is not allowed in the set {name!r}: {why}")
             draft.thin_sets.add(name)
         elif entry:
             entries.append(entry)
@@ -246,7 +248,7 @@ def _inline(name: str, provider: Node, found: Fields, draft: Draft) -> None:
     if entries:
         draft.set(name, provider.line, {"format": "clash", "items": entries})
     else:
-        draft.note(provider.line, name, "nothing in it could be kept")
+        draft.note(provider.line, name, "nothing in it could be converted")
 
 
 def _misfit(entry: str, behavior: str) -> str:
@@ -268,7 +270,7 @@ def _dns(top: Fields, draft: Draft) -> None:
             draft.note(node.line, name, "a host name with this wildcard is not known")
             continue
         if name.startswith("*."):
-            draft.note(node.line, name, "is all below it here, and not only one label")
+            draft.note(node.line, name, "matches all names below it here, not only one label")
         below = {f"*.{bare}": texts(node)} if name != bare else {}
         itself = {bare: texts(node)} if name == bare or name.startswith("+.") else {}
         hosts = below | itself | hosts if name.startswith("+.") else hosts | below | itself
@@ -315,7 +317,7 @@ def _servers(found: Fields, made: Section, draft: Draft) -> None:
         elif not way and by_rules:
             server["via"] = OTHERWISE
         elif way and way != "DIRECT":
-            draft.note(node.line, name, f"is asked directly: {way!r} is no way that is known")
+            draft.note(node.line, name, f"is asked directly: {way!r} is unknown")
         if "via" in server or not re.match(r"[a-z]+://(?:[0-9.]+(?:[:/]|$)|\[)", address):
             server["bootstrap"] = bootstrap or "system"
         servers[name] = server
@@ -403,12 +405,12 @@ def _address(written: str) -> tuple[str, str]:
     return f"{found[1]}://{found[2]}{found[3] or '' if found[1] == 'https' else ''}", way
 
 
-_DNS_WAY = "no way to ask a name server that is known here"
+_DNS_WAY = "unknown scheme of a name server"
 _DNS_REASONS = {
-    "enhanced-mode": "fake-IP is not there yet; names reach their proxies as names anyway",
-    "fake-ip-range": "fake-IP is not there yet",
-    "fake-ip-filter": "fake-IP is not there yet",
-    "fallback": "all servers of `use` are asked in their order, by no condition",
-    "fallback-filter": "all servers of `use` are asked in their order, by no condition",
-    "listen": "Byway does not answer the names of others yet",
+    "enhanced-mode": "fake-IP is not supported yet; proxies receive names anyway",
+    "fake-ip-range": "fake-IP is not supported yet",
+    "fake-ip-filter": "fake-IP is not supported yet",
+    "fallback": "all servers of `use` are used in order, without a condition",
+    "fallback-filter": "all servers of `use` are used in order, without a condition",
+    "listen": "Byway does not serve DNS yet",
 }

@@ -88,7 +88,7 @@ class _Members:
         if not members and (other := text(self.found.get("empty-fallback"))):
             return [Way(other)]
         if not members:
-            self.draft.note(self.line, self.name, "nobody is in it: rejects here, direct there")
+            self.draft.note(self.line, self.name, "it is empty: rejects here, direct there")
         return members
 
     def _named(self, taken: str) -> Iterator[str]:
@@ -185,7 +185,7 @@ def _relay(name: str, line: int, hops: list[Way], draft: Draft) -> None:
     for hop in hops:
         item = draft.entries["outbounds"].get(draft.names.get(hop, ""))
         if item is None or "server" not in item.content or "via" in item.content:
-            draft.lost(name, line, f"a chain by way of {str(hop)!r} cannot be said here")
+            draft.lost(name, line, f"a chain through {str(hop)!r} has no equivalent")
             return
         copies.append(dict(item.content))
     if not copies:

@@ -70,7 +70,7 @@ def _without_rules(top: Fields, ways: list[str], draft: Draft) -> None:
     groups = [text(fields(node).get("name")) for node in items(top.get("proxy-groups"))]
     if groups:
         draft.otherwise = {"otherwise": Way(groups[0])}
-        draft.note(0, "rules", f"there are none: everything goes by {groups[0]!r}")
+        draft.note(0, "rules", f"there are no rules: everything uses {groups[0]!r}")
     elif ways:
         draft.otherwise = {"otherwise": Way(ways[0])}
         draft.everything_by(way for way in ways if way not in draft.gone)
@@ -82,14 +82,14 @@ def _proxy(name: str, line: int, found: Fields, draft: Draft) -> None:
     entry.pass_over(*_COMMON)
     if kind == "direct":
         if via := entry.text("dialer-proxy"):
-            draft.lost(name, line, f"direct by way of {via!r} cannot be said: name that itself")
+            draft.lost(name, line, f"direct through {via!r} has no equivalent: use that itself")
             return
         content: Section = {"type": "direct", **_leaving(found)}
     elif kind in ("reject", "reject-drop"):
         draft.verdict(name, "drop" if kind == "reject-drop" else "reject")
         return
     elif (read := dialects.foreign("clash").leaving.get(kind)) is None:
-        draft.lost(name, line, f"{NOT_YET.get(kind, kind or '?')} is not spoken yet")
+        draft.lost(name, line, f"{NOT_YET.get(kind, kind or '?')} is not supported yet")
         return
     else:
         try:

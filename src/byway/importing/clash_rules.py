@@ -34,22 +34,22 @@ _DATABASES = {
 }
 _NOT = {
     "GEOSITE": "there are no geosite files here: take the list as a set",
-    "IP-SUFFIX": "suffixes of addresses are not asked for",
-    "DSCP": "the DSCP mark is not asked for",
+    "IP-SUFFIX": "suffixes of addresses are not supported",
+    "DSCP": "the DSCP mark is not supported",
     "IN-TYPE": "write a rule with inbound",
-    "PROCESS-NAME-REGEX": "processes are asked for by name and path",
-    "PROCESS-PATH-REGEX": "processes are asked for by name and path",
-    "PROCESS-NAME-WILDCARD": "processes are asked for by name and path",
-    "PROCESS-PATH-WILDCARD": "processes are asked for by name and path",
+    "PROCESS-NAME-REGEX": "use process and process_path",
+    "PROCESS-PATH-REGEX": "use process and process_path",
+    "PROCESS-NAME-WILDCARD": "use process and process_path",
+    "PROCESS-PATH-WILDCARD": "use process and process_path",
     "IN-PORT": "write a rule with inbound",
-    "URL-REGEX": "paths are not seen",
-    "USER-AGENT": "heads are not seen",
+    "URL-REGEX": "paths are not visible",
+    "USER-AGENT": "heads are not visible",
     "SCRIPT": "write it as a Python rule",
 }
 
 
 class Unsaid(Exception):  # noqa: N818 - says of a rule what it is
-    """A rule that cannot be said here, and why."""
+    """A rule that has no equivalent, and why."""
 
 
 def read(top: Fields, draft: Draft) -> None:
@@ -59,7 +59,9 @@ def read(top: Fields, draft: Draft) -> None:
     for at, node in enumerate(rules, 1):
         if _rule(node, [], subs, draft, 0):
             if rest := rules[at:]:
-                draft.note(rest[0].line, "rules", f"{len(rest)} behind MATCH, which takes all")
+                draft.note(
+                    rest[0].line, "rules", f"{len(rest)} after MATCH, which matches everything"
+                )
             return
     if rules:
         draft.otherwise = {"otherwise": "direct"}
@@ -123,7 +125,7 @@ def _taken(
         value, _, way = (word.strip() for word in line.partition(",")[2].rpartition(","))
         parts = [value, way] if value else []
     if len(parts) < 2:
-        raise Unsaid("the rule does not say to where")
+        raise Unsaid("this rule has no destination")
     value, way, *options = parts
     conditions = condition(kind, value, options, node.line, draft, 0)
     if kind == "SUB-RULE":
@@ -172,7 +174,7 @@ def told_options(kind: str, value: str, options: list[str], line: int, draft: Dr
     logic = kind in ("AND", "OR", "NOT")
     for option in options:
         if option not in _OPTIONS or logic or (option == "src" and kind not in _SOURCES):
-            draft.note(line, f"{kind},{value}"[:120], f"the option {option[:40]} says nothing here")
+            draft.note(line, f"{kind},{value}"[:120], f"the option {option[:40]} has no effect")
 
 
 def _other(kind: str, value: str, draft: Draft) -> Section:  # a table of kinds, long by nature
@@ -266,7 +268,7 @@ def _logic(kind: str, value: str, line: int, draft: Draft, depth: int) -> Sectio
         raise Unsaid(lost[0])
     draft.missing += lost
     if kind == "NOT" and len(draft.missing) > missing:  # without a part it takes more than before
-        raise Unsaid(draft.missing[-1] or "a set in it is without some of its entries")
+        raise Unsaid(draft.missing[-1] or "a set in it lacks some entries")
     if not parts or (kind == "NOT" and len(parts) != 1):
         raise Unsaid(f"{kind} of {len(parts)} conditions")
     return {"not": parts[0]} if kind == "NOT" else {kind.lower(): parts}

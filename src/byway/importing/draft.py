@@ -100,7 +100,7 @@ class Draft:
         self.rules: list[Item] = []
         self.otherwise: Section = {"otherwise": "direct"}
         self.names: dict[str, str] = {}  # of ways: theirs to ours
-        self.gone: dict[str, str] = {LOST: "it is refused"}  # ways not carried, and why
+        self.gone: dict[str, str] = {LOST: "refused"}  # ways not carried, and why
         self.sets: dict[str, str] = {}  # of sets: theirs to ours
         self.thin_sets: set[str] = set()  # theirs: sets without a part of their entries
         self.left_out: list[LeftOut] = []
@@ -130,7 +130,7 @@ class Draft:
     def lost(self, theirs: str, line: int, why: str) -> None:
         """A way that is not carried."""
         if self.known(theirs):
-            why = "is there before: the first of a name is kept"
+            why = "duplicate name: the first is kept"
         else:
             self.gone[theirs] = why
         self.note(line, theirs, why)
@@ -226,7 +226,7 @@ class Draft:
         self.missing.clear()
 
     def lost_rule(self, line: int, what: str, to: str, why: str, *, part: bool = False) -> None:
-        """A rule, or a part of it, that cannot be said here; `to` is its way, theirs."""
+        """A rule, or a part of it, that has no equivalent; `to` is its way, theirs."""
         self.left_out.append(LeftOut(line, what, told(to), part))
         self.note(line, what, why)
 
@@ -234,12 +234,12 @@ class Draft:
         """Count what is made of the source, which may say much in few words. Raises ConfigError."""
         self._left -= count
         if self._left < 0:
-            message = f"stands for more than {MOST_STEPS} rules and members of groups"
+            message = f"expands to more than {MOST_STEPS} rules and members of groups"
             raise ConfigError([Problem(self.file, 0, 0, "", message)])
 
     def _way(self, section: str, theirs: str, line: int, content: Section) -> None:
         if self.known(theirs):
-            self.note(line, theirs, "is there before: the first of a name is kept")
+            self.note(line, theirs, "duplicate name: the first is kept")
             return
         name = plain_name(theirs, self._taken, "way", self._numbers)
         self.names[theirs] = name

@@ -30,7 +30,7 @@ def finished(draft: Draft) -> Imported:
             notes = sorted(dict.fromkeys((*draft.notes, *made.notes)))
             left_out = sorted(draft.left_out, key=lambda rule: rule.line)
             return Imported(text, config, tuple(notes), tuple(left_out))
-    raise AssertionError("every round leaves something out")
+    raise AssertionError("too many rounds")
 
 
 def _text(draft: Draft, made: Settled) -> str:

@@ -60,7 +60,7 @@ def read(text: str, draft: Draft) -> None:
         if not line or line[0] in "#;" or line.startswith("//"):
             continue
         if not _LINK.match(line):
-            draft.note(number, "a line", "is no link")
+            draft.note(number, "a line", "is not a link")
             continue
         _link(line, number, draft, found)
     draft.everything_by(found)
@@ -70,10 +70,10 @@ def _link(line: str, number: int, draft: Draft, found: list[str]) -> None:
     scheme = line.partition("://")[0].lower()
     what = _label(scheme, line) or f"a {scheme}:// link"
     if scheme in NOT_YET:
-        draft.note(number, what, f"{NOT_YET[scheme]} is not spoken yet")
+        draft.note(number, what, f"{NOT_YET[scheme]} is not supported yet")
         return
     if scheme not in (*SCHEMES, "https"):
-        draft.note(number, what, "is of no kind that is known here")
+        draft.note(number, what, "has an unknown scheme")
         return
     try:
         link = read_link("http" + line[5:] if scheme == "https" else line)
@@ -88,7 +88,7 @@ def _link(line: str, number: int, draft: Draft, found: list[str]) -> None:
     name = draft.free_name(link.name)
     tls = outbound.get("tls")
     if isinstance(tls, dict) and tls.get("insecure"):
-        draft.note(number, name, "trusts anyone (allowInsecure), as the link says")
+        draft.note(number, name, "certificates are not verified (allowInsecure), as in the link")
     for lost in _unread(scheme, line):
         draft.note(number, name, lost)
     draft.outbound(name, number, dict(outbound))

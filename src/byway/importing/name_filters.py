@@ -53,7 +53,7 @@ class NameFilters:
         try:
             return str(self._timed(lambda left: found.sub(template, name[:_LONGEST], timeout=left)))
         except (regex.error, IndexError):
-            raise Unfit(f"{target[:60]!r} names a group that is not there") from None
+            raise Unfit(f"{target[:60]!r} refers to a missing group") from None
 
     def _search(self, pattern: regex.Pattern[str], name: str) -> object:
         if len(name) > _LONGEST:

@@ -62,7 +62,7 @@ def import_text(
         _structured(text, file, draft)
     if not any(draft.entries.values()) and not draft.rules and not draft.plain:
         notes = [Problem(file, note.line, 1, note.what, note.why) for note in grouped(draft.notes)]
-        message = "has nothing in it that Byway could keep"
+        message = "contains nothing that Byway can convert"
         raise ConfigError([*notes, Problem(file, 0, 0, "", message)])
     return finished(draft)
 
@@ -90,7 +90,7 @@ def _structured(text: str, file: str, draft: Draft) -> None:
 
         singbox.read(root, draft)
     else:
-        what = kinds.list_of(text) or "of no kind that is known here"
+        what = kinds.list_of(text) or "in an unknown format"
         raise _refusal(file, f"is {what}", hint=kinds.READ)
 
 

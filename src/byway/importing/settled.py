@@ -149,7 +149,7 @@ class _Settling:
         self._first[name] = "direct" if content["type"] == "direct" and not via else "proxy"
         self._direct[name] = self._first[name] == "direct"
         if isinstance(via, Way) and self._here(via) in (None, NEXT, *VERDICTS):
-            why = f"it is reached by way of {told(via)!r}, which is not carried"
+            why = f"it is reached through {told(via)!r}, which is not supported"
             self._note(item.line, item.what, why)
             return None
         if isinstance(via, Way) and self._is_weaker(via):
@@ -227,7 +227,7 @@ class _Settling:
             others = ", ".join(map(told, left))
             why = f"rejects now: its proxies are not carried, and {others!r} would go direct"
         else:
-            why = "no member of it is carried"
+            why = "none of its members is supported"
         self._note(item.line, item.what, why)
 
     # What leads to ways.

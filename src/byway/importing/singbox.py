@@ -28,10 +28,10 @@ _LEVELS = {
 }  # fmt: skip
 _TOP = {"log", "inbounds", "outbounds", "route", "dns", "$schema"}
 _REASONS = {
-    "experimental": "Byway is asked by a unix socket (see control)",
-    "endpoints": "VPNs are not there yet",
+    "experimental": "Byway has a unix socket instead (see control)",
+    "endpoints": "VPNs are not supported yet",
     "ntp": "the clock is the system's",
-    "services": "there is no such thing here",
+    "services": "Byway has no equivalent",
     "certificate": "the authorities are the system's; see tls.ca",
 }
 _OUT = (
@@ -54,7 +54,7 @@ def read(root: Node, draft: Draft) -> None:
     top = fields(root)
     for key, node in top.items():
         if key not in _TOP and node.content:
-            draft.note(node.line, key, _REASONS.get(key, "there is no such thing here"))
+            draft.note(node.line, key, _REASONS.get(key, "Byway has no equivalent"))
     log = fields(top.get("log"))
     level = _LEVELS.get(text(log.get("level")).lower(), "info")
     if level != "info":
@@ -88,7 +88,7 @@ def _inbound(node: Node, draft: Draft) -> None:
     tag = text(found.get("tag")) or kind
     read = dialects.foreign("sing_box").entering.get(kind)
     if read is None:
-        draft.note(node.line, tag, f"an inbound of type {kind or '?'} is not there yet")
+        draft.note(node.line, tag, f"an inbound of type {kind or '?'} is not supported yet")
         return
     entry = Foreign(found, lambda at, why: draft.note(at, tag, why), node.line)
     entry.pass_over(*_IN)
@@ -111,7 +111,7 @@ def _inbound(node: Node, draft: Draft) -> None:
         _opened(content, tag, node.line, draft)
     entry.tell_unread()
     if entry.flag("set_system_proxy"):
-        entry.note("set_system_proxy", "run it with: byway run --system-proxy")
+        entry.note("set_system_proxy", "use byway run --system-proxy")
     draft.inbound(tag, node.line, content)
 
 
@@ -130,7 +130,7 @@ def _resolved(nodes: list[Node], draft: Draft) -> singbox_rules.Resolved:
 
 def _opened(content: Section, tag: str, line: int, draft: Draft) -> None:
     content["open"] = True
-    draft.note(line, tag, "anybody who reaches it may use it (open: true)")
+    draft.note(line, tag, "anyone who can reach it may use it (open: true)")
 
 
 # Ways out.
@@ -152,7 +152,7 @@ def _outbound(tag: str, node: Node, draft: Draft) -> None:
             draft.verdict(tag, "reject")
             return
         case "dns":
-            draft.lost(tag, node.line, "Byway does not answer the names of others yet")
+            draft.lost(tag, node.line, "Byway does not serve DNS yet")
             return
         case "selector" | "urltest":
             _group(tag, kind, node, found, draft)
@@ -168,7 +168,7 @@ def _outbound(tag: str, node: Node, draft: Draft) -> None:
         _leaving(tag, found, content, draft)
     entry.tell_unread()
     if entry.enabled("multiplex"):
-        entry.note("multiplex", "multiplexing is not there yet")
+        entry.note("multiplex", "multiplexing is not supported yet")
     draft.outbound(tag, node.line, content)
 
 
@@ -176,7 +176,9 @@ def _leaving(tag: str, found: Fields, content: Section, draft: Draft) -> None:
     """How the proxy itself is reached: by an interface, from an address, under a mark."""
     leaving = _direct(found)
     if leaving and "plugin" in content:
-        draft.note(0, tag, f"{', '.join(leaving)} cannot be said beside a plugin: not kept")
+        draft.note(
+            0, tag, f"{', '.join(leaving)} is not supported together with a plugin: not kept"
+        )
     elif leaving:
         content["via"] = draft.leaving_by(leaving)
 
@@ -196,10 +198,10 @@ def _direct(found: Fields) -> Section:
 def _proxied(tag: str, kind: str, entry: Foreign, draft: Draft) -> Section | None:
     read = dialects.foreign("sing_box").leaving.get(kind)
     if read is None:
-        draft.lost(tag, entry.line, f"{NOT_YET.get(kind, kind or '?')} is not spoken yet")
+        draft.lost(tag, entry.line, f"{NOT_YET.get(kind, kind or '?')} is not supported yet")
         return None
     if way := entry.part("transport").text("type"):
-        draft.lost(tag, entry.line, f"{kind} over {way} is not spoken yet")
+        draft.lost(tag, entry.line, f"{kind} over {way} is not supported yet")
         return None
     try:
         made = read(entry)

@@ -64,7 +64,7 @@ def read(found: Fields, outbounds: list[Node], route: Fields, draft: Draft) -> N
             draft.note(node.line, _tag(node), "strategy is not kept: dns.addresses is for all")
     for key, node in found.items():
         if key not in _DONE and said(node):
-            draft.note(node.line, f"dns.{key}", "is not there yet")
+            draft.note(node.line, f"dns.{key}", "is not supported yet")
     if made:
         draft.plain["dns"] = made
 
@@ -92,7 +92,7 @@ def _words(nodes: list[Node], draft: Draft) -> dict[str, str]:
         if not _ASKED.match(address):
             what = re.match(r"[a-z0-9]{0,12}", address)
             kind = (what[0] if what else "") or "?"
-            draft.note(node.line, tag, f"a name server of type {kind} is not there yet")
+            draft.note(node.line, tag, f"a name server of type {kind} is not supported yet")
     return words
 
 
@@ -148,7 +148,7 @@ def _server(
     if "via" in server or not re.match(r"[a-z]+://(?:[0-9.]+(?:[:/]|$)|\[)", address):
         server["bootstrap"] = words.get(start) or resolvers.get(way) or resolvers.get("") or _SYSTEM
         if start and start not in words:
-            why = f"{start!r} is not kept: {server['bootstrap']} is asked for names on the way"
+            why = f"{start!r} is not kept: {server['bootstrap']} is used for names on the way"
             draft.note(node.line, tag, why)
     for key, part in found.items():
         if key not in _SERVER_DONE and said(part):
@@ -230,7 +230,7 @@ def _rule(node: Node, words: dict[str, str], draft: Draft) -> list[Section]:
     known = {*_NAMES, "server", "action", "invert", "disable_cache", "rewrite_ttl"}
     asked = _names_of(rule, draft) if plain and not set(rule) - known else []
     if not asked or tag not in words:
-        draft.note(node.line, "a rule of dns", "cannot be said here")
+        draft.note(node.line, "a rule of dns", "has no equivalent")
         return []
     return [{**one, "use": words[tag]} for one in asked]
 

@@ -36,21 +36,21 @@ _SAID = {
     "strategy", "disable_cache", "rewrite_ttl", "client_subnet",
 }  # fmt: skip
 _BY_SOURCE = ("rule_set_ip_cidr_match_source", "rule_set_ipcidr_match_source")
-_ANSWERED = "Byway does not answer the names of others yet"
+_ANSWERED = "Byway does not serve DNS yet"
 _NOT = {
-    "geosite": "there are no geosite files here: take the list as a set",
-    "clash_mode": "there are no modes here",
+    "geosite": "there are no geosite files here: use the list as a set",
+    "clash_mode": "Byway has no modes",
     "client": "the program is not sniffed",
     "user": "write a rule with uid",
-    "package_name": "there are no packages here",
-    "wifi_ssid": "the network around is not asked for",
-    "wifi_bssid": "the network around is not asked for",
+    "package_name": "packages are not supported",
+    "wifi_ssid": "conditions on the local network are not supported",
+    "wifi_bssid": "conditions on the local network are not supported",
 }
 _SNIFFED = {"tls", "http", "quic", "ssh", "dns", "stun", "dtls", "bittorrent"}
 
 
 class Unsaid(Exception):  # noqa: N818 - says of a rule what it is
-    """A rule that cannot be said here, and why."""
+    """A rule that has no equivalent, and why."""
 
 
 Resolved = list[Section]
@@ -101,7 +101,7 @@ def read(
 
 def _rule(node: Node, rule: Fields, action: str, resolved: Resolved, draft: Draft) -> None:
     if action == "sniff":
-        raise Unsaid("sniff: names inside are asked for by rules with sniffed, not by domain")
+        raise Unsaid("sniff: use rules with sniffed to match sniffed names, instead of domain")
     if action == "route-options":
         raise Unsaid("route-options are not kept")
     if action == "hijack-dns":
@@ -112,7 +112,7 @@ def _rule(node: Node, rule: Fields, action: str, resolved: Resolved, draft: Draf
         way = "\0drop" if text(rule.get("method")) == "drop" else "\0reject"
         draft.verdict(way, way[1:])
     else:
-        raise Unsaid(f"the action {action} is not there yet")
+        raise Unsaid(f"the action {action} is not supported yet")
     conditions = _conditions(rule, resolved, draft, 0)
     if not conditions:
         raise Unsaid("it has no condition")
@@ -144,7 +144,7 @@ def _conditions(rule: Fields, resolved: Resolved, draft: Draft, depth: int) -> S
         made = _plain(rule, resolved, draft)
     if flag(rule.get("invert")) and len(draft.missing) > missing:
         raise Unsaid(
-            draft.missing[-1] or "a set in it is without some of its entries"
+            draft.missing[-1] or "a set in it lacks some entries"
         )  # without a part it would take more than before
     return {"not": made} if flag(rule.get("invert")) else made
 
@@ -177,7 +177,7 @@ def _plain(rule: Fields, resolved: Resolved, draft: Draft) -> Section:
             assert isinstance(ports, list)
             ports += [_ports(one) for one in texts(node)]
         elif key not in _SAID:
-            raise Unsaid(_NOT.get(key, f"{key} is not asked for here"))
+            raise Unsaid(_NOT.get(key, f"{key} is not supported"))
     if lost and not about:
         raise Unsaid(lost[0])
     draft.missing += lost
@@ -221,7 +221,7 @@ def _target(key: str, node: Node, rule: Fields, resolved: Resolved, draft: Draft
             kept: list[object] = [ours for one in values if (ours := draft.set_asked(one))]
             lost = [one for one in values if one not in draft.sets]
             if not kept:
-                raise Unsaid("a set that it asks for is not kept")
+                raise Unsaid("a set of it is not kept")
             draft.missing += [f"the set {one!r} is not kept" for one in lost]
             if any(flag(rule.get(word)) for word in _BY_SOURCE):
                 names = unresolved({"set": kept, "domain_wildcard": "*"})
@@ -251,7 +251,7 @@ def _other(key: str, node: Node, draft: Draft) -> list[object]:
         known = {item.what: name for name, item in draft.entries["inbounds"].items()}
         values = [known[str(one)] for one in values if one in known]
         if not values:
-            raise Unsaid("no inbound that it asks for is kept")
+            raise Unsaid("none of its inbounds is kept")
     elif key == "source_ip_cidr":
         values = [_masked(str(one)) for one in values]
     elif key == "user_id":
@@ -315,7 +315,7 @@ def _inline(tag: str, node: Node, found: Fields, draft: Draft) -> None:
     if entries:
         draft.set(tag, node.line, {"items": entries} | ({} if plain else {"format": form}))
     else:
-        draft.note(node.line, tag, "nothing in it could be kept")
+        draft.note(node.line, tag, "nothing in it could be converted")
 
 
 _MARKS = {

@@ -50,7 +50,7 @@ def flow(value: object) -> str:
             return "{" + ", ".join(f"{_key(key)}: {flow(v)}" for key, v in value.items()) + "}"
         case list() | tuple():
             return "[" + ", ".join(map(flow, value)) + "]"
-    raise TypeError(f"{type(value).__name__} has no place in a config")
+    raise TypeError(f"{type(value).__name__} is not allowed in a config")
 
 
 def scalar(text: str) -> str:

@@ -59,7 +59,7 @@ class Both:
             except OSError as error:
                 self.close()
                 why = in_words(error)
-                raise OSError(error.errno, f"cannot take packets on {address}: {why}") from error
+                raise OSError(error.errno, f"cannot receive packets on {address}: {why}") from error
             self._doors.append(door)
             self._bound.append(f"{bound}/udp")
 

@@ -66,7 +66,9 @@ class OverTcp(Visit):
         self._user = user
         self._grant = grant
         seconds = entry.means.handshake
-        self._patience = Deadline(seconds, "the client said too little for too long")
+        self._patience = Deadline(
+            seconds, "the client sent too little before the handshake timeout"
+        )
 
     async def stay(self, carry: Carry) -> None:
         stream, entry = self._stream, self._entry

@@ -33,7 +33,9 @@ class StreamInbound:
         self._listen = tuple(listen)
         self._greet = greet
         self._options = options or ListenOptions()
-        self._patience = Deadline(entry.means.handshake, "the client said too little for too long")
+        self._patience = Deadline(
+            entry.means.handshake, "the client sent too little before the handshake timeout"
+        )
         self._listeners: list[EngineListener] = []
         self._closed = False
 
@@ -116,6 +118,6 @@ class StreamInbound:
         if not isinstance(error, (BywayError, OSError, EOFError)):
             log.fault(error, inbound=self.name, source=source)
         elif isinstance(error, EOFError):
-            log.debug("client left without a word", inbound=self.name, source=source)
+            log.debug("client closed without sending a request", inbound=self.name, source=source)
         else:
             log.info("handshake failed", inbound=self.name, source=source, error=error)

@@ -101,7 +101,7 @@ class PacketDoor:
                 asks = await self._listener.accept()
             except (OSError, EngineError) as error:
                 if not self.closed:
-                    entry.means.log.error("cannot take packets", inbound=entry.name, error=error)
+                    entry.means.log.error("cannot receive packets", inbound=entry.name, error=error)
                 return
             for ask in asks:
                 whose, user = entry, self._user

@@ -74,7 +74,7 @@ async def greeted(stream: Stream, greeting: Awaitable[T], seconds: float) -> T:
                 await _heard_out(stream)
     except TimeoutError:
         if failure is None:
-            raise TimeoutError("the client said too little for too long") from None
+            raise TimeoutError("the client sent too little before the handshake timeout") from None
     assert failure is not None
     raise failure
 

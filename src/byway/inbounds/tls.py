@@ -64,9 +64,9 @@ class TlsDoor:
             self._stamp = stamp
             self._server.reload(self._certificate.options())
         except (OSError, ValueError) as error:
-            log.error("the new certificate cannot be used", inbound=name, error=error)
+            log.error("the new certificate is invalid", inbound=name, error=error)
         else:
-            log.info("took a new certificate", inbound=name, file=self._certificate.chain)
+            log.info("loaded a new certificate", inbound=name, file=self._certificate.chain)
 
 
 def inside(door: TlsDoor, greet: Greet) -> Greet:

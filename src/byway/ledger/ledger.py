@@ -220,7 +220,7 @@ class Ledger:
         live = self._live.get(flow_id)
         return live or next((past for past in self.past if past.flow.id == flow_id), None)
 
-    def cut(self, flow_id: int, reason: str = "cut by hand") -> bool:
+    def cut(self, flow_id: int, reason: str = "cut by a user") -> bool:
         """End a live flow now. False when there is none with this id."""
         passage = self._live.get(flow_id)
         if passage is None:

@@ -120,7 +120,7 @@ class Limits:
         """Why used quotas would be forgotten at the end; "" when they are not."""
         if not self.has_quotas:
             return ""
-        missing = "" if self.file.path is not None else "there is no folder to keep them in"
+        missing = "" if self.file.path is not None else "there is no folder for them"
         return self.file.problem or missing
 
     @property

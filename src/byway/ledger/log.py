@@ -98,7 +98,7 @@ class Log:
         last = traceback.extract_tb(error.__traceback__)[-1:]
         place = f"{last[0].filename}:{last[0].lineno}" if last else "?"
         told = f"{type(error).__name__}: {in_words(error)}"
-        self.error("internal fault", **fields, error=told, at=place)
+        self.error("internal error", **fields, error=told, at=place)
 
     def _say(self, level: str, message: str, fields: Mapping[str, object]) -> None:
         writing = self._in_force.now.writing

@@ -104,7 +104,9 @@ class Chooser(ABC):
 
     def select(self, member: str) -> None:
         """Obey a person. Raises ValueError where nobody is asked, or for no member."""
-        raise ValueError(f"the group {self.name} is of type {self.kind}: it chooses itself")
+        raise ValueError(
+            f"the group {self.name} of type {self.kind} selects its member automatically"
+        )
 
     @property
     def strayed(self) -> tuple[str, str] | None:
@@ -166,11 +168,11 @@ class Select(Chooser):
         if selected not in (rank.member for rank in self.ranking(flow.network)):
             return
         if selected == self.choice:
-            yield selected, "chosen by hand"
+            yield selected, "selected by hand"
         elif self.choice is None:
-            yield selected, "the default, nobody chose"
+            yield selected, "the default"
         else:
-            yield selected, f"the default, {self.choice} was chosen and is no member any more"
+            yield selected, f"the default; {self.choice} was selected but is no longer a member"
 
     def select(self, member: str) -> None:
         if member not in self.members:
@@ -237,7 +239,7 @@ class Fastest(Chooser):
             if ranks[at].state is not State.WELL:
                 told = _standing_words(ranks[at], at)
             elif found is None:
-                told = "no delay is known yet"
+                told = "no delay measured yet"
             elif at == order[0] and least is not None and found > least:
                 margin = f"{self._tolerance * 1000:.0f} ms"
                 told = f"{_ms(found)}, kept: no other is faster by more than {margin}"
@@ -331,9 +333,9 @@ class Balance(Chooser):
 
 def _standing_words(rank: Rank, at: int) -> str:
     if rank.state is State.OUT:
-        return "none else is left; it is out"
+        return "the last one left, although it is out"
     if rank.state is State.TRIAL:
-        return "it failed a while ago, and is tried again"
+        return "retried after its failure"
     if not rank.is_known:
         return "the first of the list" if at == 0 else "the next of the list"
     return "the first, and it works" if at == 0 else "the first that works"

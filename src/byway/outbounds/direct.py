@@ -84,7 +84,7 @@ class Direct(Single):
             address = Target.from_packed(self._local_address(packed), 0)
             listener = self._engine.listen(address, ListenOptions(backlog=4, first=0))
         except OSError as error:
-            raise Refused(f"cannot lend a port: {in_words(error)}", reason_of(error)) from error
+            raise Refused(f"cannot open a port: {in_words(error)}", reason_of(error)) from error
         closed = (lambda remote: guard.why_closed(remote, self._own)) if dial.guarded else None
         return Lent(listener, packed if any(packed) else None, closed)
 
@@ -108,7 +108,7 @@ class Direct(Single):
             found = [packed for packed in found if packed not in closed]
             if closed and not found:
                 raise Refused(
-                    f"{target.host} leads to an address of this host or its links only",
+                    f"{target.host} resolves only to addresses of this host or its links",
                     Reason.RULES,
                     "set allow_local on the inbound to allow it",
                 )

@@ -86,15 +86,15 @@ class Group:
 
     def _all_failed(self, flow: Flow, failed: list[tuple[str, Exception]]) -> Exception:
         if not failed:
-            what = f"{self.name} has no member that carries {flow.network.value.upper()}"
-            return Refused(what, Reason.NOT_SUPPORTED, f"give {self.name} one that does")
+            what = f"{self.name} has no member that supports {flow.network.value.upper()}"
+            return Refused(what, Reason.NOT_SUPPORTED, f"add such a member to {self.name}")
         errors = [error for _, error in failed]
         if len(errors) == 1:
             return errors[0]
         told = [f"{member}: {in_words(error)}" for member, error in failed[:MOST_TOLD]]
         if len(failed) > MOST_TOLD:
             told.append(f"and {len(failed) - MOST_TOLD} more")
-        message = f"{self.name}: no member got through: {'; '.join(told)}"
+        message = f"{self.name}: all members failed: {'; '.join(told)}"
         reasons = [reason for error in errors if (reason := reason_of(error)) not in _VAGUE]
         reason = reasons[0] if reasons else reason_of(errors[-1])
         if all(isinstance(error, Refused) for error in errors):

@@ -171,7 +171,7 @@ class Health:
         if down > 0:
             changed = score.heal()
         elif up > 0 and not self.server_answers:
-            why = "what was sent had no answer"
+            why = "sent data got no response"
             changed = score.doubt(why, began, self.clock(), self._chance(), mute=True)
         else:
             return

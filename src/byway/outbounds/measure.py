@@ -112,7 +112,9 @@ async def measured(
             pass  # enough
         except EOFError:
             if length is not None:
-                raise Mute(f"{place.authority} hung up after {found.moved} bytes") from None
+                raise Mute(
+                    f"{place.authority} closed the connection after {found.moved} bytes"
+                ) from None
         except OSError as error:
             raise Mute(f"{place.authority}: {in_words(error)}") from error
         finally:

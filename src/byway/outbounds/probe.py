@@ -97,5 +97,5 @@ def _request(address: WebAddress) -> RequestHead:
 
 def _told(address: WebAddress, error: Exception) -> str:
     if isinstance(error, EOFError):
-        return f"{address.authority} hung up"
+        return f"{address.authority} closed the connection"
     return f"{address.authority}: {error or type(error).__name__}"

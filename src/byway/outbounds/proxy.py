@@ -121,7 +121,7 @@ class ProxyWay(Over):
         """A way for packets through the proxy. Raises as `connect` does."""
         proxy = self._proxy
         if Network.UDP not in proxy.networks:
-            raise Refused(f"outbound {proxy.name} carries no UDP", Reason.NOT_SUPPORTED)
+            raise Refused(f"outbound {proxy.name} does not support UDP", Reason.NOT_SUPPORTED)
         return await self._spoken(lambda reach: proxy.client.associate(reach, dial))
 
     async def bind(self, dial: Dial) -> Binding:

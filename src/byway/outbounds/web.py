@@ -83,7 +83,7 @@ async def fetch(
                     return found
                 address = found
     except EOFError:
-        raise PeerError(f"{address.authority} hung up") from None
+        raise PeerError(f"{address.authority} closed the connection") from None
     except TimeoutError:
         if clock.expired():
             raise TimeoutError(f"{address.authority} took over {bounds.total:g}s") from None
@@ -173,12 +173,12 @@ def _fields(address: WebAddress, known: Document | None, agent: str) -> Fields:
 def _elsewhere(address: WebAddress, location: str) -> WebAddress:
     """Where a redirect leads. What was encrypted stays so, and no password goes along."""
     if not location:
-        raise PeerError(f"{address.authority} redirects to nowhere")
+        raise PeerError(f"{address.authority} redirects without a location")
     base = f"{address.scheme}://{address.authority}{address.path}"
     try:
         found = WebAddress.parse(urljoin(base, location.partition("#")[0]))
     except (ValueError, UnicodeError):
-        raise PeerError(f"{address.authority} redirects to what is no web address") from None
+        raise PeerError(f"{address.authority} redirects to an invalid URL") from None
     if address.scheme == "https" and found.scheme != "https":
         raise PeerError(f"{address.authority} redirects from https to http")
     if (found.scheme, found.target) == (address.scheme, address.target):
@@ -189,7 +189,7 @@ def _elsewhere(address: WebAddress, location: str) -> WebAddress:
 async def _body(stream: Stream, answer: Answer, limit: int, silence: float, who: str) -> bytes:
     coding = answer.field(b"content-encoding").strip().lower()
     if coding not in ("", "identity", "gzip", "x-gzip"):
-        raise PeerError(f"{who} sent a coding that was not asked for ({coding[:40]!r})")
+        raise PeerError(f"{who} sent a coding that was not requested ({coding[:40]!r})")
     body = bytearray()
     parts = _in_time(http_client.parts(stream, answer, limit), silence, who)
     if coding not in ("", "identity"):
@@ -237,17 +237,17 @@ async def _unpacked(parts: AsyncIterator[bytes], limit: int) -> AsyncIterator[by
             try:
                 piece = unzip.decompress(data, _PIECE)
             except zlib.error:
-                raise PeerError("the answer is not the gzip that it says it is") from None
+                raise PeerError("the response is not gzip") from None
             begun = True
             count += len(piece)
             if count > limit:
-                raise TooLarge(f"the answer unpacks to more than {limit} bytes")
+                raise TooLarge(f"the response decompresses to more than {limit} bytes")
             if piece:
                 yield piece
             await asyncio.sleep(0)  # a bomb takes its turns like everybody
             data = unzip.unused_data if unzip.eof else unzip.unconsumed_tail
     if begun and not unzip.eof:
-        raise PeerError("the answer's gzip ends before its end")
+        raise PeerError("the gzip of the response is truncated")
 
 
 _PIECE = 256 * 1024

@@ -178,7 +178,7 @@ async def accept(
         return Request(head, target, authority, path)
     user = _verified(head, verify)
     if user is None:
-        text = "this proxy wants a user and a password"
+        text = "this proxy requires a user and a password"
         await stream.write(answer(407, text, bodiless=bodiless))
         raise Refused("wrong or missing user and password from the client", Reason.CREDENTIALS)
     return Request(head, target, authority, path, user)
@@ -229,11 +229,11 @@ async def connect(stream: Stream, target: Target, options: HttpOptions = HttpOpt
         try:
             head = await read_response(stream)
         except EOFError:
-            raise PeerError("the HTTP proxy hung up without an answer") from None
+            raise PeerError("the HTTP proxy closed the connection without an answer") from None
         if head.status >= 200:
             break
     else:
-        raise PeerError("the HTTP proxy does not come to an answer: 1xx responses only")
+        raise PeerError("the HTTP proxy sent only 1xx responses")
     if 200 <= head.status < 300:
         return stream
     said = _CONTROL.sub("?", head.phrase.decode("latin-1"))[:80]
@@ -242,7 +242,7 @@ async def connect(stream: Stream, target: Target, options: HttpOptions = HttpOpt
         hint = "check" if options.username is not None else "give"
         hint += " the outbound's username and password"
     reason = _REASONS.get(head.status, Reason.FAILURE)
-    raise Refused(f"the HTTP proxy said no: {head.status} {said}".rstrip(), reason, hint)
+    raise Refused(f"the HTTP proxy refused: {head.status} {said}".rstrip(), reason, hint)
 
 
 def basic(username: str, password: str | None) -> bytes:
@@ -370,7 +370,7 @@ async def _read_head(stream: Stream, limit: int, begun: bytes) -> bytes:
     while empty := _EMPTY_LINES.match(data):  # RFC 9112 section 2.2: skipped before a message
         limit -= empty.end()
         if limit <= 0:
-            raise _TooLarge("empty lines and no head")
+            raise _TooLarge("only empty lines, no head")
         data = data[empty.end() :] or await stream.read(_CHUNK)
     end = data.find(b"\r\n\r\n")
     if end < 0:
@@ -397,7 +397,7 @@ async def _read_on(stream: Stream, limit: int, begun: bytes) -> tuple[bytes, int
         try:
             data += await stream.read(_CHUNK)
         except EOFError:
-            raise _Broken("half a head, and then hung up", data) from None
+            raise _Broken("half a head, then end of stream", data) from None
     return bytes(data), end
 
 
@@ -435,7 +435,9 @@ def _destination(head: RequestHead) -> tuple[str, str]:
         return _in_ascii(head.uri), ""
     scheme, mark, rest = head.uri.partition("://")
     if not mark or not _SCHEME.fullmatch(scheme):
-        raise HeadError(400, "this is a proxy, and the request names no full http:// address")
+        raise HeadError(
+            400, "this is a proxy, and the request target is not an absolute http:// URL"
+        )
     if scheme.lower() != "http":
         raise HeadError(501, f"this proxy forwards http:// only, not {scheme[:20].lower()}://")
     if "#" in rest:
@@ -463,7 +465,7 @@ def _in_ascii(authority: str) -> str:
 
 def _target(authority: str, default_port: int | None) -> Target:
     if "@" in authority:  # RFC 9110 section 4.2.4: an error; and not to be said again anywhere
-        raise HeadError(400, "the client put a user or password before the host it asked for")
+        raise HeadError(400, "the client sent a user or password in its request target")
     text = authority
     if default_port is not None:
         bare = text.rpartition("]")[2] if text.startswith("[") else text
@@ -474,7 +476,7 @@ def _target(authority: str, default_port: int | None) -> Target:
     try:
         return Target.parse(text)
     except ValueError as error:
-        raise HeadError(400, f"the client asked for a bad address: {error}") from None
+        raise HeadError(400, f"the client requested a bad address: {error}") from None
 
 
 def _verified(head: RequestHead, verify: Verify) -> str | None:

@@ -65,7 +65,7 @@ async def ask(
     """Send a request and read the head of its answer; `request` has Host and what else it needs.
 
     Content-Length is added where there is a body. Raises HeadError, PeerError, OSError, EOFError
-    when the server hung up without a word.
+    when the server closed the connection without a word.
     """
     head = request
     if body:
@@ -78,7 +78,7 @@ async def ask(
             raise PeerError("the web server speaks another protocol than HTTP/1.1")
         if response.status >= 200:
             return Answer(response, response_framing(response, request.method))
-    raise PeerError("the web server does not come to an answer: 1xx responses only")
+    raise PeerError("the web server sent only 1xx responses")
 
 
 async def parts(stream: Stream, answer: Answer, limit: int) -> AsyncIterator[bytes]:
@@ -125,12 +125,12 @@ async def _chunks(stream: Stream) -> AsyncIterator[bytes]:
                 left -= len(part)
                 yield part
             if await stream.read_exactly(2) != b"\r\n":
-                raise PeerError("a chunk of the answer does not end where it should")
+                raise PeerError("a chunk of the answer has a wrong end")
         for _ in range(_MOST_TRAILERS):
             if await _line(stream) == b"":
                 return
     except EOFError:
-        raise PeerError("the answer ends within its chunks") from None
+        raise PeerError("the answer ends in the middle of its chunks") from None
     raise PeerError("the answer has too many trailer fields")
 
 

@@ -222,7 +222,7 @@ def _counted_down(
     if len(given) > 1 or not given[0].isdigit() or len(given[0]) > _LONGEST_LENGTH:
         raise HeadError(400, "the client sent a bad Max-Forwards")
     if (left := int(given[0])) == 0:
-        raise HeadError(405, f"this proxy answers no {method} itself")
+        raise HeadError(405, f"this proxy does not answer {method} itself")
     rest = [pair for pair in fields if pair[0].lower() != b"max-forwards"]
     return [*rest, (b"Max-Forwards", b"%d" % (left - 1))]
 

@@ -100,7 +100,7 @@ def method_named(name: str) -> Method:
 
 
 def why_refused(name: str) -> str | None:
-    """Why a method that others know is not spoken here; None for names that mean nothing."""
+    """Why a method that others know is not supported here; None for names that mean nothing."""
     name = name.lower()
     if name in ("none", "plain", "table"):
         return f"the method {name} encrypts nothing"
@@ -110,7 +110,7 @@ def why_refused(name: str) -> str | None:
             " lets servers be found and traffic be read by probing"
         )
     if name in _UNSPOKEN:
-        return f"the method {name} is rare and not spoken here"
+        return f"the method {name} is rare and not supported"
     return None
 
 

@@ -56,7 +56,7 @@ def keys_of(method: Method, password: str) -> tuple[bytes, ...]:
     """
     parts = password.split(":")
     if len(parts) > 1 and not method.has_identities:
-        raise ValueError(f"{method.name} has one key: only the AES methods know several users")
+        raise ValueError(f"{method.name} has one key: only the AES methods support several users")
     return tuple(_key(method, part) for part in parts)
 
 
@@ -169,7 +169,7 @@ class Server:
             framings.aes_decrypt(identity_key(framings, self._key, salt), block)
         )
         if found is None:
-            raise Refused("no user of ours, another method, or a probe", Reason.CREDENTIALS)
+            raise Refused("unknown user, another method, or a probe", Reason.CREDENTIALS)
         return found
 
     def _checked(self, fixed: bytes) -> int:
@@ -198,7 +198,7 @@ def _asked(variable: bytes) -> tuple[Target, bytes]:
     """The target in a variable header, and the payload behind its padding."""
     parsed = address.unpack(variable)
     if parsed is None or len(variable) < parsed[1] + 2:
-        raise PeerError("the client's header is cut short")
+        raise PeerError("the client's header is truncated")
     target, at = parsed
     start = at + 2 + int.from_bytes(variable[at : at + 2])
     if start > len(variable):

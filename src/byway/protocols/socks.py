@@ -51,7 +51,7 @@ class SocksOptions:
 
     def __post_init__(self) -> None:
         if self.version not in ("5", "4a", "4"):
-            raise ValueError(f"SOCKS version {self.version!r} is none of 5, 4a, 4")
+            raise ValueError(f"SOCKS version {self.version!r} is not 5, 4a or 4")
         if self.password is not None and self.username is None:
             raise ValueError("a SOCKS password needs a username")
         if self.version != "5" and self.password:
@@ -147,7 +147,9 @@ async def associate(
     """
     if options.version != "5":
         raise Refused(
-            f"SOCKS{options.version} carries no UDP", Reason.NOT_SUPPORTED, "use SOCKS version 5"
+            f"SOCKS{options.version} does not support UDP",
+            Reason.NOT_SUPPORTED,
+            "use SOCKS version 5",
         )
     bound = await _ask(stream, Command.ASSOCIATE, address.UNSPECIFIED, options)
     return _filled(bound, server, "takes packets")
@@ -275,7 +277,7 @@ async def _accept_4(stream: Stream, verify: Verify | None, data: bytes) -> Reque
         if not right:
             await stream.write(_REJECTED_USER_4)
             raise Refused(
-                "the SOCKS4 client is no user without a password",
+                "the SOCKS4 client is not a user without a password",
                 Reason.CREDENTIALS,
                 "SOCKS4 cannot carry a password; use SOCKS5",
             )
@@ -300,7 +302,9 @@ async def _fill(stream: Stream, data: bytes, size: int, what: str) -> bytes:
         try:
             data += await stream.read(_CHUNK)
         except EOFError:
-            raise PeerError(f"the other side hung up in the middle of its {what}") from None
+            raise PeerError(
+                f"the other side closed the connection in the middle of its {what}"
+            ) from None
     return data
 
 
@@ -369,11 +373,11 @@ async def _introduce(stream: Stream, options: SocksOptions) -> None:
     method = data[1]
     if method == 0xFF:
         if has_user:
-            raise Refused("the SOCKS5 server takes none of our methods", Reason.CREDENTIALS)
+            raise Refused("the SOCKS5 server accepts none of our methods", Reason.CREDENTIALS)
         raise Refused(
-            "the SOCKS5 server wants authentication",
+            "the SOCKS5 server requires authentication",
             Reason.CREDENTIALS,
-            "give the outbound a username and a password",
+            "add username and password to the outbound",
         )
     if len(data) > 2:
         stream.unread(data[2:])
@@ -406,7 +410,7 @@ async def _read_5(stream: Stream) -> Target | None:
         raise PeerError(f"the SOCKS5 server sent a reply of version {data[0]}")
     if data[1] != 0:
         text, reason = _REPLIES.get(data[1], (f"code {data[1]:#04x}", Reason.FAILURE))
-        raise Refused(f"the SOCKS5 server said no: {text}", reason)
+        raise Refused(f"the SOCKS5 server refused: {text}", reason)
     if len(data) < 5:
         data = await _fill(stream, data, 5, what)
     size = _size_5(data)
@@ -445,7 +449,7 @@ async def _read_4(stream: Stream) -> Target:
         raise PeerError(f"the server does not speak SOCKS4: its first byte is {data[0]:#04x}")
     if data[1] != _GRANTED_4:
         text, reason = _REPLIES_4.get(data[1], (f"code {data[1]:#04x}", Reason.FAILURE))
-        raise Refused(f"the SOCKS4 server said no: {text}", reason)
+        raise Refused(f"the SOCKS4 server refused: {text}", reason)
     if len(data) < 8:
         data = await _fill(stream, data, 8, what)
     if len(data) > 8:
@@ -456,7 +460,7 @@ async def _read_4(stream: Stream) -> Target:
 def _filled(bound: Target | None, server: Target | None, what: str) -> Target:
     """The bound address, with the server's own in place of "the address you reached me by"."""
     if bound is None:
-        raise PeerError(f"the SOCKS server {what} at a host that cannot be")
+        raise PeerError(f"the SOCKS server {what} at an invalid host")
     if server is not None and bound.packed is not None and not any(bound.packed):
         return replace(server, port=bound.port)
     return bound

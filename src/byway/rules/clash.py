@@ -141,7 +141,7 @@ def _placed(kind: str, value: str, resolves: bool, world: World) -> m.Matcher:
         if not re.fullmatch("[A-Za-z]{2}", value):
             raise Bad("not the code of a country")
         if world.countries is None:
-            raise Bad("needs a file that knows countries (geo.country)")
+            raise Bad("needs a database of countries (geo.country)")
         codes = frozenset({value.upper()})
         if kind == "GEOIP":
             return InCountry(codes, world.countries, resolves)
@@ -150,7 +150,7 @@ def _placed(kind: str, value: str, resolves: bool, world: World) -> m.Matcher:
     if not (number.isascii() and number.isdigit() and len(number) <= 10):
         raise Bad("not the number of a network")
     if world.systems is None:
-        raise Bad("needs a file that knows networks (geo.asn)")
+        raise Bad("needs a database of networks (geo.asn)")
     numbers = frozenset({int(number)})
     if kind == "IP-ASN":
         return InSystem(numbers, world.systems, resolves)
@@ -188,7 +188,7 @@ def _brackets(text: str) -> Iterator[str]:
         if depth < 0:
             break
     if depth != 0:
-        raise Bad("the brackets do not match")
+        raise Bad("unbalanced brackets")
 
 
 def ports(text: str) -> tuple[tuple[int, int], ...]:

@@ -26,7 +26,7 @@ class Outcome(Enum):
     MATCHED = "matched"
     NO_MATCH = "no match"
     LACKS = "lacks a fact"
-    OFF = "switched off"
+    OFF = "disabled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One rule that was tried, or passed over because it is switched off."""
+    """One rule that was tried, or passed over because it is disabled."""
 
     rule: RuleRef
     outcome: Outcome

@@ -69,7 +69,7 @@ class Judge:
         return Explanation(tuple(tried), self._otherwise)
 
     def without(self, switched_off: Collection[int]) -> Judge:
-        """The same judge with these of its rules (counted from 0) switched off as well."""
+        """The same judge with these of its rules (counted from 0) disabled as well."""
         rules = [
             replace(rule, enabled=rule.enabled and at not in switched_off)
             for at, rule in enumerate(self.rules)

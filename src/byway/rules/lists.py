@@ -105,7 +105,7 @@ def _adblock_line(entry: str, into: Gathering, line: int) -> None:
     if entry == "#" or entry.startswith(("!", "# ", "[Ad")):
         return
     if "##" in entry or "#@#" in entry or "#$#" in entry or "#?#" in entry:
-        raise Bad("hides parts of pages, which is not done here")
+        raise Bad("hides parts of pages, which is not supported")
     if len(entry) > 2 and entry.startswith("/") and entry.endswith("/"):
         into.condition(regex(entry[1:-1]), line, entry)
         return
@@ -121,7 +121,7 @@ def _adblock_line(entry: str, into: Gathering, line: int) -> None:
     takes = Takes.SUFFIX if body.startswith("||") else Takes.ITSELF
     pattern = body.lstrip("|").removesuffix("|").removesuffix("^")
     if "/" in pattern and not is_prefix(pattern):
-        raise Bad("is about a path, not about a name")
+        raise Bad("matches a path, not a name")
     if spared:
         into.spared.append((host(pattern.removeprefix("*.")), int(takes), line))
     elif is_prefix(pattern):

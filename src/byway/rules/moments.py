@@ -78,5 +78,5 @@ def _days(text: str) -> Iterator[int]:
 def _minute(text: str) -> int:
     hour, minute = map(int, text.split(":"))
     if minute > 59 or hour * 60 + minute > _DAY:
-        raise ValueError(f"{text} is no time of day")
+        raise ValueError(f"{text} is not a time of day")
     return hour * 60 + minute

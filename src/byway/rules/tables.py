@@ -33,7 +33,7 @@ GRAM = 3  # letters of a word by which it is found
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A condition and what it leads to. A rule that is switched off is passed over.
+    """A condition and what it leads to. A rule that is disabled is passed over.
 
     With a `function` the verdict is what that says, if anything; `verdict` then tells only where
     the rule stands.

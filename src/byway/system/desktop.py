@@ -155,8 +155,8 @@ def desktop(environ: Mapping[str, str], name: str | None = None) -> Desktop:
         name = "kde" if "kde" in words else "gnome" if words & _GNOME_KIN else None
     if name is None:
         raise DesktopError(
-            "this session is of no desktop that is known here (XDG_CURRENT_DESKTOP)",
-            "say --desktop gnome or kde; `byway env` is for shells",
+            "unknown desktop (XDG_CURRENT_DESKTOP)",
+            "use --desktop gnome or kde; `byway env` is for shells",
         )
     path = environ.get("PATH")
     if name == "gnome":

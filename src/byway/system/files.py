@@ -36,7 +36,7 @@ def open_to_append(path: str) -> int:
         os.close(folder)
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode):
-        why = "is no plain file"
+        why = "is not a regular file"
     elif status.st_uid not in (0, os.geteuid()):
         why = "belongs to another user"
     elif status.st_nlink > 1:
@@ -45,7 +45,7 @@ def open_to_append(path: str) -> int:
         os.set_blocking(file, True)
         return file
     os.close(file)
-    raise OSError(errno.EPERM, f"{why}, in a folder that others may write", path)
+    raise OSError(errno.EPERM, f"{why}, in a folder that other users can write to", path)
 
 
 def _opened(name: str, flags: int, folder: int, path: str) -> int:
@@ -55,7 +55,7 @@ def _opened(name: str, flags: int, folder: int, path: str) -> int:
         return os.open(name, flags | (os.O_NOFOLLOW if shared else 0), MODE, dir_fd=folder)
     except OSError:
         if shared and _is_link(name, folder):
-            why = f"{name} is a link in a folder that others may write"
+            why = f"{name} is a link in a folder that other users can write to"
             raise OSError(errno.ELOOP, why, path) from None
         raise
 

@@ -75,7 +75,7 @@ def _route_kind(packed: bytes) -> int:
         (code,) = struct.unpack_from("=i", data, _HEADER.size)
         raise OSError(-code, "no route")
     if answer != _NEW_ROUTE:
-        raise OSError(errno.EPROTO, "no answer of netlink's")
+        raise OSError(errno.EPROTO, "no answer from netlink")
     return int(_ROUTE.unpack_from(data, _HEADER.size)[7])
 
 

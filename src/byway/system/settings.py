@@ -73,7 +73,7 @@ class Settings:
             values = {**given_back, **values}
         elif former is not None:
             raise DesktopError(
-                f"the settings of {former.desktop} are taken already", "byway system-proxy off"
+                f"another Byway has set the settings of {former.desktop}", "byway system-proxy off"
             )
         told: dict[str, Kept] = {
             "version": _VERSION,
@@ -83,13 +83,13 @@ class Settings:
             "set": dict(values),
         }
         if not self._file.write(told):
-            raise DesktopError(f"what was set before cannot be written down: {self._file.problem}")
+            raise DesktopError(f"the previous settings cannot be saved: {self._file.problem}")
         try:
             desktop.write(values)
             found = desktop.read()
             if any(found.get(key) != value for key, value in values.items()):
                 raise DesktopError(
-                    "the settings do not hold", "run this inside the desktop's session"
+                    "the settings have no effect", "run this inside the desktop's session"
                 )
         except DesktopError:
             with contextlib.suppress(DesktopError):

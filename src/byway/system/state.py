@@ -51,7 +51,7 @@ class StateFile:
         except FileNotFoundError:
             return {}
         except (ValueError, RecursionError) as error:
-            self.problem = f"{self.path} is spoilt and was set aside: {error}"
+            self.problem = f"{self.path} is damaged and was renamed: {error}"
             with contextlib.suppress(OSError):
                 os.replace(self.path, self.path.with_name(f"{self.path.name}.spoilt"))
         except OSError as error:
@@ -65,7 +65,7 @@ class StateFile:
         for what JSON cannot say.
         """
         if self.path is None:
-            self.problem = "there is no folder to keep it in: neither XDG_STATE_HOME nor HOME"
+            self.problem = "there is no folder for it: neither XDG_STATE_HOME nor HOME is set"
             return False
         data = json.dumps(content, allow_nan=False, indent=1).encode()
         if len(data) > self._most:

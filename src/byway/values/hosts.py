@@ -18,7 +18,7 @@ from byway.values.wrong import Wrong, shown
 def name(text: str) -> str:
     """A host name in lower case, non-ASCII labels as punycode."""
     if packed_address(text.strip("[]")) is not None:
-        raise Wrong(f"{shown(text)} is an address, not a name", "addresses are matched by ip")
+        raise Wrong(f"{shown(text)} is an address, not a name", "use ip to match addresses")
     return _name(text)
 
 
@@ -49,7 +49,7 @@ def host_port(text: str) -> Target:
     """`name:port`, `address:port` or `[v6]:port`; port 0 is no target."""
     host, port = _split(text, "for example proxy.example:1080 or [2001:db8::1]:1080")
     if port == 0:
-        raise Wrong("port 0 cannot be connected to", "1 to 65535")
+        raise Wrong("port 0 is not allowed", "1 to 65535")
     packed = packed_address(host)
     if packed is not None:
         return Target.from_packed(packed, port)
@@ -136,6 +136,4 @@ def _punycode(text: str) -> str:
     except UnicodeError:
         raise Wrong(f"{shown(text)} is not a host name") from None
     except ValueError:
-        raise Wrong(
-            f"{shown(text)} can be read in two ways", "write it as punycode (xn--...)"
-        ) from None
+        raise Wrong(f"{shown(text)} is ambiguous", "write it as punycode (xn--...)") from None

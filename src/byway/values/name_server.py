@@ -53,15 +53,15 @@ def read_address(text: str) -> ServerAddress:
         hint = f"udp://{text}" if packed_address(text.strip("[]")) is not None else _FORMS
         raise Wrong(f"{shown(text)} is not the address of a name server", hint)
     if scheme not in PORTS:
-        raise Wrong(f"{shown(scheme)} is no way to ask a name server", _FORMS)
+        raise Wrong(f"unknown scheme {shown(scheme)}", _FORMS)
     place, slash, path = rest.partition("/")
     if scheme != "https" and (slash or "?" in place):
         raise Wrong("only https:// addresses have a path", f"{scheme}://{place}")
     if "@" in place or "#" in rest or (scheme == "https" and "?" in place):
-        raise Wrong("the address has parts that mean nothing here", _FORMS)
+        raise Wrong("the address has parts that are not supported", _FORMS)
     path = f"/{path}" if path else "/dns-query"
     if not _PATH.fullmatch(path):
-        raise Wrong("the path has characters that no URL has")
+        raise Wrong("the path has characters that are not allowed in a URL")
     return ServerAddress(scheme, _placed(place, PORTS[scheme]), path if scheme == "https" else "")
 
 
@@ -72,7 +72,7 @@ def told(word: str) -> str:
 
 def _placed(place: str, port: int) -> Target:
     if not place:
-        raise Wrong("the address names no server", _FORMS)
+        raise Wrong("the address has no host", _FORMS)
     bare = place.strip("[]") if place.startswith("[") and place.endswith("]") else place
     if (packed := packed_address(bare)) is not None:
         if ":" in bare and bare is place:

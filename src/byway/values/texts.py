@@ -99,7 +99,7 @@ class OneOrMany:
         if not isinstance(value, list | tuple):
             return (value,)
         if not value and not self.empty:
-            raise Wrong("the list is empty", "name at least one, or leave the key out")
+            raise Wrong("the list is empty", "add at least one, or remove the key")
         return tuple(value)
 
 

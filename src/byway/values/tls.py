@@ -9,34 +9,34 @@ from byway.values.texts import Alpn, FilePath, OneOrMany, Pin, ServerName
 
 
 class ClientTls(Section):
-    """TLS toward a server."""
+    """TLS to a server."""
 
     sni: ServerName | None = None
     """The name to ask for, and to find in its certificate; none: the server's own."""
     alpn: Annotated[tuple[Alpn, ...], OneOrMany(empty=True)] = ()
     """The protocols to offer (RFC 7301)."""
     ca: FilePath | None = None
-    """Trust these authorities (PEM) and no others; none: those of the system."""
+    """Trust only these authorities (PEM); none: those of the system."""
     pin: Annotated[tuple[Pin, ...], OneOrMany(empty=True)] = ()
-    """Trust just these: the SHA-256 of the certificate or of its public key, in hex or base64."""
+    """Trust only these: the SHA-256 of the certificate or of its public key, in hex or base64."""
     insecure: bool = False
-    """Trust anyone. Whoever stands in between can then read and change everything."""
+    """Verify nothing: anyone on the path can read and change the traffic."""
     resume: bool = True
-    """Take up earlier sessions, which spares most of a handshake."""
+    """Resume earlier sessions, which saves most of a handshake."""
     cert: FilePath | None = None
-    """The certificate to show, as PEM."""
+    """The client certificate, as PEM."""
     key: FilePath | None = None
     """Its private key, as PEM."""
 
 
 class ServerTls(Section):
-    """TLS for those who connect to a listener."""
+    """TLS of a listener."""
 
     cert: FilePath
     """The certificate with its chain, as PEM. It is read again when the file changes."""
     key: FilePath
     """Its private key, as PEM."""
     alpn: Annotated[tuple[Alpn, ...], OneOrMany(empty=True)] = ()
-    """The protocols to agree on (RFC 7301), the best first; none: whatever the client likes."""
+    """The supported protocols (RFC 7301), the best first; none: whatever the client offers."""
     ca: FilePath | None = None
-    """Clients must show a certificate of one of these authorities (PEM)."""
+    """Require a client certificate of one of these authorities (PEM)."""

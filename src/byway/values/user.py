@@ -1,4 +1,4 @@
-"""Who may use an inbound."""
+"""A user of an inbound."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from byway.values.texts import Password, UserName
 
 
 class User(Section):
-    """Who may use an inbound."""
+    """A user of an inbound."""
 
     name: UserName
-    """What the client calls itself: 1 to 255 bytes."""
+    """The user name: 1 to 255 bytes."""
     password: Password
     """1 to 255 bytes."""
     limit: Limit | None = None
-    """What its flows may use here, all together."""
+    """The limit shared by all its flows here."""

@@ -26,7 +26,7 @@ from byway.errors import Problem
         ("u: {password: geheim, x: 1}", 23, "unknown key", "u: {password: …, x: …}", 17),
         ("  password: 1234", 13, "expected text, got a number", "  password: …", 12),
         ("  password: a", 13, "expected a text", "  password: …", 12),
-        ("a: ss://YTpi@h:1", 4, "the link names no server", "a: …", 3),
+        ("a: ss://YTpi@h:1", 4, "the link no host", "a: …", 3),
         ('  - "ann:geheim"', 5, "wrong", "  - …", 4),
         ("香港: {typ: http}", 6, "unknown key", "香港: {typ: …}", 7),
         ("a: \x1b[31m", 1, "unknown key", "a: …[…", 0),

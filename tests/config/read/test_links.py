@@ -57,8 +57,8 @@ def test_a_link_is_an_outbound(text: str, name: str, outbound: dict[str, str]) -
     ("text", "message"),
     [
         ("ftp://u:geheim@h", "unknown kind of link"),
-        ("socks5://u:geheim@", "names no server"),
-        ("socks5://u:geheim@:80", "names no server"),
+        ("socks5://u:geheim@", "has no host"),
+        ("socks5://u:geheim@:80", "has no host"),
         ("socks5://:geheim@h", "a password without a user"),
         ("socks5://u:ge/heim@h", "in its user or password"),
         ("socks5://u:ge#heim@h", "in its user or password"),

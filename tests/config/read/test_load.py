@@ -239,13 +239,13 @@ OUT = "outbounds: {a: {type: socks, server: h:1}, b: {type: http, server: h:1}, 
         ("log: 1", "log", "expected a mapping, got a number", "its keys: level,"),
         ("log: {flows: yes}", "log.flows", "expected true or false, got text", "write true"),
         ("log: {level: warn}", "log.level", "cannot be 'warn'", "did you mean warning?"),
-        ("log: {level: }", "log.level", "has no value", "give one"),
+        ("log: {level: }", "log.level", "has no value", "add a value"),
         ("limits: {head: 4GiB}", "limits.head", "'4GiB' is out of bounds", "1KiB to 1MiB"),
         ("limits: {dial: 5 m}", "limits.dial", "'5 m' is not a duration", "500ms"),
         ("limits: {dial: 1h}", "limits.dial", "'1h' is out of bounds", "100ms to 10m"),
         ("limits: {udp_sessions: 1.5}", "limits.udp_sessions", "expected a whole number", ""),
         ("limits: {udp_sessions: '7'}", "limits.udp_sessions", "expected a whole number", ""),
-        ("inbounds: {}", "inbounds", "there is none", "leave the key out"),
+        ("inbounds: {}", "inbounds", "there is none", "remove the key"),
         ("inbounds: []", "inbounds", "expected a mapping of names, got a list", "inbounds: {"),
         ("inbounds: {a: }", "inbounds.a", "expected a mapping, got nothing", "{type: mixed"),
         ("inbounds: {a<b: {type: http, listen: 127.0.0.1:1}}", "inbounds.a<b", "not a name", ""),
@@ -259,13 +259,13 @@ OUT = "outbounds: {a: {type: socks, server: h:1}, b: {type: http, server: h:1}, 
         (MIXED % "'*:80'", "inbounds.a.listen", "has no address", "0.0.0.0:80"),
         (MIXED % "'unix:'", "inbounds.a.listen", "names no socket file", "unix:/run"),
         (MIXED % "{}", "inbounds.a.listen", "expected text, got a mapping", ""),
-        (MIXED % "10.0.0.1:80", "inbounds.a.listen", "can be reached by other hosts", "open: true"),
+        (MIXED % "10.0.0.1:80", "inbounds.a.listen", "from other hosts", "open: true"),
         (OUT % "c: direct", "outbounds.c", "expected a mapping, got text", ""),
         (OUT % "c: {type: direct, via: a}", "outbounds.c.via", "unknown key", "known here"),
         (OUT % "c: {type: direct, bind: eth0}", "outbounds.c.bind", "is not an IP address", ""),
         (OUT % "c: {type: direct, mark: -1}", "outbounds.c.mark", "-1 is out of bounds", "0 to"),
         (OUT % "c: {type: http, server: h}", "outbounds.c.server", "'h' is not host:port", ""),
-        (OUT % "c: {type: http, server: h:0}", "outbounds.c.server", "port 0 cannot be", ""),
+        (OUT % "c: {type: http, server: h:0}", "outbounds.c.server", "port 0 is not allowed", ""),
         (OUT % "c: {type: http, server: h:1, via: reject}", "outbounds.c.via", "is a verdict", ""),
         (OUT % "c: {type: http, server: h:1, via: c}", "outbounds.c.via", "c -> c", "no via"),
         (OUT % "direct: {type: http, server: h:1}", "outbounds.direct.type", "always of type", ""),
@@ -280,15 +280,15 @@ OUT = "outbounds: {a: {type: socks, server: h:1}, b: {type: http, server: h:1}, 
         ("rules: [{domain: a.b, to: direct}]", "rules[0]", "the last rule must be otherwise", ""),
         ("rules: [direct]", "rules[0]", "expected a mapping, got text", "its keys: domain"),
         ("rules: [{to: direct}, otherwise: drop]", "rules[0]", "the rule has no condition", ""),
-        ("rules: [{port: 1}, otherwise: drop]", "rules[0]", "does not say to where", ""),
-        ("rules: [{port: 1, otherwise: drop}]", "rules[0].otherwise", "stands alone", ""),
+        ("rules: [{port: 1}, otherwise: drop]", "rules[0]", "has no destination", ""),
+        ("rules: [{port: 1, otherwise: drop}]", "rules[0].otherwise", "the only key", ""),
         ("rules: [{final: drop}]", "rules[0].final", "unknown key", "did you mean otherwise?"),
         ("rules: [{otherwise: Direct}]", "rules[0].otherwise", "no outbound 'Direct'", "direct?"),
         ("rules: [{ip: a.b, to: drop}, otherwise: drop]", "rules[0].ip", "not an IP prefix", ""),
         ("rules: [{ip: 1.2.3.4/33, to: drop}, otherwise: drop]", "rules[0].ip", "not an IP", ""),
-        ("rules: [{domain: 1.2.3.4, to: drop}, otherwise: drop]", "rules[0].domain", "", "by ip"),
+        ("rules: [{domain: 1.2.3.4, to: drop}, otherwise: drop]", "rules[0].domain", "", "use ip"),
         ("rules: [{domain: a..b, to: drop}, otherwise: drop]", "rules[0].domain", "two dots", ""),
-        ("rules: [{domain: ß.de, to: drop}, otherwise: drop]", "rules[0].domain", "two ways", ""),
+        ("rules: [{domain: ß.de, to: drop}, otherwise: drop]", "rules[0].domain", "ambiguous", ""),
         ("rules: [{port: 70000, to: drop}, otherwise: drop]", "rules[0].port", "70000 is not", ""),
         ("rules: [{user: ann, to: drop}, otherwise: drop]", "rules[0].user", "no user 'ann'", "no"),
         ("rules: [{network: icmp, to: drop}, otherwise: drop]", "rules[0].network", "'icmp'", ""),
@@ -368,7 +368,7 @@ def test_an_address_can_be_listened_on_once(one: str, other: str, collide: bool)
         return
     problem = only(text)
     assert problem.key == "inbounds.b.listen"
-    assert "taken already, on line 2" in problem.message
+    assert "in use, on line 2" in problem.message
 
 
 def test_tcp_and_udp_do_not_take_each_others_ports() -> None:
@@ -455,9 +455,9 @@ rules:
 """)
 
     assert [(warning.line, warning.message) for warning in config.warnings] == [
-        (6, "never reached: the rule in line 4 matches all of it"),
-        (7, "never reached: the rule in line 5 matches all of it"),
-        (10, "this rule is about UDP, which 'web' cannot carry"),
+        (6, "unreachable: the rule on line 4 matches everything that this one matches"),
+        (7, "unreachable: the rule on line 5 matches everything that this one matches"),
+        (10, "this rule is for UDP, which 'web' does not support"),
     ]
 
 

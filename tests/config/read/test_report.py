@@ -21,8 +21,9 @@ def test_a_sound_file_is_summed_up(tmp_path: Path) -> None:
 
     assert report.ok
     assert report.human() == (
-        f"{file}:3:5: rules[1]: warning: never reached: the rule in line 2 matches all of it\n"
-        f"{file} is sound: 1 inbound, 1 outbound, 3 rules"
+        f"{file}:3:5: rules[1]: warning: "
+        "unreachable: the rule on line 2 matches everything that this one matches\n"
+        f"{file} is valid: 1 inbound, 1 outbound, 3 rules"
     )
     assert json.loads(report.json())["warnings"][0]["line"] == 3
 
@@ -54,7 +55,7 @@ def test_a_wrong_file_is_reported_with_places(tmp_path: Path) -> None:
 
 
 def test_the_default_is_sound() -> None:
-    assert check_report(None).human() == "(default) is sound: 1 inbound, 1 outbound, 0 rules"
+    assert check_report(None).human() == "(default) is valid: 1 inbound, 1 outbound, 0 rules"
 
 
 @pytest.mark.parametrize(

@@ -106,12 +106,13 @@ def test_what_is_wrong_is_told_with_its_place(folder: Path) -> None:
         "4:14 rules[1].python: none.py cannot be read: no such file or directory",
         "5:14 rules[2].python: broken.py does not run: SyntaxError: expected ':' (line 1)",
         "6:14 rules[3].python: r.py has no function 'decid'",
-        "7:14 rules[4].python: open.py others may write it",
+        "7:14 rules[4].python: open.py other users can write to it",
         "8:14 rules[5].python: 'r.py' names no function",
-        "9:27 rules[6].to: the function says to where",
+        "9:27 rules[6].to: the function returns the destination",
     ]
     assert (
-        "otherwise stands alone" in wrong("  - {otherwise: direct, python: r.py:decide}", folder)[0]
+        "otherwise must be the only key"
+        in wrong("  - {otherwise: direct, python: r.py:decide}", folder)[0]
     )
     assert "the last rule must be otherwise" in wrong("  - {python: r.py:decide}", folder)[0]
 

@@ -33,8 +33,8 @@ def problem(rules: str, sets: str = "{}") -> str:
         ("{uid: ann, to: direct}", "expected the number of a user"),
         ("{set: adz, to: direct}", "there is no set 'adz'"),
         ("{enabled: false, to: direct}", "the rule has no condition"),
-        ("{not: {}, to: direct}", "there is no condition in it"),
-        ("{and: [{domain: a}, {}], to: direct}", "rules[0].and[1]: there is no condition in it"),
+        ("{not: {}, to: direct}", "it has no condition"),
+        ("{and: [{domain: a}, {}], to: direct}", "rules[0].and[1]: it has no condition"),
         ("{or: [{not: {domain: }}], to: direct}", "rules[0].or[0].not.domain: has no value"),
         ("{not: {user: bob}, to: direct}", "rules[0].not.user: there is no user 'bob'"),
         ("{or: {domain: a, to: direct}, to: direct}", "to: unknown key"),
@@ -48,7 +48,7 @@ def test_a_bad_rule_is_told(rule: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
-        ("{a: {type: inline, items: ['a b']}}", "sets.a.items[0]: 'a b' is no entry of a set"),
+        ("{a: {type: inline, items: ['a b']}}", "sets.a.items[0]: 'a b' is not an entry of a set"),
         ("{a: {type: inline, items: []}}", "the list is empty"),
         ("{a: {type: file, path: x, format: csv}}", "cannot be 'csv'"),
         ("{a: {type: fil, path: x}}", "did you mean file?"),
@@ -89,8 +89,8 @@ def test_lists_are_read_and_what_is_bad_in_them_is_told(tmp_path: Path) -> None:
 
     assert report.ok
     said = [str(one).splitlines()[0] for one in report.warnings]
-    assert f"{tmp_path}/ads.txt:2:1: sets.ads: 'a b' is passed over: not a host name" in said
-    assert "11 more entries are passed over" in said[-2]
+    assert f"{tmp_path}/ads.txt:2:1: sets.ads: 'a b' is ignored: not a host name" in said
+    assert "11 more entries are ignored" in said[-2]
     assert "the set is empty: its file cannot be read: no such file" in said[-1]
     assert report.config is not None
     opened = open_sets(report.config)
@@ -137,4 +137,4 @@ def test_a_text_with_a_slip_in_it_is_a_list(tmp_path: Path) -> None:
             "sets: {s: {path: a.txt}}\nrules: [{set: s, to: reject}, {otherwise: direct}]\n"
         )
         (told,) = check_report(file).warnings
-        assert "passed over: not a host name" in str(told)
+        assert "ignored: not a host name" in str(told)

@@ -40,7 +40,7 @@ class ToyInbound(In):
     users: Annotated[tuple[User, ...], Many]
     """Who may use it."""
     tls: ServerTls | None = None
-    """Speak it inside TLS."""
+    """Use TLS."""
     transport: TransportSection | None = None
     """What its stream is dressed in."""
 
@@ -129,7 +129,7 @@ class ToyClient:
         return self.engine.framed(control, "trojan", wire.END)
 
     async def bind(self, reach: Reach, dial: Dial) -> Binding:
-        raise Refused("this outbound lends no ports", Reason.NOT_SUPPORTED)
+        raise Refused("this outbound does not support BIND", Reason.NOT_SUPPORTED)
 
 
 def _read_link(scheme: str, rest: str) -> tuple[str, Written]:

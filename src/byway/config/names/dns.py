@@ -71,32 +71,32 @@ class DnsServer(Section):
     """A name server."""
 
     address: Address
-    """How it is asked, and where: `system`, or a URL of udp, tcp, tls (DoT) or https (DoH)."""
+    """Its protocol and address: `system`, or a URL of udp, tcp, tls (DoT) or https (DoH)."""
     via: Way | None = None
-    """The outbound (a name or a link) by which it is asked; none: from this host."""
+    """The outbound (a name or a link) to reach it through; none: from this host."""
     bootstrap: ServerWord | None = None
-    """Who is asked for the names on the way to it: its own, and those of proxies before it."""
+    """The resolver for its own name, and those of proxies before it."""
     tls: ClientTls | None = None
-    """How to trust it, where that is not by a public certificate for its name."""
+    """How to verify it, if not by a public certificate for its name."""
 
 
 class DnsRule(Section):
-    """Which names a server is asked for: every key must hold, and a list means any of its items."""
+    """Which names a server resolves: every key must match, and any item of a list."""
 
     domain: Annotated[tuple[Domain, ...], Many] | None = None
-    """The name is just this."""
+    """The name is exactly this."""
     domain_suffix: Annotated[tuple[Suffix, ...], Many] | None = None
     """The name is this or below it."""
     domain_keyword: Annotated[tuple[DomainKeyword, ...], Many] | None = None
-    """The name has this text in it."""
+    """The name contains this text."""
     domain_wildcard: Annotated[tuple[DomainWildcard, ...], Many] | None = None
-    """The name is like this: `*` is any text, `?` any one character."""
+    """The name matches this pattern: `*` is any text, `?` any one character."""
     domain_regex: Annotated[tuple[DomainRegex, ...], Many] | None = None
-    """This regex (RE2) finds something in the name."""
+    """This regex (RE2) matches in the name."""
     set: Annotated[tuple[SetName, ...], Many] | None = None
     """The name is in this set; prefixes in it count for nothing here."""
     use: Annotated[tuple[ServerWord, ...], Many]
-    """The server to ask (a name or an address), or several: the next helps when one is slow."""
+    """The server (a name or an address), or several: the next is used when one is slow."""
 
     _ref: RuleRef = PrivateAttr(default=RuleRef("", 0, ""))
 
@@ -113,37 +113,37 @@ class DnsRule(Section):
 
 
 class DnsCache(Section):
-    """What is remembered of answers, and how long."""
+    """How many answers are cached, and how long."""
 
     size: int = Field(default=4096, ge=64, le=1_000_000)
     """Answers at most, those for IPv4 and IPv6 counted apart; some 150 bytes each."""
     min: Annotated[float, duration("0s", "1h")] = Field(default="0s", validate_default=True)
-    """Keep an answer for so long at least, whatever its server says."""
+    """Minimum time to cache an answer, whatever its TTL."""
     max: Annotated[float, duration("1s", "7d")] = Field(default="1d", validate_default=True)
-    """Keep an answer for so long at most."""
+    """Maximum time to cache an answer."""
     negative: Annotated[float, duration("1s", "3h")] = Field(default="5m", validate_default=True)
-    """Keep for so long at most that a name does not exist."""
+    """Maximum time to cache that a name does not exist."""
     stale: Annotated[float, duration("0s", "7d")] = Field(default="1h", validate_default=True)
-    """Go on giving an old answer for so long, while a new one is fetched; 0s: never."""
+    """How long to use an expired answer while a new one is fetched; 0s: never."""
 
 
 class Dns(Section):
-    """Who resolves names for `direct` and for rules."""
+    """How names are resolved for `direct` and for rules."""
 
     servers: dict[str, Annotated[DnsServer, OrAddress()]] = Field(default={})
     """The servers, by name: an address, or a mapping. `system` always exists."""
     use: Annotated[tuple[ServerWord, ...], Many] = ("system",)
-    """Who is asked for names that no rule is about: a server, or several in their order."""
+    """The server for names that no rule matches, or several in order."""
     rules: Annotated[tuple[DnsRule, ...], OneOrMany(empty=True)] = ()
-    """Names that others are asked for; first match wins."""
+    """Other servers for certain names; the first match decides."""
     hosts: dict[HostName, Annotated[tuple[HostWord, ...], Many]] = Field(default={})
-    """Names told by hand: to addresses, or to another name. `*.name` is all below a name."""
+    """Fixed answers: addresses, or another name. `*.name` is all below a name."""
     addresses: Literal["auto", "ipv4", "ipv6", "ipv4-first", "ipv6-first"] = "auto"
-    """Which addresses are asked for; auto: IPv6 before IPv4 where this host has IPv6 at all."""
+    """Which addresses to request; auto: IPv6 before IPv4 if this host has IPv6."""
     timeout: Annotated[float, duration("200ms", "1m")] = Field(default="5s", validate_default=True)
     """How long a server may take to answer, repeated packets included."""
     cache: DnsCache = Field(default_factory=DnsCache)
-    """What is remembered."""
+    """The cache."""
 
     def server(self, word: str) -> DnsServer:
         """A server by its name, or by the address that stands in place of one."""

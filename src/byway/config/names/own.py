@@ -39,7 +39,7 @@ def hosts_of(dns: Dns) -> Hosts:
         try:
             found.follow(name)
         except ValueError:
-            message = f"the names that {shown(name)} stands for go round"
+            message = f"loop: the aliases of {shown(name)} lead back to it"
             raise Wrong(message, key=("hosts", name)) from None
     return found
 
@@ -94,14 +94,14 @@ def check_names(config: Config, dns: Dns, problems: Problems) -> None:
             continue
         lacking = needed(config, dns, name, hosts) if server.bootstrap is None else ()
         if lacking:
-            message = f"somebody has to tell the address of {shown(lacking[0])} first"
+            message = f"the address of {shown(lacking[0])} is unknown"
             hint = f"bootstrap: system, another server that is an address, or hosts: {lacking[0]}"
             problems.add(("dns", "servers", name), message, hint)
     for word in _all_words(config, dns):
         if word not in dns.servers and "://" in word and needed(config, dns, word, hosts):
-            message = f"{shown(word)} has a name, which somebody has to resolve first"
+            message = f"{shown(word)} is a name, which must be resolved first"
             problems.add(
-                _place(config, dns, word), message, "put it into dns.servers, with a bootstrap"
+                _place(config, dns, word), message, "add it to dns.servers, with a bootstrap"
             )
     if not problems.errors:
         _loops(config, dns, hosts, problems)
@@ -176,10 +176,10 @@ def _server(path: Path, name: str, dns: Dns, problems: Problems) -> None:
     if name == SYSTEM and scheme != SYSTEM:
         problems.add(path, "system is the host's own resolver", "choose another name", True)
     if server.tls is not None and scheme not in ("tls", "https"):
-        problems.add((*path, "tls"), f"there is no TLS in {server.address}", "tls:// or https://")
+        problems.add((*path, "tls"), f"{server.address} does not use TLS", "tls:// or https://")
     for key in ("via", "bootstrap"):
         if scheme == SYSTEM and getattr(server, key) is not None:
-            message = "the system's resolver goes its own ways"
+            message = "the system's resolver cannot use an outbound"
             problems.add((*path, key), message, "leave it out")
 
 
@@ -194,8 +194,8 @@ def _loops(config: Config, dns: Dns, hosts: Hosts, problems: Problems) -> None:
     for start in needs:
         loop = _loop(start, needs, (), done)
         if loop:
-            message = f"nobody could begin: {' needs '.join(loop)}"
-            hint = "somewhere a bootstrap must be an address, or system"
+            message = f"loop: {' needs '.join(loop)}"
+            hint = "one bootstrap must be an address, or system"
             problems.add(("dns", "servers", loop[0], "bootstrap"), message, hint)
             return
 

@@ -50,5 +50,5 @@ def look_alikes(root: Node, problems: Problems, reserved: Sequence[str]) -> None
                 other = known.setdefault(look(name), name)
                 if other != name:
                     message = f"looks like the other name {visible(other)!r}"
-                    hint = "give one of them a name of its own"
+                    hint = "rename one of them"
                     problems.add((section, name), message, hint, at_key=True)

@@ -219,7 +219,7 @@ class _Checker:
             self._problems.add((section,), f"expected a mapping of names, got {got}", hint)
             return found
         if section == "inbounds" and not node.content:
-            self._problems.add((section,), "there is none", "leave the key out for the usual one")
+            self._problems.add((section,), "there is none", "remove the key to use the default")
         for name, entry in node.content.items():
             path = (section, name)
             if name not in self._links:
@@ -393,7 +393,7 @@ class _Checker:
             for key, entry in node.content.items():
                 if entry.value.content is None and (*path, key) not in _MAY_BE_NULL:
                     self._problems.add(
-                        (*path, key), "has no value", "give one, or leave it out", True
+                        (*path, key), "has no value", "add a value, or remove the key", True
                     )
                     found.add(key)
                 elif self._empty_values((*path, key), entry.value):

@@ -77,10 +77,10 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
                 if heard is not None:
                     _refers((*path, "sniffed", "set"), heard, "set", known["set"], problems)
                     if heard.content == {}:
-                        problems.add((*path, "sniffed"), "there is no condition in it")
+                        problems.add((*path, "sniffed"), "it has no condition")
                 _geo(path, conditions, root.get("geo"), problems)
                 if len(path) > 2 and _asks_nothing(conditions):
-                    problems.add(path, "there is no condition in it")
+                    problems.add(path, "it has no condition")
             for key in ("to", "otherwise"):
                 _way(("rules", at, key), rule.get(key), ways_of_rules, links, problems)
         _order(rules.content, problems)
@@ -97,14 +97,17 @@ def warn(config: Config, problems: Problems) -> None:
         outbound.warn(("outbounds", name), problems)
     for at, earlier in shadowed(config.rules):
         line = config.rules[earlier].ref.line
-        problems.warn(("rules", at), f"never reached: the rule in line {line} matches all of it")
+        problems.warn(
+            ("rules", at),
+            f"unreachable: the rule on line {line} matches everything that this one matches",
+        )
     for at, rule in enumerate(config.rules):
         if rule.enabled and rule.network == (Network.UDP,) and rule.way not in (*VERDICTS, ""):
             for hop in without_udp(config, rule.way):
                 problems.warn(
                     ("rules", at, "to"),
-                    f"this rule is about UDP, which {shown(hop)} cannot carry",
-                    "name an outbound that carries UDP, as direct does",
+                    f"this rule is for UDP, which {shown(hop)} does not support",
+                    "use an outbound that supports UDP, such as direct",
                 )
 
 
@@ -172,7 +175,7 @@ def _users(path: Path, inbound: Node, problems: Problems) -> None:
             continue
         where = (*path, "users", at, "name")
         if name.content in seen:
-            problems.add(where, f"there is a user {shown(name.content)} already")
+            problems.add(where, f"duplicate user {shown(name.content)}")
         seen.add(name.content)
 
 
@@ -185,12 +188,12 @@ def _open(path: Path, inbound: Node, section: type[In], problems: Problems) -> N
         return
     if users is not None and users.content not in (None, [], {}):
         return
-    hint = "listen on 127.0.0.1, or say open: true"
+    hint = "listen on 127.0.0.1, or set open: true"
     if "users" in section.model_fields:
         hint = f"add users, {hint}"
     for where, address in _addresses(path, inbound):
         if isinstance(address, Target) and not is_loopback(address):
-            message = f"{address} can be reached by other hosts, and anyone there may use it"
+            message = f"{address} is reachable from other hosts without authentication"
             problems.add(where, message, hint)
 
 
@@ -217,7 +220,7 @@ def _listeners(inbounds: dict[str, Node], problems: Problems) -> None:
                 for other_network, other, other_path in taken:
                     if network == other_network and _collide(address, other):
                         line = problems.line(other_path)
-                        problems.add(where, f"{address} is taken already, on line {line}")
+                        problems.add(where, f"{address} is already in use, on line {line}")
                         break
                 else:
                     taken.append((network, address, where))
@@ -259,7 +262,7 @@ def _way(
         return
     word = node.content
     if word in verdicts:
-        problems.add(path, f"{word} is a verdict, not an outbound", "only rules can say it")
+        problems.add(path, f"{word} is a verdict, not an outbound", "it is allowed only in rules")
     elif word not in known and word not in links:
         problems.add(path, f"there is no outbound {shown(word)}", problems.suggestion(word, known))
 
@@ -294,21 +297,23 @@ def _group(
     path: Path = ("groups", name)
     if name in others:
         line = problems.line(("outbounds", name))
-        where = f", in line {line}" if line else ""
-        hint = "groups and outbounds share their names"
-        problems.add(path, f"there is an outbound {shown(name)} already{where}", hint, at_key=True)
+        where = f", on line {line}" if line else ""
+        hint = "groups and outbounds share one namespace"
+        problems.add(
+            path, f"duplicate name: the outbound {shown(name)} exists{where}", hint, at_key=True
+        )
     members, names = group.get("members"), list[str]()
     for at, item in enumerate(members.items() if members is not None else []):
         where_at = (*path, "members", at)
         _way(where_at, item, ways, links, problems, VERDICTS)
         if isinstance(item.content, str) and item.content in names:
-            problems.add(where_at, f"{shown(item.content)} is a member already")
+            problems.add(where_at, f"duplicate member {shown(item.content)}")
         names.append(str(item.content))
     default = group.get("default")
     if names and default is not None and str(default.content) not in names:
         word = str(default.content)
         hint = problems.suggestion(word, names)
-        problems.add((*path, "default"), f"{shown(word)} is no member", hint)
+        problems.add((*path, "default"), f"{shown(word)} is not a member", hint)
 
 
 def _loops(outbounds: dict[str, Node], groups: dict[str, Node], problems: Problems) -> None:
@@ -354,21 +359,23 @@ def _order(rules: Sequence[Node], problems: Problems) -> None:
             continue
         path, keys = ("rules", at), set(rule.content)
         if "otherwise" in keys and keys - {"otherwise", "limit"}:
-            message = "otherwise stands alone in its rule"
+            message = "otherwise must be the only key of its rule"
             problems.add((*path, "otherwise"), message, at_key=True)
         elif "otherwise" in keys and at < len(rules) - 1:
             hint = "make it the last rule"
             problems.add(path, "no rule after otherwise can be reached", hint)
         elif "python" in keys:
             if "to" in keys:
-                hint = "leave out to; conditions may stand beside python"
-                problems.add((*path, "to"), "the function says to where", hint, at_key=True)
+                hint = "remove to; conditions beside python are allowed"
+                problems.add(
+                    (*path, "to"), "the function returns the destination", hint, at_key=True
+                )
         elif "otherwise" not in keys and keys <= _KEYS:
             if "to" not in keys:
-                hint = "to: an outbound, reject or drop"
-                problems.add(path, "the rule does not say to where", hint)
+                hint = "add to: an outbound, reject or drop"
+                problems.add(path, "this rule has no destination", hint)
             if not keys & _CONDITIONS:
-                hint = "otherwise: ... is for everything else"
+                hint = "add a condition, or use otherwise: for everything else"
                 problems.add(path, "the rule has no condition", hint)
     last = rules[-1].content if rules else None
     ended = any(rule.get("otherwise") is not None for rule in rules)

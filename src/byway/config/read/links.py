@@ -46,5 +46,5 @@ def write_link(outbound: Out, name: str = "") -> str:
     """The link of an outbound, password included. Raises ValueError where none can say it."""
     for key in ("via", "udp_over_tcp", "transport"):
         if getattr(outbound, key, None):
-            raise ValueError(f"a link cannot say {key}")
+            raise ValueError(f"a link cannot express {key}")
     return outbound.link(name)

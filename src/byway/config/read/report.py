@@ -42,7 +42,7 @@ class Report:
             ]
             if self.config.groups:
                 parts.insert(2, _count(len(self.config.groups), "group"))
-            lines.append(f"{self.file} is sound: {', '.join(parts)}")
+            lines.append(f"{self.file} is valid: {', '.join(parts)}")
         return "\n".join(lines)
 
     def json(self) -> str:

@@ -47,7 +47,7 @@ def grow(value: object) -> Node:
         return Node([grow(item) for item in value])
     if value is None or isinstance(value, str | int | float | bool):
         return Node(value)
-    raise TypeError(f"{type(value).__name__} has no place in a config")
+    raise TypeError(f"{type(value).__name__} is not allowed in a config")
 
 
 def parse(text: str, foreign: bool = False) -> tuple[Node | None, list[Twice]]:
@@ -282,5 +282,5 @@ def _syntax(error: yaml.MarkedYAMLError, text: str) -> TreeError:
         return TreeError("a tab in the indent", line, column, "indent with spaces, not tabs")
     hint = next((hint for part, hint in _HINTS if part in said), "")
     if error.context and error.context_mark is not None:
-        said = f"{said} ({error.context} that starts in line {error.context_mark.line + 1})"
+        said = f"{said} ({error.context} that starts on line {error.context_mark.line + 1})"
     return TreeError(f"not YAML: {said}", line, column, hint)

@@ -47,43 +47,43 @@ _NOWHERE = RuleRef("", 0, "")
 
 
 class SniffedConditions(Section):
-    """What is asked of a flow's first bytes; all of it must hold."""
+    """Conditions for a flow's first bytes; all must match."""
 
     protocol: Annotated[tuple[SniffedProtocolName, ...], Many] | None = None
-    """The first bytes are of this protocol: tls, http, quic, ssh, dns, stun, dtls, bittorrent."""
+    """The protocol of the first bytes: tls, http, quic, ssh, dns, stun, dtls, bittorrent."""
     domain: Annotated[tuple[Domain, ...], Many] | None = None
-    """The name asked for inside is just this."""
+    """The name in the first bytes is exactly this."""
     domain_suffix: Annotated[tuple[Suffix, ...], Many] | None = None
-    """The name asked for inside is this or below it."""
+    """The name in the first bytes is this or below it."""
     domain_keyword: Annotated[tuple[DomainKeyword, ...], Many] | None = None
-    """The name asked for inside has this text in it."""
+    """The name in the first bytes contains this text."""
     domain_wildcard: Annotated[tuple[DomainWildcard, ...], Many] | None = None
-    """The name asked for inside is like this."""
+    """The name in the first bytes matches this pattern."""
     domain_regex: Annotated[tuple[DomainRegex, ...], Many] | None = None
-    """This regex (RE2) finds something in the name asked for inside."""
+    """This regex (RE2) matches in the name in the first bytes."""
     set: Annotated[tuple[SetName, ...], Many] | None = None
-    """The name asked for inside is in this set."""
+    """The name in the first bytes is in this set."""
 
 
 class Conditions(Section):
-    """What is asked of a flow: every key must hold, and a list means any of its items."""
+    """The conditions for a flow: every key must match, and a list matches by any of its items."""
 
     domain: Annotated[tuple[Domain, ...], Many] | None = None
-    """The target's name is just this."""
+    """The target's name is exactly this."""
     domain_suffix: Annotated[tuple[Suffix, ...], Many] | None = None
     """The target's name is this or below it."""
     domain_keyword: Annotated[tuple[DomainKeyword, ...], Many] | None = None
-    """The target's name has this text in it."""
+    """The target's name contains this text."""
     domain_wildcard: Annotated[tuple[DomainWildcard, ...], Many] | None = None
-    """The target's name is like this: `*` is any text, `?` any one character."""
+    """The target's name matches this pattern: `*` is any text, `?` any one character."""
     domain_regex: Annotated[tuple[DomainRegex, ...], Many] | None = None
-    """This regex (RE2) finds something in the target's name."""
+    """This regex (RE2) matches in the target's name."""
     ip: Annotated[tuple[PrefixText, ...], Many] | None = None
     """The target's address is in this prefix; a name is resolved first."""
     ip_version: AddressSize | None = None
     """The target's address is IPv4 or IPv6; a name is resolved first."""
     private: bool | None = None
-    """The target's address is one of a private network, or is none; a name is resolved first."""
+    """The target's address is private; a name is resolved first."""
     country: Annotated[tuple[CountryCode, ...], Many] | None = None
     """The target's address is in this country (see `geo`); a name is resolved first."""
     asn: Annotated[tuple[SystemNumber, ...], Many] | None = None
@@ -93,41 +93,41 @@ class Conditions(Section):
     network: Annotated[tuple[NetworkName, ...], Many] | None = None
     """tcp or udp."""
     inbound: Annotated[tuple[InboundName, ...], Many] | None = None
-    """The inbound by which it came."""
+    """Its inbound."""
     user: Annotated[tuple[UserName, ...], Many] | None = None
-    """The user whom it belongs to."""
+    """Its user."""
     source: Annotated[tuple[PrefixText, ...], Many] | None = None
-    """The address it came from is in this prefix."""
+    """The source address is in this prefix."""
     source_port: Annotated[tuple[Ports, ...], Many] | None = None
-    """The port it came from."""
+    """The source port."""
     source_country: Annotated[tuple[CountryCode, ...], Many] | None = None
-    """The address it came from is in this country (see `geo`)."""
+    """The source address is in this country (see `geo`)."""
     source_asn: Annotated[tuple[SystemNumber, ...], Many] | None = None
-    """The address it came from belongs to this autonomous system."""
+    """The source address belongs to this autonomous system."""
     source_set: Annotated[tuple[SetName, ...], Many] | None = None
-    """The address it came from is in this set (see `sets`)."""
+    """The source address is in this set (see `sets`)."""
     time: Annotated[tuple[WeekSpan, ...], Many] | None = None
     """It is this time of the week, local time: `mon-fri 09:00-17:30`."""
     process: Annotated[tuple[ProgramName, ...], Many] | None = None
-    """The file of the program that it came from has this name."""
+    """The file name of the program that opened it."""
     process_path: Annotated[tuple[ProgramPath, ...], Many] | None = None
-    """The program that it came from is this file, or below this folder (with a / at the end)."""
+    """The path of the program that opened it, or its folder (with a / at the end)."""
     uid: Annotated[tuple[UserNumber, ...], Many] | None = None
-    """The process that it came from runs as this user of the system."""
+    """The process that opened it runs as this system user."""
     cgroup: Annotated[tuple[GroupPath, ...], Many] | None = None
-    """The process that it came from is in this control group, or below."""
+    """The process that opened it is in this control group, or below."""
     set: Annotated[tuple[SetName, ...], Many] | None = None
     """It is in this set (see `sets`)."""
     sniffed: SniffedConditions | None = None
-    """Its first bytes say this; it is told yes before, where it waits for that."""
+    """Its first bytes match this; the client gets its success reply first if it waits for one."""
     and_: Annotated[tuple[Conditions, ...], Many] | None = Field(default=None, alias="and")
-    """All of these hold."""
+    """All of these match."""
     or_: Annotated[tuple[Conditions, ...], Many] | None = Field(default=None, alias="or")
-    """One of these holds, at least."""
+    """At least one of these matches."""
     not_: Conditions | None = Field(default=None, alias="not")
-    """This does not hold."""
+    """This does not match."""
     resolve: bool | None = None
-    """False: no name is resolved for these; only an earlier rule gives one addresses."""
+    """False: do not resolve names for these; use only addresses that are known."""
 
     def within(self) -> Iterator[Conditions]:
         """These, and all that stand inside them."""
@@ -141,18 +141,18 @@ ASKING = tuple(key for key in keys_of(Conditions) if key != "resolve")
 
 
 class RuleEntry(Conditions):
-    """One rule: what it asks, and to where a flow goes for which all of it holds."""
+    """One rule: conditions, and the destination of flows that match all of them."""
 
     to: Way | None = None
-    """Where it goes then: an outbound (a name or a link), `reject` or `drop`."""
+    """The destination: an outbound (a name or a link), `reject` or `drop`."""
     python: PythonName | None = None
-    """The function that says where it goes, if anywhere: `file.py:function`."""
+    """The function that returns the destination, or None: `file.py:function`."""
     otherwise: Way | None = None
-    """Where everything else goes; the last rule, alone in it."""
+    """The destination of everything else; alone, in the last rule."""
     enabled: bool = True
-    """False: the rule is switched off, as if it were not there."""
+    """False: the rule is disabled."""
     limit: Limit | None = None
-    """What the flows that it decides may use, all together."""
+    """The limit shared by all flows that match it."""
 
     _ref: RuleRef = PrivateAttr(default_factory=lambda: _NOWHERE)  # a default would be copied
 
@@ -176,7 +176,7 @@ class InlineSet(Section):
     items: Annotated[tuple[SetItem, ...], Many]
     """Its entries, as the lines of a file of this format (of sing-box: rules, each as JSON)."""
     format: Literal["lines", "clash", "hosts", "adblock", "sing-box"] = "lines"
-    """How they are written."""
+    """Their format."""
 
 
 class FileSet(Section):
@@ -184,25 +184,25 @@ class FileSet(Section):
 
     type: Literal["file"]
     path: FilePath
-    """The file. A relative path counts from the config's folder."""
+    """The file, relative to the folder of the config."""
     format: Literal["lines", "clash", "hosts", "adblock", "sing-box"] = "lines"
-    """How it is written."""
+    """Its format."""
 
 
 class UrlSet(Section):
-    """A set fetched from the web, again and again, while Byway runs."""
+    """A set fetched from the web, and updated while Byway runs."""
 
     type: Literal["url"]
     url: WebPlace
-    """Where the list is: http:// or https://."""
+    """The URL of the list: http:// or https://."""
     format: Literal["auto", "lines", "clash", "hosts", "adblock", "sing-box"] = "auto"
-    """How it is written; auto: as it looks."""
+    """Its format; auto: detected."""
     via: Way = "direct"
-    """The outbound (a name or a link) by which it is fetched."""
+    """The outbound (a name or a link) to fetch it through."""
     every: Annotated[float, duration("1m", "365d")] = Field(default="1d", validate_default=True)
-    """How long until the server is asked for a newer one."""
+    """The interval of updates."""
     max: Annotated[int, size("1KiB", "256MiB")] = Field(default="64MiB", validate_default=True)
-    """The largest list that is taken."""
+    """Maximum size of the list."""
 
 
 SetConfig = Annotated[InlineSet | FileSet | UrlSet, Field(discriminator="type")]

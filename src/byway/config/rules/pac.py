@@ -21,7 +21,7 @@ def pac_file(
     config: Config, inbound: str, proxy: Target, off: Collection[int] = frozenset()
 ) -> str:
     """The file for those who reach an inbound at `proxy`, while the rules `off` (from 0) are
-    switched off. All in it is JSON, so nothing escapes."""
+    disabled. All in it is JSON, so nothing escapes."""
     section = config.inbounds[inbound]
     plain = config.outbounds["direct"].is_plain
     open_way = plain and not section.guarded and not section.beyond_loopback

@@ -31,7 +31,7 @@ def check_returns(config: Config, problems: Problems, own: Own | None = None) ->
             continue
         for inbound in back.reached(hop[0], section.reached_by):
             message = f"{hop[0]} is where the inbound {shown(inbound)} listens"
-            hint = "its flows would come back to it without end: name a server elsewhere"
+            hint = "its flows would loop: use another server"
             problems.add(("outbounds", name, "server"), message + back.line(inbound), hint)
             break
     for name in config.inbounds:
@@ -48,7 +48,7 @@ class _Back:
 
     def line(self, inbound: str) -> str:
         line = self._problems.line(("inbounds", inbound, "listen"))
-        return f", in line {line}" if line else ""
+        return f", on line {line}" if line else ""
 
     def reached(self, target: Target, networks: Set[Network]) -> Iterator[str]:
         """The inbounds that a dial from this host to `target` ends at."""
@@ -85,7 +85,7 @@ class _Back:
         path: Path = ("inbounds", inbound, *key)
         message = f"{target} leads back to where this inbound listens{self.line(inbound)}"
         if certain:
-            self._problems.add(path, message, "each flow would come back to it without end")
+            self._problems.add(path, message, "each flow would loop")
         else:
             self._problems.warn(path, f"{message}, where a rule lets it go direct")
 

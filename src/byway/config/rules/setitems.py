@@ -22,7 +22,7 @@ def check_items(name: str, node: Node, geo: Node | None, problems: Problems) -> 
     for at, item in enumerate(items.items()):
         entry = item.content
         if isinstance(entry, str) and entry and (why := fault(entry, str(word), known)):
-            message = f"{shown(entry)} is no entry of a set: {why}"
+            message = f"{shown(entry)} is not an entry of a set: {why}"
             problems.add(("sets", name, "items", at), message)
 
 

@@ -107,10 +107,10 @@ def told(bad: Sequence[BadEntry], file: str, name: str) -> list[Problem]:
     """What is bad in a list, for a person: the first entries one by one."""
     key = f"sets.{name}"
     found = [
-        Problem(file, entry.line, 1, key, f"{entry.text!r} is passed over: {entry.why}")
+        Problem(file, entry.line, 1, key, f"{entry.text!r} is ignored: {entry.why}")
         for entry in bad[:MAX_TOLD]
     ]
     if len(bad) > MAX_TOLD:
         more = len(bad) - MAX_TOLD
-        found.append(Problem(file, 0, 0, key, f"{more} more entries are passed over"))
+        found.append(Problem(file, 0, 0, key, f"{more} more entries are ignored"))
     return found

@@ -60,7 +60,7 @@ def _version(value: object) -> int:
 def _country(value: object) -> str:
     text = text_of(value)
     if text.lower() == "private":
-        raise Wrong("private is no country", "private: true")
+        raise Wrong("private is not a country", "private: true")
     if not re.fullmatch("[A-Za-z]{2}", text):
         raise Wrong(f"{shown(text)} is not the code of a country", "two letters, for example DE")
     return text.upper()
@@ -78,7 +78,7 @@ def _protocol(value: object) -> str:
     text = text_of(value).lower()
     if text not in PROTOCOLS:
         known = f"known here: {', '.join(PROTOCOLS)}"
-        raise Wrong(f"{shown(text)} is no protocol that is known", known, choices=PROTOCOLS)
+        raise Wrong(f"unknown protocol {shown(text)}", known, choices=PROTOCOLS)
     return text
 
 
@@ -114,7 +114,7 @@ def _python(value: object, folder: str | None) -> PythonPlace:
 def _program(value: object) -> str:
     text = text_of(value)
     if not text or "/" in text or "\0" in text:
-        hint = "the name of its file, for example curl; a path goes to process_path"
+        hint = "the name of its file, for example curl; use process_path for a path"
         raise Wrong(f"{shown(text)} is not the name of a program", hint)
     return text
 
@@ -142,7 +142,7 @@ def _set_name(value: object) -> str:
 def _set_item(value: object) -> str:
     text = text_of(value)
     if not text or "\n" in text:
-        raise Wrong(f"{shown(text)} is no entry of a set: expected one entry")
+        raise Wrong(f"{shown(text)} is not an entry of a set: expected one entry")
     return text
 
 

@@ -294,7 +294,7 @@ class Exchange:
                 self._count_head(incoming.head, rising=False)
             if not incoming.is_interim:
                 return incoming
-        raise http.HeadError(502, f"the server sent over {MOST_INTERIM} interim responses")
+        raise http.HeadError(502, f"the server sent more than {MOST_INTERIM} interim responses")
 
     async def _head(self, sending: asyncio.Future[None] | None) -> http.ResponseHead:
         """The next response head. A body that cannot be sent ends the wait for it."""
@@ -328,7 +328,9 @@ class Exchange:
                     raise TimeoutError
                 await asyncio.wait((reading,), timeout=min(left, LOOK))
                 if not reading.done() and self._near.broken:
-                    raise ConnectionResetError("the client broke off")
+                    raise ConnectionResetError(
+                        "the client closed the connection in the middle of a request"
+                    )
             return reading.result()
         finally:
             reading.cancel()
@@ -355,7 +357,7 @@ class Exchange:
         if sending is not None:
             await asyncio.wait((sending,), timeout=GRACE)
             if not sending.done() or sending.exception() is not None:
-                return "the server answered before it had the whole request", False
+                return "the server answered before the end of the request", False
         self.keep = incoming.keep_near
         if incoming.keep_far and incoming.keep_near and self._far_key is not None:
             kept, room = self._talk.kept, self._entry.means.room

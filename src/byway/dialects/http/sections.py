@@ -59,7 +59,7 @@ class HttpInbound(WithUsers):
 
 
 class HttpOutbound(LoggedIn):
-    """Leave by an HTTP proxy (CONNECT)."""
+    """Connect through an HTTP proxy (CONNECT)."""
 
     type: Literal["http"]
 
@@ -100,11 +100,11 @@ class HttpClient:
 
     async def associate(self, reach: Reach, dial: Dial) -> Datagrams:
         """Refused: HTTP proxies carry no packets."""
-        raise Refused("an HTTP proxy carries no UDP", Reason.NOT_SUPPORTED)
+        raise Refused("an HTTP proxy does not support UDP", Reason.NOT_SUPPORTED)
 
     async def bind(self, reach: Reach, dial: Dial) -> Binding:
         """Refused: HTTP proxies lend no ports."""
-        raise Refused("an HTTP proxy lends no ports", Reason.NOT_SUPPORTED)
+        raise Refused("an HTTP proxy does not support BIND", Reason.NOT_SUPPORTED)
 
 
 def check_users(path: Path, node: Node, problems: Problems) -> None:

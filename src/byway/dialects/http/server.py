@@ -27,7 +27,7 @@ class Http:
         self._entry = entry
         limit = entry.means.head
         self._strangers_limit = min(limit, http.STRANGERS_LIMIT) if entry.verify else limit
-        self._patience = Deadline(entry.means.handshake, "the next request took too long to come")
+        self._patience = Deadline(entry.means.handshake, "no next request arrived in time")
 
     async def greet(self, stream: EngineStream, begun: bytes = b"") -> Met:
         """Hear what the client wants. Raises with the client already told no."""

@@ -39,4 +39,4 @@ class ShadowsocksClient:
 
     async def bind(self, reach: Reach, dial: Dial) -> Binding:
         """Refused: there is no such request."""
-        raise Refused("this outbound lends no ports", Reason.NOT_SUPPORTED)
+        raise Refused("this outbound does not support BIND", Reason.NOT_SUPPORTED)

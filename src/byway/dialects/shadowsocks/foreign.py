@@ -21,7 +21,7 @@ def out_of_clash(entry: Foreign) -> Written:
     }
     if "udp" in entry and not entry.flag("udp"):
         if "udp_over_tcp" in made:
-            entry.note("udp", "udp: false is not kept: it carries UDP here")
+            entry.note("udp", "udp: false is not kept: UDP is enabled here")
         else:
             made["network"] = "tcp"
             why = "udp: false: its UDP is refused here, there it is left to the next rules"
@@ -54,7 +54,7 @@ def out_of_sing_box(entry: Foreign) -> Written:
 def into_sing_box(entry: Foreign) -> Written:
     """An inbound."""
     if entry.enabled("tls"):
-        raise NotCarried("its TLS is not kept, and so neither is it")
+        raise NotCarried("skipped, because its TLS is not supported")
     return {
         "type": "shadowsocks",
         "method": entry.text("method"),
@@ -81,7 +81,7 @@ def _plugin_of_clash(entry: Foreign) -> Written:
             told.append("mux=0")
         for key in ("skip-cert-verify", "fingerprint", "headers", "ech-opts"):
             if options.says(key):
-                options.note(key, f"v2ray-plugin cannot be told {key}")
+                options.note(key, f"v2ray-plugin does not support {key}")
         program = plugin
     else:
         raise NotCarried(f"the plugin {plugin} is not known here")

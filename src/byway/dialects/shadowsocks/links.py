@@ -103,7 +103,7 @@ def unkept(query: Mapping[str, str]) -> Iterator[str]:
     """What a link asks for that no outbound says."""
     yield from links.unkept(query, _READ)
     if query.get("uot", "0") not in ("0", "2", "false"):
-        yield "UDP over TCP (uot) is spoken in version 2 only: not kept"
+        yield "UDP over TCP (uot) is supported in version 2 only: not kept"
 
 
 def new_secret(word: str) -> str | None:
@@ -148,7 +148,7 @@ def _method(name: str) -> str:
     """The method by our name. What stands in its place may be the password, so it is not shown."""
     name = _ALIASES.get(name.lower(), name)
     if name.lower() not in METHODS and why_refused(name) is None:
-        hint = f"it stands before the password; known here: {', '.join(METHODS)}"
+        hint = f"it comes before the password; known here: {', '.join(METHODS)}"
         raise Wrong("the link's method is not known", hint)
     return name
 

@@ -90,7 +90,7 @@ class ShadowsocksUser(User):
     """One of several users of a shadowsocks server."""
 
     relay: HostPort | None = None
-    """The next server: it gets what they send, as it is. Their password is then its own key."""
+    """The next server, which gets the user's traffic unchanged. The password is then its key."""
 
 
 class ShadowsocksInbound(In):
@@ -102,15 +102,15 @@ class ShadowsocksInbound(In):
     method: MethodName
     """The cipher. Prefer one of the 2022 edition: `2022-blake3-aes-128-gcm`."""
     password: Password
-    """A password; with a 2022 method a key, as `byway password METHOD` makes them."""
+    """A password; with a 2022 method a key (`byway password METHOD` generates one)."""
     users: Annotated[tuple[ShadowsocksUser, ...], OneOrMany(empty=True)] = ()
     """Several users of one port, each with a key of their own (2022 methods with AES)."""
     network: Annotated[tuple[NetworkName, ...], Many] | None = None
-    """tcp, udp or both; left out: both, and with a plugin, which UDP would go past, tcp."""
+    """tcp, udp or both; default: both, or with a plugin tcp."""
     plugin: PluginProgram | None = None
     """A SIP003 plugin, which listens in Byway's place."""
     plugin_opts: PluginOptions | None = None
-    """What the plugin is told."""
+    """The options of the plugin."""
 
     @property
     def networks(self) -> frozenset[Network]:
@@ -144,8 +144,8 @@ class ShadowsocksInbound(In):
         if node.get("plugin") is not None and listen is not None:
             items = listen.items()
             if len(items) != 1 or str(items[0].content).startswith("unix:"):
-                hint = "it is the plugin that listens, and it does so in one place"
-                problems.add((*path, "listen"), "a plugin needs just one address and port", hint)
+                hint = "the plugin listens, on one address only"
+                problems.add((*path, "listen"), "a plugin needs exactly one address and port", hint)
         method = METHODS.get((node.text("method") or "").lower())
         if method is None:
             return
@@ -153,7 +153,9 @@ class ShadowsocksInbound(In):
         known = [] if users is None else users.items()
         if known and not method.has_identities:
             several = ", ".join(name for name, other in METHODS.items() if other.has_identities)
-            problems.add((*path, "users"), f"{method.name} has one user", f"several: {several}")
+            problems.add(
+                (*path, "users"), f"{method.name} supports only one user", f"several: {several}"
+            )
             return
         for at, user in enumerate(known):
             _check_key((*path, "users", at), user, method, problems, single=True)
@@ -162,8 +164,8 @@ class ShadowsocksInbound(In):
     def warn(self, path: Path, problems: Problems) -> None:
         """Note what is odd in a section without errors."""
         if self.password.get_secret_value() in _IN_THE_MANUAL:
-            what = "this key stands in the manual, so everybody has it"
-            problems.warn((*path, "password"), what, "byway password makes one of your own")
+            what = "this key is printed in the manual, so it is public"
+            problems.warn((*path, "password"), what, "generate another with byway password")
         _warn_of_plugin(path, self.plugin, problems)
 
     def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
@@ -243,7 +245,7 @@ class ShadowsocksInbound(In):
 
 
 class ShadowsocksOutbound(Proxied):
-    """Leave by a shadowsocks server."""
+    """Connect through a shadowsocks server."""
 
     server_answers: ClassVar[bool] = False
 
@@ -253,13 +255,13 @@ class ShadowsocksOutbound(Proxied):
     password: Password
     """Its password; with a 2022 method its key, or `server's:user's` keys."""
     network: Annotated[tuple[NetworkName, ...], Many] | None = None
-    """tcp, udp or both; left out: both, and with a plugin, which UDP would go past, tcp."""
+    """tcp, udp or both; default: both, or with a plugin tcp."""
     udp_over_tcp: bool = False
-    """Carry packets inside a connection to the server, which has to know of it (sing-box)."""
+    """Send UDP inside a TCP connection; the server must support it (sing-box does)."""
     plugin: PluginProgram | None = None
     """A SIP003 plugin, which dials the server in Byway's place."""
     plugin_opts: PluginOptions | None = None
-    """What the plugin is told."""
+    """The options of the plugin."""
 
     @property
     def networks(self) -> frozenset[Network]:
@@ -282,8 +284,8 @@ class ShadowsocksOutbound(Proxied):
         """Note what does not fit together in what was written."""
         _check_plugin(path, node, problems)
         if node.get("plugin") is not None and node.get("via") is not None:
-            hint = "a plugin dials by itself; chain without it"
-            problems.add((*path, "via"), "a plugin cannot go by way of an outbound", hint)
+            hint = "a plugin dials by itself; remove the plugin or via"
+            problems.add((*path, "via"), "a plugin cannot use via", hint)
         method = METHODS.get((node.text("method") or "").lower())
         if method is not None:
             _check_key(path, node, method, problems, single=False)
@@ -341,28 +343,30 @@ def _check_key(path: Path, node: Node, method: Method, problems: Problems, singl
     try:
         keys = shadowsocks2022.keys_of(method, password)
     except ValueError as error:
-        problems.add((*path, "password"), str(error), f"byway password {method.name} makes one")
+        problems.add(
+            (*path, "password"), str(error), f"generate one with byway password {method.name}"
+        )
         return
     if single and len(keys) > 1:
-        hint = "the server's key is its password, and each user has one of its own"
-        problems.add((*path, "password"), "only one key stands here", hint)
+        hint = "the server's key is the password, and each user has another key"
+        problems.add((*path, "password"), "expected two keys, got one", hint)
 
 
 def _check_plugin(path: Path, node: Node, problems: Problems) -> None:
     if node.get("plugin_opts") is not None and node.get("plugin") is None:
-        problems.add((*path, "plugin_opts"), "options without a plugin", "add plugin")
+        problems.add((*path, "plugin_opts"), "plugin_opts without a plugin", "add plugin")
     if node.get("plugin") is None or node.get("network") is None:
         return
     if Network.TCP not in node.networks("network", TCP_AND_UDP):
-        hint = "leave the plugin out, or add tcp"
-        problems.add((*path, "network"), "plugins carry TCP alone, and it is not among these", hint)
+        hint = "remove the plugin, or add tcp"
+        problems.add((*path, "network"), "plugins support only TCP, which is not in network", hint)
 
 
 def _warn_of_plugin(path: Path, plugin: str | None, problems: Problems) -> None:
     if plugin is not None and shutil.which(plugin) is None:
         where = "there" if "/" in plugin else "in PATH"
-        hint = "install it, or give its path: until then, nothing goes this way"
-        problems.warn((*path, "plugin"), f"no program {plugin} is {where}", hint)
+        hint = "install it, or give its path: until then, this outbound fails"
+        problems.warn((*path, "plugin"), f"the program {plugin} is not {where}", hint)
 
 
 def _for_clients(options: str) -> str:

@@ -60,7 +60,7 @@ class SocksInbound(WithUsers):
 
 
 class SocksOutbound(LoggedIn):
-    """Leave by a SOCKS proxy."""
+    """Connect through a SOCKS proxy."""
 
     type: Literal["socks"]
     version: SocksVersion = "5"
@@ -94,12 +94,12 @@ class SocksOutbound(LoggedIn):
         version = node.get("version")
         number = "5" if version is None else str(version.content)
         if asked is not None and asked.content is True and number == "4":
-            hint = "udp_over_tcp asks for a host by its name: use version 5 or 4a"
-            problems.add((*path, "udp_over_tcp"), "SOCKS4 cannot ask for names", hint)
+            hint = "udp_over_tcp requests a host name: use version 5 or 4a"
+            problems.add((*path, "udp_over_tcp"), "SOCKS4 does not support names", hint)
         if user is None:
             return
         if number == "5" and node.get("password") is None:
-            hint = "RFC 1929 section 2; SOCKS4 takes a user alone"
+            hint = "RFC 1929 section 2; SOCKS4 allows a username alone"
             problems.add((*path, "username"), "SOCKS5 needs a password with a username", hint)
         elif number in ("4", "4a") and node.get("password") is not None:
             hint = "leave it out, or use version 5"

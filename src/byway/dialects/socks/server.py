@@ -70,7 +70,7 @@ class _Bind(Visit):
         await carry(self)
 
     async def hear(self, enough: Enough, within: float) -> None:
-        """Nothing: who lends a port is not spoken to before the peer comes."""
+        """Nothing: who lends a port is not supported to before the peer comes."""
 
     def dial(self, way: Way) -> Coroutine[None, None, Binding]:
         flow = self.flow
@@ -104,7 +104,9 @@ class _Bind(Visit):
             await asyncio.wait((accepting, leaving), return_when=asyncio.FIRST_COMPLETED)
             if not accepting.done():
                 if leaving.exception() is not None or not leaving.result():
-                    raise PeerError(f"no peer came within {PEER_WAIT:.0f} s, or the client left")
+                    raise PeerError(
+                        f"no peer connected within {PEER_WAIT:.0f} s, or the client disconnected"
+                    )
                 async with asyncio.timeout(PEER_WAIT):  # it spoke early, and still waits
                     await accepting
             return accepting.result()

@@ -49,19 +49,19 @@ FORM = "trojan://password@host:port?sni=name"
 
 
 class TrojanInbound(In):
-    """A trojan server, which to everybody else is a web server."""
+    """A trojan server; to everybody else, a web server."""
 
     keeps_strangers_out: ClassVar[bool] = True
 
     type: Literal["trojan"]
     users: Annotated[tuple[User, ...], Many]
-    """Who may use it; the name is for rules and logs, clients send the password alone."""
+    """Its users; the name is for rules and logs, clients send only the password."""
     tls: ServerTls
-    """Its certificate: the one of the web site that it is to everybody else."""
+    """The certificate of its web site."""
     fallback: HostPort
-    """The real web server (`host:port`, plain HTTP) that everybody else gets."""
+    """The web server for everybody else (`host:port`, plain HTTP)."""
     fallback_by_alpn: dict[str, HostPort] = Field(default_factory=dict)
-    """Other web servers for those who agreed on a protocol: `{h2: 127.0.0.1:81}`."""
+    """Other web servers by negotiated protocol: `{h2: 127.0.0.1:81}`."""
 
     @property
     def known_users(self) -> tuple[User, ...]:
@@ -113,7 +113,7 @@ class TrojanInbound(In):
 
 
 class TrojanOutbound(Streamed):
-    """Leave by a trojan server."""
+    """Connect through a trojan server."""
 
     server_answers: ClassVar[bool] = False
 
@@ -136,7 +136,7 @@ class TrojanOutbound(Streamed):
         """`trojan://password@host:port?sni=...&alpn=...#name`."""
         for key in ("ca", "pin", "cert"):
             if getattr(self.tls, key):
-                raise ValueError(f"a link cannot say tls.{key}")
+                raise ValueError(f"a link cannot express tls.{key}")
         password = quote(self.password.get_secret_value(), safe="")
         query = links.tls_query(self.tls)
         return f"trojan://{password}@{self.server}{query}{links.label_of(name)}"
@@ -164,7 +164,7 @@ class TrojanClient:
 
     async def bind(self, reach: Reach, dial: Dial) -> Binding:
         """Refused: there is no such request."""
-        raise Refused("this outbound lends no ports", Reason.NOT_SUPPORTED)
+        raise Refused("this outbound does not support BIND", Reason.NOT_SUPPORTED)
 
 
 def read_link(scheme: str, rest: str) -> tuple[str, Written]:
@@ -176,16 +176,16 @@ def read_link(scheme: str, rest: str) -> tuple[str, Written]:
         raise Wrong("the link has no password", FORM)
     said = dict(parse_qsl(query))
     if (way := said.get("type", "tcp")) not in ("tcp", "original", ""):
-        raise Wrong(f"trojan over {shown(way)} is not spoken", "only over TLS itself")
+        raise Wrong(f"trojan over {shown(way)} is not supported", "only over TLS itself")
     match said.get("security", "tls"):
         case "tls" | "":
             pass
         case "none":
-            raise Wrong("trojan without TLS is not spoken")
+            raise Wrong("trojan without TLS is not supported")
         case "reality":
-            raise Wrong("REALITY is not spoken yet")
+            raise Wrong("REALITY is not supported yet")
         case other:
-            raise Wrong(f"trojan with the security {shown(other)} is not spoken")
+            raise Wrong(f"trojan with the security {shown(other)} is not supported")
     tls = links.tls_said(said)
     outbound: Written = {
         "type": "trojan",
@@ -204,13 +204,13 @@ def new_secret(word: str) -> str | None:
 
 def _of_clash(entry: Foreign) -> Written:
     if (network := entry.text("network")) not in ("", "tcp"):
-        raise NotCarried(f"trojan over {network} is not spoken yet")
+        raise NotCarried(f"trojan over {network} is not supported yet")
     if entry.says("ss-opts"):
-        raise NotCarried("trojan with shadowsocks inside (ss-opts) is not spoken")
+        raise NotCarried("trojan with shadowsocks inside (ss-opts) is not supported")
     made: Written = {"type": "trojan", "password": entry.text("password")}
     tls = foreign_tls.of_clash(entry)
     if "udp" in entry and not entry.flag("udp"):
-        entry.note("udp", "udp: false is not kept: it carries UDP here")
+        entry.note("udp", "udp: false is not kept: UDP is enabled here")
     uot.not_in_clash(entry)
     entry.pass_over("tls")
     return made | ({"tls": tls} if tls else {})
@@ -219,7 +219,7 @@ def _of_clash(entry: Foreign) -> Written:
 def _of_sing_box(entry: Foreign) -> Written:
     tls = foreign_tls.of_sing_box(entry)
     if tls is None:
-        raise NotCarried("trojan without TLS is not spoken")
+        raise NotCarried("trojan without TLS is not supported")
     always_both(entry)
     made: Written = {"type": "trojan", "password": entry.text("password")}
     return made | ({"tls": tls} if tls else {})

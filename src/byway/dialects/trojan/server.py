@@ -100,7 +100,7 @@ class _Guest(Visit):
             stream.close()
             if not isinstance(error, (BywayError, OSError)):
                 raise
-            found = "a visitor found no web site, and can tell"
+            found = "the fallback web site did not answer, so the server can be recognised"
             means.log.warning(found, inbound=name, source=source, site=site, error=error)
             return
         relay = means.engine.relay(stream, far, VISIT_IDLE)
