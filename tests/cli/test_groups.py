@@ -200,7 +200,7 @@ def test_names_in_any_script(tmp_path: Path) -> None:
     with running(tmp_path):
         status = said(tmp_path, "status")
         assert all(f"{name} " in status for name in ("家", "节点选择", "🇭🇰 香港 01"))
-        assert said(tmp_path, "select", "节点选择", "direct").startswith("节点选择 takes direct")
+        assert said(tmp_path, "select", "节点选择", "direct").startswith("节点选择 now uses direct")
         assert "节点选择 takes direct" in said(tmp_path, "why", "a.example", "-c", "c.yaml")
         assert json.loads(said(tmp_path, "sets", "--json"))["sets"][0]["name"] == "广告"
         answer = urlopen(f"http://127.0.0.1:{metrics}/metrics").read().decode("utf-8")

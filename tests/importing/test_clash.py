@@ -449,10 +449,10 @@ def test_options_are_told_in_lists_and_of_logic_too() -> None:
     )
 
     assert [(note.what, note.why) for note in found.notes] == [
-        ("IP-CIDR,10.0.0.0/8", "the option foo says nothing here"),
-        ("MATCH", "has no place in the set 's': expected KIND,value"),
-        ("a.example", "has no place in the set 'n': not an IP prefix"),
-        ("AND,((DOMAIN,c.example),(NETWORK,tcp))", "the option no-resolve says nothing here"),
+        ("IP-CIDR,10.0.0.0/8", "the option foo has no effect"),
+        ("MATCH", "is not allowed in the set 's': expected KIND,value"),
+        ("a.example", "is not allowed in the set 'n': not an IP prefix"),
+        ("AND,((DOMAIN,c.example),(NETWORK,tcp))", "the option no-resolve has no effect"),
     ]
     assert way(found, "10.1.1.1") == way(found, "192.0.2.1") == way(found, "aa") == "P"
     assert way(found, "match") == way(found, "a.example") == "direct"
