@@ -280,6 +280,7 @@ class Engine:
         self._closed = True
         self._loop.remove_reader(self._raw.fileno())
         self._raw.close()
+        await asyncio.sleep(0)  # the drain that resumed us may hold the last of its descriptors
 
 
 def _raw(stream: Stream) -> _engine.Stream:
