@@ -26,6 +26,10 @@ class Stream(Protocol):
 
     @property
     def info(self) -> StreamInfo: ...
+    @property
+    def home(self) -> int | None:
+        """The loop of the engine that it lives on; None: on none."""
+
     async def read(self, limit: int = 65536) -> bytes:
         """1..limit bytes, as soon as there are any. Raises EOFError at the end."""
 

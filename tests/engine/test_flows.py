@@ -36,7 +36,7 @@ async def carried(engine: Engine, *works: Work) -> list[EngineStream]:
         for work in works:
             near, other = engine.pair()
             others.append(other)
-            flows.start(near, as_flow(work, near))
+            flows.start(as_flow(work, near))
     return others
 
 
@@ -54,7 +54,7 @@ async def test_a_flow_begins_at_once_and_goes_on_by_itself(engine: Engine) -> No
         came.append(await near.read())
 
     async with asyncio.timeout(10), Flows(engine) as flows:
-        flows.start(near, listens())
+        flows.start(listens())
         assert came == [b"begun"]
         await far.write(b"one")
         while len(came) < 2:
@@ -101,7 +101,7 @@ async def test_limits_of_time_hold_in_a_flow_and_lose_no_byte(engine: Engine) ->
         told.append((await near.read_exactly(4)).decode())
 
     async with asyncio.timeout(10), Flows(engine) as flows:
-        flows.start(near, waits())
+        flows.start(waits())
     assert told == ["four"]
 
 
@@ -216,13 +216,13 @@ async def test_flows_that_keep_each_other_busy_leave_the_loop_its_turn(engine: E
             assert turns == 10
 
     async with asyncio.timeout(10), Flows(engine) as flows:
-        flows.start(near, ends_quietly(near))
-        flows.start(far, ends_quietly(far))
+        flows.start(ends_quietly(near))
+        flows.start(ends_quietly(far))
         await far.write(b"x")
         await counts()
 
 
-async def test_a_flow_dials_on_the_loop_where_its_stream_lives(engine: Engine) -> None:
+async def test_a_dial_is_made_on_the_loop_that_it_is_told(engine: Engine) -> None:
     door = engine.listen(Target.of("127.0.0.1", 0))
     target = engine.listen(Target.of("127.0.0.1", 0), ListenOptions(first=0))
     assert door.address is not None
@@ -232,8 +232,7 @@ async def test_a_flow_dials_on_the_loop_where_its_stream_lives(engine: Engine) -
 
     async def dials(near: EngineStream) -> None:
         await near.read()
-        await asyncio.sleep(0)  # so that another flow's stream is the one that was read last
-        joined.append((near, await engine.connect([to])))
+        joined.append((near, await engine.connect([to], near=near.home)))
 
     callers = [await engine.connect([door.address]) for _ in range(8)]
     came: list[EngineStream] = []
@@ -243,7 +242,7 @@ async def test_a_flow_dials_on_the_loop_where_its_stream_lives(engine: Engine) -
         while len(came) < len(callers):
             came += await door.accept()
         for near in came:
-            flows.start(near, dials(near))
+            flows.start(dials(near))
     watched = watched_by()
     loops = [(watched[ends(near)], watched[ends(far)]) for near, far in joined]
     assert len({near for near, _ in loops}) == 2

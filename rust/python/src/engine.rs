@@ -75,32 +75,31 @@ impl Engine {
         self.hub.drain(py)
     }
 
-    /// Have the flow of a stream carried by a coroutine, which begins at once and dials where the stream
-    /// lives. `ended` is called with the task at its end.
-    fn start(
-        &self,
-        py: Python<'_>,
-        stream: &Bound<'_, Stream>,
-        coroutine: Py<PyAny>,
-        ended: Py<PyAny>,
-    ) -> PyResult<Py<Task>> {
-        let home = stream.get().home(py)?;
-        Task::start(py, &self.hub, home, coroutine, ended)
+    /// Have a flow carried by a coroutine, which begins at once. `ended` is called with the task at its
+    /// end.
+    fn start(&self, py: Python<'_>, coroutine: Py<PyAny>, ended: Py<PyAny>) -> PyResult<Py<Task>> {
+        Task::start(py, &self.hub, coroutine, ended)
     }
 
-    /// A wait for a stream to the first address that answers.
+    /// A wait for a stream to the first address that answers. It lives on the loop `near`, which is that
+    /// of the stream that it will be joined to, so that no chunk of theirs wakes another loop.
     fn connect(
         &self,
         py: Python<'_>,
         addresses: Vec<(String, u16)>,
         options: DialArgs,
+        near: Option<usize>,
     ) -> PyResult<Dialling> {
         let addresses = addresses
             .iter()
             .map(socket_address)
             .collect::<PyResult<Vec<_>>>()?;
         let options = dial_options(options)?;
-        let home = self.hub.home_of_dial();
+        let home = match near {
+            Some(home) if home < self.hub.reactors.count() => home,
+            Some(_) => return Err(PyValueError::new_err("there is no such loop")),
+            None => self.hub.any_home(),
+        };
         self.dial(py, home, async move {
             dial::connect(&addresses, &options, home).await
         })
@@ -400,7 +399,7 @@ impl Engine {
         let body = BodyMove::new(framing, Arc::clone(&meter))
             .without(without)
             .drawing(&drawn(&buckets), direction(rising));
-        let home = self.hub.home_of_dial();
+        let home = source.get().home(py)?;
         let moving = move_body(cells.0, cells.1, body, seconds(idle), meter);
         let count = |py: Python<'_>, _: &Arc<Hub>, count: u64| {
             Ok(count.into_pyobject(py)?.into_any().unbind())

@@ -119,9 +119,6 @@ impl Drop for Spawned {
     }
 }
 
-/// No flow's task runs.
-const NOWHERE: usize = usize::MAX;
-
 /// How many events one drain hands out, so that the loop's other work gets its turn.
 const MOST_DRAINED: usize = 128;
 
@@ -132,8 +129,7 @@ pub struct Hub {
     pub slots: Slots<Slot>,
     pub asyncio: Asyncio,
     pub held: Arc<Held>,
-    last_home: AtomicUsize,
-    flow_home: AtomicUsize,
+    dialled: AtomicUsize,
 }
 
 impl Hub {
@@ -144,29 +140,14 @@ impl Hub {
             slots: Slots::new(),
             asyncio,
             held: Arc::default(),
-            last_home: AtomicUsize::new(0),
-            flow_home: AtomicUsize::new(NOWHERE),
+            dialled: AtomicUsize::new(0),
         })
     }
 
-    /// The loop for a dial: that of the flow whose task runs, so that its two sockets live on one loop
-    /// and move its bytes without waking another. Elsewhere that of the stream that was read last, which
-    /// is nearly always the right one.
-    pub fn home_of_dial(&self) -> usize {
-        match self.flow_home.load(Ordering::Relaxed) {
-            NOWHERE => self.last_home.load(Ordering::Relaxed),
-            home => home,
-        }
-    }
-
-    /// A task of a flow of this loop runs from now on; the loop of the one that ran before.
-    pub fn enter_flow(&self, home: usize) -> usize {
-        self.flow_home.swap(home, Ordering::Relaxed)
-    }
-
-    /// A stream of this loop was read.
-    pub fn note_home(&self, home: usize) {
-        self.last_home.store(home, Ordering::Relaxed);
+    /// A loop for a dial that no stream waits for. Such dials take turns of their own: among those of
+    /// accepted sockets they would put every flow on the same loop.
+    pub fn any_home(&self) -> usize {
+        self.dialled.fetch_add(1, Ordering::Relaxed) % self.reactors.count()
     }
 
     /// Refuse to work after a fork or after `close`.

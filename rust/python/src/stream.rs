@@ -57,15 +57,12 @@ impl Operation for Read {
     fn poll(
         &mut self,
         py: Python<'_>,
-        hub: &Arc<Hub>,
+        _: &Arc<Hub>,
         cx: &mut Context<'_>,
     ) -> Poll<PyResult<Py<PyAny>>> {
         let Self(cell, want) = self;
         with_stream(py, cell, |stream| {
             let polled = stream.poll_want(cx, want);
-            if polled.is_ready() {
-                hub.note_home(stream.home);
-            }
             polled.map_ok(|bytes| PyBytes::new(py, &bytes).into_any().unbind())
         })
     }
@@ -208,11 +205,6 @@ impl Stream {
         taken.ok_or_else(|| misuse(py, "the stream was closed or handed on"))
     }
 
-    /// The loop that it lives on.
-    pub fn home(&self, py: Python<'_>) -> PyResult<usize> {
-        self.with(py, |stream| stream.home)
-    }
-
     /// Whether it holds bytes back.
     fn holds(&self) -> bool {
         let cell = lock(&self.cell);
@@ -352,6 +344,12 @@ impl Stream {
     fn broken(&self) -> bool {
         let stream = lock(&self.cell);
         stream.as_ref().is_none_or(|stream| stream.io.is_broken())
+    }
+
+    /// The loop that it lives on.
+    #[getter]
+    pub fn home(&self, py: Python<'_>) -> PyResult<usize> {
+        self.with(py, |stream| stream.home)
     }
 
     #[getter]

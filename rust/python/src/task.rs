@@ -20,8 +20,6 @@ use crate::wait::{Wait, Waker, When};
 #[pyclass(frozen, weakref, module = "byway._engine")]
 pub struct Task {
     hub: Arc<Hub>,
-    /// The loop of the flow's near stream, where its dials are made.
-    home: usize,
     context: Py<PyAny>,
     coroutine: Py<PyAny>,
     /// Called with the task at its end.
@@ -47,7 +45,6 @@ impl Task {
     pub fn start(
         py: Python<'_>,
         hub: &Arc<Hub>,
-        home: usize,
         coroutine: Py<PyAny>,
         ended: Py<PyAny>,
     ) -> PyResult<Py<Self>> {
@@ -55,7 +52,6 @@ impl Task {
         let event_loop = asyncio.event_loop.bind(py);
         let task = Self {
             hub: Arc::clone(hub),
-            home,
             context: asyncio.new_context.call0(py)?,
             coroutine,
             ended,
@@ -93,7 +89,6 @@ impl Task {
         let asyncio = &task.hub.asyncio;
         let event_loop = asyncio.event_loop.bind(py);
         asyncio.enter.call1(py, (event_loop, slf))?;
-        let before = task.hub.enter_flow(task.home);
         let coroutine = task.coroutine.bind(py);
         let context = task.context.bind(py);
         let run = intern!(py, "run");
@@ -105,7 +100,6 @@ impl Task {
                 .getattr(intern!(py, "throw"))
                 .and_then(|throw| context.call_method1(run, (throw, error))),
         };
-        task.hub.enter_flow(before);
         asyncio.leave.call1(py, (event_loop, slf))?;
         match stepped {
             Ok(awaited) => Self::rest(slf, &awaited),

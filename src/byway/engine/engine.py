@@ -51,15 +51,19 @@ class Engine:
         self._packets: WeakSet[PacketListener] = WeakSet()
 
     async def connect(
-        self, addresses: Sequence[Target], options: DialOptions | None = None
+        self,
+        addresses: Sequence[Target],
+        options: DialOptions | None = None,
+        near: int | None = None,
     ) -> EngineStream:
         """Open a TCP stream to the first address that answers (RFC 8305), in the order given.
 
-        Every target must hold an address. Raises OSError (the first attempt's) or TimeoutError.
-        A cancel closes whatever was under way.
+        Every target must hold an address. It lives on the loop `near`, which is the `home` of the
+        stream that it will be joined to; None: on any. Raises OSError (the first attempt's) or
+        TimeoutError. A cancel closes whatever was under way.
         """
         pairs = [(target.host, target.port) for target in addresses]
-        return EngineStream(await self._raw.connect(pairs, _dial(options)))
+        return EngineStream(await self._raw.connect(pairs, _dial(options), near))
 
     async def connect_unix(self, path: str) -> EngineStream:
         """Open a stream to a unix socket. Raises OSError."""
@@ -67,12 +71,11 @@ class Engine:
 
     def start(
         self,
-        stream: EngineStream,
         flow: Coroutine[object, None, None],
         ended: Callable[[_engine.Task], None],
     ) -> _engine.Task:
-        """Carry the flow of a stream by a task of the engine's own; see `Flows`."""
-        return self._raw.start(stream.raw, flow, ended)
+        """Carry a flow by a task of the engine's own; see `Flows`."""
+        return self._raw.start(flow, ended)
 
     def listen(self, address: Target, options: ListenOptions | None = None) -> EngineListener:
         """Listen on a TCP address (port 0: any). Raises OSError."""

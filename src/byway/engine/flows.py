@@ -9,7 +9,6 @@ from typing import Self
 
 from byway import _engine
 from byway.engine.engine import Engine
-from byway.engine.stream import EngineStream
 
 
 class Flows:
@@ -27,10 +26,9 @@ class Flows:
         self._over = self._ended  # one for all tasks
         self._last: asyncio.Future[None] | None = None  # waits until none is left
 
-    def start(self, stream: EngineStream, flow: Coroutine[object, None, None]) -> None:
-        """Begin a flow here and now, and go on with the caller at its first wait that lasts. Its
-        dials are made where `stream` lives."""
-        task = self._start(stream, flow, self._over)
+    def start(self, flow: Coroutine[object, None, None]) -> None:
+        """Begin a flow here and now, and go on with the caller at its first wait that lasts."""
+        task = self._start(flow, self._over)
         if not task.done():
             self._live.add(task)
 

@@ -35,6 +35,11 @@ class EngineStream:
         self._source: Target | None = None
 
     @property
+    def home(self) -> int:
+        """The loop that it lives on. Raises EngineError as `info` does."""
+        return self.raw.home
+
+    @property
     def info(self) -> StreamInfo:
         """Where it runs. Raises EngineError once the stream was closed or handed on."""
         local, remote = self.raw.local, self.raw.remote

@@ -50,7 +50,7 @@ class Connection:
     def dial(self, way: Way) -> Coroutine[None, None, Stream]:
         """A stream to the target."""
         flow = self.flow
-        return way.connect(Dial(flow.target, None, flow.guarded))
+        return way.connect(Dial(flow.target, self._stream.home, flow.guarded))
 
     async def relay(self, far: Stream, buckets: Sequence[Bucket]) -> Relay:
         """Say yes, and join both."""

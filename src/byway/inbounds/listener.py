@@ -96,7 +96,7 @@ class StreamInbound:
                 await asyncio.sleep(RETRY)
                 continue
             for stream in streams:
-                flows.start(stream, self._meet(stream, carry))
+                flows.start(self._meet(stream, carry))
 
     async def _meet(self, stream: EngineStream, carry: Carry) -> None:
         """One connection from its greeting to its end. Raises nothing but CancelledError."""

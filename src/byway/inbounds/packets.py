@@ -190,7 +190,7 @@ class PacketArrival:
             pause = min(pause * 2, LAST_LOOK)
 
     async def dial(self, way: Way) -> Datagrams:
-        dial = Dial(self.flow.target, None, self.flow.guarded)
+        dial = Dial(self.flow.target, guarded=self.flow.guarded)
         association = await self._door.associated(self._ask.session, way, dial)
         self._association = association
         try:

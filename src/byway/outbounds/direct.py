@@ -59,8 +59,8 @@ class Direct(Single):
             if self._loops is not None:
                 turns = await self._loops.entering(Network.TCP, found)
                 if turns:
-                    return await self._loops.dialled(turns, connect(found, options))
-            return await connect(found, options)
+                    return await self._loops.dialled(turns, connect(found, options, dial.near))
+            return await connect(found, options, dial.near)
         except OSError as error:  # TimeoutError is one
             raise _unreachable(dial.target, error) from error
 

@@ -121,6 +121,11 @@ class ChunkedStream:
         self._flush: asyncio.Task[None] | None = None
 
     @property
+    def home(self) -> int | None:
+        """The inner stream's."""
+        return self._stream.home
+
+    @property
     def info(self) -> StreamInfo:
         """The inner stream's."""
         return self._stream.info

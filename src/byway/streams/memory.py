@@ -74,6 +74,11 @@ class MemoryStream:
         self._closed = False
 
     @property
+    def home(self) -> None:
+        """It is not the engine's."""
+        return None
+
+    @property
     def info(self) -> StreamInfo:
         """Where it runs, as `pair` was told."""
         self._check_open()

@@ -239,7 +239,7 @@ class Exchange:
 
     @property
     def _dialled(self) -> Dial:
-        return Dial(self.flow.target, None, self.flow.guarded)
+        return Dial(self.flow.target, self._near.home, self.flow.guarded)
 
     def _is_repeatable(self) -> bool:
         """Whether a second try can help and cannot do harm (RFC 9112 section 9.3.1)."""

@@ -74,7 +74,7 @@ class _Bind(Visit):
 
     def dial(self, way: Way) -> Coroutine[None, None, Binding]:
         flow = self.flow
-        return way.bind(Dial(flow.target, None, flow.guarded))
+        return way.bind(Dial(flow.target, self._stream.home, flow.guarded))
 
     async def relay(self, far: Binding, buckets: Sequence[Bucket]) -> Relay:
         try:

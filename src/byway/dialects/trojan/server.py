@@ -95,7 +95,7 @@ class _Guest(Visit):
         """Hand over to the web server, with every byte that came."""
         means, name = self._house.entry.means, self._house.entry.name
         try:
-            far = await self._house.way.connect(Dial(site))
+            far = await self._house.way.connect(Dial(site, stream.home))
         except BaseException as error:
             stream.close()
             if not isinstance(error, (BywayError, OSError)):
