@@ -302,7 +302,7 @@ async def test_a_client_that_leaves_its_lent_port(road: RunRoad) -> None:
         assert code == 0
         await clients.left(link)
         await run.settled(1)
-        assert "the client left" in run.ended()[0]
+        assert "the client disconnected" in run.ended()[0]
         assert lent is not None
         with pytest.raises(ConnectionError):
             await clients.linked(lent)
