@@ -110,7 +110,7 @@ def test_the_socket_of_another_user_is_not_asked(place: Place) -> None:
     with place.running(place.folder / "other.yaml"):
         os.chown(place.folder / "run" / "byway" / "control.sock", 12345, 12345)
         told = place.said("env", "--user", "ann", "-c", "other.yaml", status=1)
-        assert "no port that is known" in told
+        assert "no known port" in told
 
 
 def test_the_socket_of_the_config_is_found(place: Place) -> None:
