@@ -246,7 +246,7 @@ async def test_a_web_site_that_is_gone_is_told(road: RunRoad, tmp_path: Path) ->
     )
     async with road(text) as there:
         assert await Site(there, tmp_path).visited(b"GET /", tls=False) == b""
-    [line] = [line for line in there.log.read_text().splitlines() if "no web site" in line]
+    [line] = [line for line in there.log.read_text().splitlines() if "did not answer" in line]
     assert (
         " warning the fallback web site did not answer, so the server can be recognised inbound=in"
         in line
