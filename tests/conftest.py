@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.loops import TidyLoops
 from tests.nowhere import entered
 
 # How long an example takes says more of the machine's other work than of ours.
@@ -20,6 +22,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("untimed")
+
+asyncio.set_event_loop_policy(TidyLoops())
 
 # Its assertions explain themselves as those of a test file do; before anybody imports it.
 pytest.register_assert_rewrite("tests.streams.conformance")

@@ -39,6 +39,12 @@ class Road:
             while len(self.app.ledger.past) < flows:
                 await asyncio.sleep(0.001)
 
+    async def logged(self, words: str) -> None:
+        """Wait until the log, which a thread writes, has these words."""
+        async with asyncio.timeout(60):
+            while words not in self.log.read_text():
+                await asyncio.sleep(0.001)
+
 
 RunRoad = Callable[[str], AbstractAsyncContextManager[Road]]
 
