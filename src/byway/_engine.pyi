@@ -37,9 +37,9 @@ __version__: Final[str]
 
 _Packed = tuple[bytes, int]
 _Dial = tuple[float, float, str | None, str | None, int | None]
-_Packets = tuple[float, int, int, int, tuple[str, int] | None]
+_Packets = tuple[float, int, int, int, tuple[str, int] | None, int | None]
 _Codec = tuple[str, int] | tuple[str, bytes, list[tuple[bytes, tuple[str, int] | None]]]
-_Listen = tuple[int, float, int, int, Turnstile | None]
+_Listen = tuple[int, float, int, int, Turnstile | None, bool, int | None]
 _Facts = tuple[str, str | None, str | None, str, bool]
 _Chunked = tuple[
     str, tuple[bytes, bytes, bytes], tuple[bytes, int] | tuple[bytes, bytes | None], int
@@ -87,6 +87,7 @@ class Engine:
     def listen_packets(
         self, address: tuple[str, int], codec: _Codec | None, options: _Packets
     ) -> PacketListener: ...
+    def listen_diverted(self, address: tuple[str, int], options: _Packets) -> PacketListener: ...
     def packet_pair(
         self, codec: _Codec | None, options: _Packets
     ) -> tuple[PacketListener, Caller]: ...
@@ -133,6 +134,7 @@ class Stream:
     def end(self) -> Awaitable[None] | None: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...
+    def asked(self) -> _Packed: ...
     @property
     def broken(self) -> bool: ...
     @property

@@ -163,6 +163,7 @@ def test_ways_in_are_kept() -> None:
     found = made("""
 port: 7890
 socks-port: 7891
+redir-port: 7892
 allow-lan: true
 listeners:
   - {name: one, type: mixed, port: 7000, listen: 127.0.0.1, users: [{username: u, password: p}]}
@@ -173,7 +174,7 @@ mode: direct
 """)
     inbounds = found.config.inbounds
     assert [one.type for one in inbounds.values()] == [
-        "http", "socks", "mixed", "shadowsocks", "forward",
+        "http", "socks", "redirect", "mixed", "shadowsocks", "tproxy", "forward",
     ]  # fmt: skip
     assert inbounds["http"].open  # type: ignore[attr-defined]
     assert "anyone" in str(found.notes)

@@ -21,6 +21,7 @@ use crate::io::{Io, keep_alive};
 use crate::limits::{Permit, Turnstile};
 use crate::reactor::Reactors;
 use crate::stream::Stream;
+use crate::udp::set_transparent;
 
 /// How long accepting pauses when descriptors or memory have run out.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -37,6 +38,10 @@ pub struct ListenOptions {
     pub first: Duration,
     /// Who is let in; several listeners may share one.
     pub turnstile: Turnstile,
+    /// Whether it takes connections to addresses that are not this host's (`IP_TRANSPARENT`).
+    pub transparent: bool,
+    /// The firewall mark of what leaves by its connections (`SO_MARK`).
+    pub mark: Option<u32>,
 }
 
 /// Arrivals that wait for their owner.
@@ -136,6 +141,12 @@ pub fn listen_tcp(
     // Accepted sockets inherit both: no delay for small answers, and a look after the silent.
     socket.set_tcp_nodelay(true)?;
     keep_alive(&socket)?;
+    if options.transparent {
+        set_transparent(&socket, address)?;
+    }
+    if let Some(mark) = options.mark {
+        socket.set_mark(mark)?; // inherited, too
+    }
     socket.bind(&address.into())?;
     socket.listen(options.backlog)?;
     let bound = socket.local_addr()?.as_socket();

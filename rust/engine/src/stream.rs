@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memmem;
+use socket2::SockRef;
 
 use crate::failure::{Failure, Outcome};
 use crate::io::Io;
@@ -80,6 +81,21 @@ impl Stream {
     /// This side's address, where there is one.
     pub fn local(&self) -> Option<SocketAddr> {
         self.io.bottom()?.local_addr().ok()
+    }
+
+    /// Where the connection was sent to before the kernel's NAT redirected it here: this side's address
+    /// where it did not. Fails where nothing knows.
+    pub fn asked(&self) -> io::Result<SocketAddr> {
+        let socket = self.io.bottom().ok_or(io::ErrorKind::Unsupported)?;
+        let known = SockRef::from(socket);
+        let asked = if socket.local_addr()?.is_ipv4() {
+            known.original_dst_v4()?
+        } else {
+            known.original_dst_v6()?
+        };
+        asked
+            .as_socket()
+            .ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     /// Whether the other side's end has been read.

@@ -20,8 +20,8 @@ use crate::relay::Relay;
 use crate::stream::{Packed, packed};
 use crate::values::{seconds, socket_address};
 
-/// (idle, sessions, targets, waiting, only)
-pub type PacketArgs = (f64, usize, usize, usize, Option<(String, u16)>);
+/// (idle, sessions, targets, waiting, only, mark)
+pub type PacketArgs = (f64, usize, usize, usize, Option<(String, u16)>, Option<u32>);
 
 /// A target as Python has it: its host, its port, and its packed address unless it is a name.
 type PlaceParts = (String, u16, Option<Vec<u8>>);
@@ -250,7 +250,7 @@ pub fn place(host: &str, port: u16) -> Place {
 
 /// The engine's form of `byway.engine.PacketOptions`.
 pub fn packet_options(
-    (idle, sessions, targets, waiting, only): PacketArgs,
+    (idle, sessions, targets, waiting, only, mark): PacketArgs,
 ) -> PyResult<PacketOptions> {
     let only = only.map(|place| socket_address(&place)).transpose()?;
     Ok(PacketOptions {
@@ -259,6 +259,7 @@ pub fn packet_options(
         targets,
         waiting,
         only,
+        mark,
     })
 }
 

@@ -46,8 +46,16 @@ pub type DialArgs = (f64, f64, Option<String>, Option<String>, Option<u32>);
 /// What a spawned operation is waited for by; giving that up ends it.
 type Dialling = Py<Wait>;
 
-/// (backlog, first, `per_source`, total, or a turnstile in place of the two)
-type ListenArgs = (i32, f64, usize, usize, Option<Py<Turnstile>>);
+/// (backlog, first, `per_source`, total, or a turnstile in place of the two, transparent, mark)
+type ListenArgs = (
+    i32,
+    f64,
+    usize,
+    usize,
+    Option<Py<Turnstile>>,
+    bool,
+    Option<u32>,
+);
 
 /// One engine: its threads, its queue, its waiting operations.
 #[pyclass(frozen, module = "byway._engine")]
@@ -311,27 +319,24 @@ impl Engine {
         let address = socket_address(&address)?;
         let options = packet_options(options)?;
         let codec = sealed::codec(codec, &options)?;
-        let token = self.hub.slots.reserve();
-        let completions = Arc::clone(&self.hub.completions);
-        let asks = Asks::new(move || completions.push(Event::Woken(token)));
-        match CorePackets::bind(
-            address,
-            codec,
-            &options,
-            &self.hub.reactors,
-            Arc::clone(&asks),
-        ) {
-            Ok(core) => Ok(PacketListener::new(
-                core,
-                asks,
-                token,
-                Arc::clone(&self.hub),
-            )),
-            Err(error) => {
-                self.hub.slots.free(token);
-                Err(to_python(py, Failure::Os(error)))
-            }
-        }
+        self.open_packets(py, |reactors, asks| {
+            CorePackets::bind(address, codec, &options, reactors, asks)
+        })
+    }
+
+    /// Take the packets to others that the firewall diverts to an address.
+    fn listen_diverted(
+        &self,
+        py: Python<'_>,
+        address: (String, u16),
+        options: PacketArgs,
+    ) -> PyResult<PacketListener> {
+        self.hub.check(py)?;
+        let address = socket_address(&address)?;
+        let options = packet_options(options)?;
+        self.open_packets(py, |reactors, asks| {
+            CorePackets::diverted(address, &options, reactors, asks)
+        })
     }
 
     /// Take the packets of a caller in this process, as one session, and that caller's end of it.
@@ -471,6 +476,26 @@ impl Engine {
         Ok(self.hub.spawn(py, home, dialling, handle)?.1)
     }
 
+    fn open_packets(
+        &self,
+        py: Python<'_>,
+        bind: impl FnOnce(&Reactors, Arc<Asks>) -> std::io::Result<CorePackets>,
+    ) -> PyResult<PacketListener> {
+        let token = self.hub.slots.reserve();
+        let completions = Arc::clone(&self.hub.completions);
+        let asks = Asks::new(move || completions.push(Event::Woken(token)));
+        match bind(&self.hub.reactors, Arc::clone(&asks)) {
+            Ok(core) => {
+                let hub = Arc::clone(&self.hub);
+                Ok(PacketListener::new(core, asks, token, hub))
+            }
+            Err(error) => {
+                self.hub.slots.free(token);
+                Err(to_python(py, Failure::Os(error)))
+            }
+        }
+    }
+
     fn open(
         &self,
         py: Python<'_>,
@@ -504,11 +529,15 @@ pub fn dial_options((timeout, stagger, bind, interface, mark): DialArgs) -> PyRe
     })
 }
 
-fn listen_options((backlog, first, per_source, total, shared): ListenArgs) -> ListenOptions {
+fn listen_options(
+    (backlog, first, per_source, total, shared, transparent, mark): ListenArgs,
+) -> ListenOptions {
     let own = || limits::Turnstile::new(total, per_source);
     ListenOptions {
         backlog,
         first: seconds(first),
         turnstile: shared.map_or_else(own, |shared| shared.get().core.clone()),
+        transparent,
+        mark,
     }
 }

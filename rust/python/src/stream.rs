@@ -357,6 +357,13 @@ impl Stream {
         self.with(py, |stream| stream.local().map(packed))
     }
 
+    /// Where it was sent to before it was redirected here.
+    fn asked(&self, py: Python<'_>) -> PyResult<Packed> {
+        let asked = self.with(py, |stream| stream.asked())?;
+        let asked = asked.map_err(|error| to_python(py, error.into()))?;
+        Ok(packed(asked))
+    }
+
     /// What a TLS handshake has settled: (version, alpn, name, cipher, resumed).
     #[getter]
     fn tls(&self, py: Python<'_>) -> PyResult<Option<Facts>> {

@@ -153,7 +153,8 @@ class Exchange:
 def _with(generation: Generation, inbounds: Mapping[str, Inbound]) -> Generation:
     """The same with these listeners."""
     addresses = {name: inbound.addresses for name, inbound in inbounds.items()}
-    return replace(generation, inbounds=inbounds, places=places_of(addresses))
+    diverting = any(generation.config.inbounds[name].diverts for name in inbounds)
+    return replace(generation, inbounds=inbounds, places=places_of(addresses), diverting=diverting)
 
 
 def _same(before: Generation, after: Generation) -> set[str]:

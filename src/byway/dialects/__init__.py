@@ -21,6 +21,8 @@ TABLE: dict[str, Line] = {
         "byway.dialects.socks", schemes=("socks5", "socks5h", "socks", "socks4", "socks4a")
     ),
     "forward": Line("byway.dialects.forward", leaves=False),
+    "redirect": Line("byway.dialects.redirect", leaves=False),
+    "tproxy": Line("byway.dialects.tproxy", leaves=False),
     "shadowsocks": Line("byway.dialects.shadowsocks", schemes=("ss",)),
     "trojan": Line("byway.dialects.trojan", schemes=("trojan",)),
 }

@@ -9,13 +9,13 @@ write: share links, and their configs.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple, Protocol
 
 from pydantic import Field
 
-from byway.flow import TCP_AND_UDP, TCP_ONLY, Network, Target
+from byway.flow import TCP_AND_UDP, TCP_ONLY, Flow, Network, Target
 from byway.interfaces import Resolver
 from byway.outbounds.loops import Loops
 from byway.outbounds.proxy import Client, Proxy
@@ -68,6 +68,11 @@ class Lent:
     plugins: list[Plugin] = field(default_factory=list)
     """All programs, to be ended."""
 
+    @property
+    def returned(self) -> Callable[[Flow], Awaitable[bool]] | None:
+        """Whether a diverted flow is a dial of our own."""
+        return None if self.loops is None else self.loops.is_own
+
 
 class Lead(NamedTuple):
     """A target that an inbound was given; `key` is where. `judged`: rules say how it is reached."""
@@ -83,6 +88,8 @@ class In(Section):
 
     keeps_strangers_out: ClassVar[bool] = False
     """Whether nobody gets anywhere without a password, whatever the section says."""
+    diverts: ClassVar[bool] = False
+    """Whether it takes what others were sent, which a firewall diverts to it."""
     program_schemes: ClassVar[tuple[str, str] | None] = None
     """The scheme of the URL that programs are given as their proxy for HTTP, and for all else."""
 

@@ -195,6 +195,8 @@ class Engine:
         """Listen for packets. Raises OSError, and ValueError for keys that cannot be."""
         place = (address.host, address.port)
         limits = _packets(options)
+        if codec == "diverted":
+            return self._counted(self._raw.listen_diverted(place, limits))
         return self._counted(self._raw.listen_packets(place, _codec(codec), limits))
 
     def packet_pair(
@@ -295,6 +297,8 @@ def _raw(stream: Stream) -> _engine.Stream:
 def _codec(
     codec: Codec,
 ) -> tuple[str, int] | tuple[str, bytes, list[tuple[bytes, tuple[str, int] | None]]] | None:
+    if codec == "diverted":
+        raise ValueError("packets are diverted by a firewall, to a socket")
     if isinstance(codec, str):
         return None
     if isinstance(codec, SealedPackets):
@@ -315,16 +319,19 @@ def _dial(
 
 def _packets(
     options: PacketOptions | None,
-) -> tuple[float, int, int, int, tuple[str, int] | None]:
+) -> tuple[float, int, int, int, tuple[str, int] | None, int | None]:
     options = options or PacketOptions()
     only = None if options.only is None else (options.only.host, options.only.port)
-    return (options.idle, options.sessions, options.targets, options.waiting, only)
+    bounds = (options.idle, options.sessions, options.targets, options.waiting)
+    return (*bounds, only, options.mark)
 
 
-def _listen(options: ListenOptions | None) -> tuple[int, float, int, int, Turnstile | None]:
+def _listen(
+    options: ListenOptions | None,
+) -> tuple[int, float, int, int, Turnstile | None, bool, int | None]:
     options = options or _LISTEN
     limits = (options.per_source, options.total, options.turnstile)
-    return (options.backlog, options.first, *limits)
+    return (options.backlog, options.first, *limits, options.transparent, options.mark)
 
 
 _DIAL = DialOptions()

@@ -33,6 +33,8 @@ class ListenOptions:
     per_source: int = 4096  # open connections from one address (one /64 of IPv6)
     total: int = 16384
     turnstile: Turnstile | None = None  # counts in place of the two, for all who share it
+    transparent: bool = False  # take connections to other hosts' addresses (IP_TRANSPARENT)
+    mark: int | None = None  # the firewall mark of its connections (SO_MARK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class PacketOptions:
     targets: int = 1024  # per session
     waiting: int = 512 * 1024  # bytes that may wait for the verdicts of a session, 64 more a packet
     only: Target | None = None  # accept from this source alone; port 0: from its first port
+    mark: int | None = None  # the firewall mark of answers (SO_MARK); for diverted packets
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,9 @@ class SealedPackets:
     users: tuple[SealedUser, ...] = ()  # none: whoever has the key
 
 
-Codec = Literal["socks5"] | Target | SealedPackets
-"""How packets say where they want to go: SOCKS5 headers, all to one target, or sealed."""
+Codec = Literal["socks5", "diverted"] | Target | SealedPackets
+"""How packets say where they want to go: SOCKS5 headers, the address that they were sent to before
+a firewall diverted them, all to one target, or sealed."""
 
 
 @frozen

@@ -56,6 +56,13 @@ class EngineStream:
         return self._source
 
     @property
+    def asked(self) -> Target:
+        """Where it was sent to before the kernel's NAT redirected it here: this side's address
+        where it did not. Raises OSError where the kernel does not know, EngineError as `info`
+        does."""
+        return Target.from_packed(*self.raw.asked())
+
+    @property
     def broken(self) -> bool:
         """Whether it is of no use any more: closed, reset, or ended both ways."""
         return self.raw.broken

@@ -34,8 +34,6 @@ _DONE = {
 }  # fmt: skip
 _REASONS = {
     "tun": "global mode is not supported yet",
-    "redir-port": "redirects are not supported yet",
-    "tproxy-port": "redirects are not supported yet",
     "external-controller": "Byway has a unix socket instead (see control)",
     "external-controller-unix": "Byway has a unix socket instead (see control)",
     "secret": "Byway has a unix socket instead (see control)",
@@ -132,7 +130,8 @@ def _inbounds(top: Fields, draft: Draft) -> None:
             if lan and bind == "*":
                 listen = [f"0.0.0.0:{port}", f"[::]:{port}"]
             content: Section = {"type": kind, "listen": listen}
-            _closed(content, users, lan, top[key].line, draft)
+            if "open" in dialects.inbound(kind).model_fields:
+                _closed(content, users, lan, top[key].line, draft)
             draft.inbound(kind, top[key].line, content)
     for node in items(top.get("listeners")):
         _listener(node, users, draft)

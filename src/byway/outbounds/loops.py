@@ -1,8 +1,8 @@
 """Loops that form at run time: a flow that leaves from here and comes in again, and again.
 
 Dials that end at a listener of ours are noted by their sockets, with how many turns they have made;
-of packets the kernel's table tells whether their socket is ours. Nothing of it costs other dials
-more than a look for the port.
+of packets the kernel's table tells whether their socket is ours, as it does of what a firewall
+diverts here. Nothing of it costs other dials more than a look for the port.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Listening:
     """Where the listeners in force are."""
 
     places: Places = field(default_factory=dict)
+    diverting: bool = False
+    """Whether a firewall sends connections of others here, and so perhaps our own."""
 
 
 class Loops:
@@ -49,12 +51,16 @@ class Loops:
         self._sockets: dict[Target, int] = {}  # those dialled to us, and their turns
         self._packets: dict[str, tuple[int, float]] = {}  # the same of packets, by inbound; when
         self._dialling = 0  # how many are not noted yet
+        self._lately: dict[tuple[Network, Target], float] = {}  # what was dialled; when
 
     async def entering(self, network: Network, targets: Sequence[Target]) -> int:
         """How many times the flow that is about to be dialled to these addresses will have come in
         again; 0: they are no listener of ours. Raises Refused where that is too often."""
-        places = self._in_force.now.places
+        listening = self._in_force.now
+        places = listening.places
         for target in targets:
+            if listening.diverting:
+                self._note(network, target)
             if target.port in places and (inbound := self._at(places, network, target)) is not None:
                 flow = ASKER.get()
                 turns = 1 if flow is None else 1 + await self._turns(flow)
@@ -71,6 +77,25 @@ class Loops:
                     self._packets[inbound] = turns, asyncio.get_running_loop().time()
                 return turns
         return 0
+
+    async def is_own(self, flow: Flow) -> bool:
+        """Whether a flow that a firewall diverted here is a dial of this process. Takes a moment
+        where one to that target was made lately by this host, and no time else."""
+        source, target = flow.source, flow.target
+        if source is None or source.packed is None:
+            return False
+        when = self._lately.get((flow.network, target))
+        if when is None or asyncio.get_running_loop().time() - when >= LATELY:
+            return False
+        if not (is_near(source.packed) or self._own(source.packed)):
+            return False
+        return await asyncio.to_thread(is_ours, source)
+
+    def _note(self, network: Network, target: Target) -> None:
+        key = network, target
+        if key not in self._lately and len(self._lately) >= MOST_SOCKETS:
+            del self._lately[next(iter(self._lately))]
+        self._lately[key] = asyncio.get_running_loop().time()
 
     async def dialled(self, turns: int, dial: Coroutine[None, None, S]) -> S:
         """Note the socket of a dial that comes in again."""

@@ -61,6 +61,12 @@ pub trait Codec: Send {
     /// whether it wrote to that sender.
     fn form(&self, origin: Origin, expected: bool) -> Option<Form>;
 
+    /// Whether answers leave with the address that the source wrote to, and those of others with their
+    /// sender's, where a head would say it.
+    fn masks(&self) -> bool {
+        false
+    }
+
     /// Append the head of a payload of so many bytes.
     fn put_head(&self, origin: Origin, sender: Spot<'_>, payload: usize, into: &mut Vec<u8>);
 

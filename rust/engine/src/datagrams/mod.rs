@@ -23,7 +23,8 @@
 //!    exactly once, on an engine thread or where the listener is dropped, with the counters final.
 //!
 //! What is likely to have further kinds stands behind a trait: `near::Near` (where packets of sources
-//! come in: a socket in `listen`, a stream in `framed`, this process in `caller`), `codec::Codec` (what
+//! come in: a socket in `listen`, one of others' packets in `diverted`, a stream in `framed`, this
+//! process in `caller`), `codec::Codec` (what
 //! they look like there: `codec`, `socks5`, `framed`, `sealed`), `ground::Ground` (what a way out stands
 //! on: `sockets`, `framed`) and `hop::Hop` (stations on it: `socks5`, `sealed`). Sockets themselves are
 //! the floor below, `crate::udp`.
@@ -36,6 +37,7 @@ pub mod address;
 mod asks;
 mod caller;
 mod codec;
+mod diverted;
 mod far;
 pub mod framed;
 mod ground;

@@ -21,6 +21,8 @@ pub struct PacketOptions {
     pub waiting: usize,
     /// Accept from this source alone (a SOCKS association). Port zero stands for the first one seen.
     pub only: Option<SocketAddr>,
+    /// The firewall mark of what leaves for the sources (`SO_MARK`).
+    pub mark: Option<u32>,
 }
 
 impl Default for PacketOptions {
@@ -31,6 +33,7 @@ impl Default for PacketOptions {
             targets: 1024,
             waiting: 512 * 1024,
             only: None,
+            mark: None,
         }
     }
 }

@@ -106,6 +106,7 @@ impl Up<'_> {
     pub fn parts(&mut self, from: SocketAddr, head: Span, payload: Range<usize>) {
         let header = head.of(self.data);
         if let Some(known) = &self.known
+            && known.from == from
             && known.head.of(self.data) == header
         {
             self.pass(known.flow, payload);
@@ -318,6 +319,8 @@ pub struct Down<'a> {
 pub struct Shown {
     flow: u32,
     form: Form,
+    /// The address that it leaves with.
+    from: Option<SocketAddr>,
     /// In the arena, unless each packet has its own.
     head: Span,
 }
@@ -362,14 +365,20 @@ impl Down<'_> {
             Some((_, shown)) => Some(*shown),
             None => self.find(sender),
         };
-        let Some(Shown { flow, form, head }) = shown else {
+        let Some(Shown {
+            flow,
+            form,
+            from,
+            head,
+        }) = shown
+        else {
             self.tally.dropped(Bad::Stranger);
             return;
         };
         let address = Address {
             exit: self.exit,
             to: self.to,
-            from: self.from,
+            from,
             flow,
         };
         let len = body.range().len();
@@ -422,7 +431,21 @@ impl Down<'_> {
                 .outbox
                 .lay(|arena| codec.put_head(origin, sender, 0, arena)),
         };
-        let shown = Shown { flow, form, head };
+        let from = if codec.masks() {
+            match (&self.table.flows[flow as usize].target, sender) {
+                (Place::Address(asked), _) if expected => Some(*asked),
+                (_, Spot::Address(sender)) => Some(sender),
+                (_, Spot::Name(..)) => return None,
+            }
+        } else {
+            self.from.map(|local| SocketAddr::new(local, 0))
+        };
+        let shown = Shown {
+            flow,
+            form,
+            from,
+            head,
+        };
         self.known = Some((sender.to_place(), shown));
         Some(shown)
     }

@@ -113,7 +113,7 @@ impl Line {
         for packet in run.packets(group) {
             let parcel = Parcel {
                 to: group.to,
-                from: group.from,
+                from: group.local(),
                 segment: 0,
                 parts: packet.parts.into_iter(),
             };

@@ -10,10 +10,12 @@
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
 
 use libc::{c_int, c_void, cmsghdr, iovec, mmsghdr, socklen_t};
+use socket2::Socket;
 
 /// Messages taken by one call. With `UDP_GRO` each may be many packets.
 pub const BATCH: usize = 32;
@@ -30,7 +32,8 @@ pub const SEGMENTS: usize = 64;
 /// The most bytes in one message to be cut.
 pub const JOINED: usize = 65_000;
 
-/// Room for the control messages of one packet: `UDP_GRO` or `UDP_SEGMENT`, and `IPV6_PKTINFO`.
+/// Room for the control messages of one packet: `UDP_GRO` or `UDP_SEGMENT`, and `IPV6_PKTINFO` or
+/// `IPV6_ORIGDSTADDR`.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
 struct Control([u8; 96]);
@@ -106,6 +109,8 @@ pub struct Message {
     pub from: SocketAddr,
     /// Which local address it was sent to, where the socket was told to say so.
     pub to: Option<IpAddr>,
+    /// Where it was sent to before it was diverted here, where the socket was told to say so.
+    pub asked: Option<SocketAddr>,
     /// Where it lies in `Inbox::data`.
     pub at: usize,
     /// How long it is.
@@ -115,6 +120,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// Bytes behind its room in `Inbox::data` that are free for whoever reads it.
+    pub fn spare(&self) -> Range<usize> {
+        self.at + ROOM..self.at + STRIDE
+    }
+
     /// Where each packet lies in `Inbox::data`. A message without bytes is one empty packet.
     pub fn packets(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let Self {
@@ -209,6 +219,7 @@ impl Messages<'_> {
         let mut message = Message {
             from,
             to: None,
+            asked: None,
             at: index * STRIDE,
             len,
             segment: len.max(1),
@@ -235,6 +246,14 @@ impl Messages<'_> {
                     (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                         let info = data.cast::<libc::in6_pktinfo>().read_unaligned();
                         message.to = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into());
+                    }
+                    (libc::IPPROTO_IP, libc::IP_ORIGDSTADDR) => {
+                        let v4 = data.cast::<libc::sockaddr_in>().read_unaligned();
+                        message.asked = Name { v4 }.address();
+                    }
+                    (libc::IPPROTO_IPV6, libc::IPV6_ORIGDSTADDR) => {
+                        let v6 = data.cast::<libc::sockaddr_in6>().read_unaligned();
+                        message.asked = Name { v6 }.address();
                     }
                     _ => {}
                 }
@@ -424,6 +443,20 @@ pub fn set_option(
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// Have a fresh socket take, or use, addresses that are not this host's. Needs `CAP_NET_ADMIN`.
+pub fn set_transparent(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    if address.is_ipv4() {
+        socket.set_ip_transparent_v4(true)
+    } else {
+        set_option(
+            socket.as_fd(),
+            libc::IPPROTO_IPV6,
+            libc::IPV6_TRANSPARENT,
+            1,
+        )
     }
 }
 

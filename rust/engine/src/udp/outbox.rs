@@ -79,8 +79,9 @@ pub struct Address<'a> {
     pub exit: &'a Arc<dyn Exit>,
     /// Where a socket sends them.
     pub to: SocketAddr,
-    /// The local address they leave from, when the socket has many.
-    pub from: Option<IpAddr>,
+    /// Where they leave from, when the exit has many such addresses. With port 0 the port is the
+    /// socket's own.
+    pub from: Option<SocketAddr>,
     /// Whose they are; counted when they are sent.
     pub flow: u32,
 }
@@ -97,8 +98,8 @@ pub struct Group {
     exit: Arc<dyn Exit>,
     /// Where a socket sends them.
     pub to: SocketAddr,
-    /// The local address they leave from, when the socket has many.
-    pub from: Option<IpAddr>,
+    /// Where they leave from, as in `Address`.
+    pub from: Option<SocketAddr>,
     /// Whose they are.
     pub flow: u32,
     /// How many there are.
@@ -115,6 +116,12 @@ pub struct Group {
 }
 
 impl Group {
+    /// The local address that they leave from by a socket that has many.
+    pub fn local(&self) -> Option<IpAddr> {
+        let from = self.from.filter(|from| from.port() == 0);
+        from.map(|from| from.ip())
+    }
+
     fn takes(&self, size: usize) -> bool {
         !self.alike
             || !self.full
@@ -173,6 +180,7 @@ impl Outbox {
         });
         if marker.epoch == self.epoch
             && let Some(group) = self.groups.get_mut(marker.group)
+            && group.from == address.from
             && group.takes(size)
         {
             if let Some(last) = self.pieces.get_mut(group.last) {
@@ -255,6 +263,12 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Run<'a> {
+    /// Some of the groups.
+    #[must_use]
+    pub fn only(&self, groups: &'a [Group]) -> Run<'a> {
+        Run { groups, ..*self }
+    }
+
     /// The packets of a group, in order.
     pub fn packets(&self, group: &Group) -> impl Iterator<Item = Packet<'a>> + use<'a> {
         let Self {
@@ -278,7 +292,7 @@ impl<'a> Run<'a> {
     pub fn parcel(&self, group: &Group) -> Parcel<impl Iterator<Item = &'a [u8]> + use<'a>> {
         Parcel {
             to: group.to,
-            from: group.from,
+            from: group.local(),
             segment: if group.packets > 1 { group.size } else { 0 },
             parts: self.packets(group).flat_map(|packet| packet.parts),
         }

@@ -289,6 +289,7 @@ fn every_owner_is_told_once_whatever_happens() {
         targets: 3,
         waiting: 2 * (7 + OVERHEAD),
         only: None,
+        mark: None,
     };
     let rig = Rig::socks(&options);
     let mut dice = Dice(7);
