@@ -20,6 +20,7 @@ MAY = {
     "engine/": "the typed face of what the engine does with bytes and packets",
     "streams/framings.py": "the pure double of the engine's framings, for tests of wires",
     "sealing.py": "what the engine must know of a cipher's first answer",
+    "system/firewall/": "words of nftables itself",
     "lab/": "the demo's story is about protocols",
     "system/desktop.py": "the settings of desktops have a field for SOCKS",
     "cli/system_proxy.py": "so has the table of those settings",

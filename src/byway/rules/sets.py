@@ -115,6 +115,11 @@ class PrefixTable:
     def __len__(self) -> int:
         return len(self._heads)
 
+    @property
+    def prefixes(self) -> Iterable[Prefix]:
+        """All of them."""
+        return (Prefix(*found) for found in self._heads)
+
     def holds(self, packed: bytes) -> bool:
         """Whether a packed address is in any of the prefixes."""
         return self._find(packed) is not None
