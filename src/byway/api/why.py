@@ -29,6 +29,7 @@ SOURCES: Mapping[Fact, str] = {
     Fact.ADDRESS: "the resolver",
     Fact.MOMENT: "this host's clock",
     Fact.PROCESS: "sock_diag and /proc",
+    Fact.MAC: "the neighbour table",
     Fact.SNIFFED: "its first bytes",
     Fact.ANSWER: "rules in Python",
 }
@@ -243,6 +244,8 @@ def _facts(facts: Facts) -> Sequence[tuple[Fact, str]]:
     if facts.process is not None:
         known = facts.process.path or facts.process.name
         found.append((Fact.PROCESS, known or "none visible"))
+    if facts.mac is not None:
+        found.append((Fact.MAC, facts.mac or "none known"))
     if facts.sniffed is not None:
         found.append((Fact.SNIFFED, str(facts.sniffed) or "nothing known"))
     for function, said in facts.answers:

@@ -13,6 +13,7 @@ from byway.flow import UNHEARD, Flow, Network, Process, Sniffed, Target
 from byway.interfaces import Bounds, Enough, InForce, Resolver
 from byway.rules import NO_FACTS, Fact, Facts, Lacks, Said
 from byway.sealing import Framings
+from byway.system.neighbours import mac_of
 from byway.system.processes import NOBODY, owner_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 PROCESS_KEPT = 3.0  # seconds
 MOST_PROCESSES = 4096
+MAC_KEPT = 3.0  # seconds
+MOST_DEVICES = 4096
 MOST_FAULTS = 256  # that are told of functions
 LEFT = 30.0  # seconds that flows of a former config have for their questions
 
@@ -55,6 +58,7 @@ class Finder:
         self._resolver = resolver
         self._now = now
         self._processes: dict[tuple[Network, Target], tuple[float, Process]] = {}
+        self._macs: dict[bytes, tuple[float, str]] = {}
 
     def begin(self, flow: Flow, given: Facts = NO_FACTS) -> Facts:
         """What is known of a flow before anybody is asked, beside what is given."""
@@ -78,6 +82,8 @@ class Finder:
             return replace(known, moment=self._now())
         if fact is Fact.PROCESS:
             return replace(known, process=await self._process(flow))
+        if fact is Fact.MAC:
+            return replace(known, mac=await self._mac(flow))
         if fact is Fact.SNIFFED:
             return replace(known, sniffed=await self._sniffed(flow, hear))
         if fact is Fact.ANSWER and lacking.function is not None:
@@ -154,6 +160,23 @@ class Finder:
             if len(self._processes) >= MOST_PROCESSES:
                 self._processes.clear()
             self._processes[key] = found = (now + PROCESS_KEPT, process)
+        return found[1]
+
+    async def _mac(self, flow: Flow) -> str:
+        """Of the device behind a source, remembered for a few seconds: addresses move on."""
+        packed = None if flow.source is None else flow.source.packed
+        if packed is None:
+            return ""
+        now = asyncio.get_running_loop().time()
+        found = self._macs.get(packed)
+        if found is None or found[0] < now:
+            try:
+                mac = await asyncio.to_thread(mac_of, packed)
+            except OSError:
+                mac = ""
+            if len(self._macs) >= MOST_DEVICES:
+                self._macs.clear()
+            self._macs[packed] = found = (now + MAC_KEPT, mac)
         return found[1]
 
     async def _addresses(self, flow: Flow) -> tuple[bytes, ...]:

@@ -30,6 +30,7 @@ _OTHERS = {
     "user_id": "uid",
     "network": "network",
     "source_geoip": "source_country",
+    "source_mac_address": "source_mac",
 }
 _SAID = {
     "action", "outbound", "invert", "type", "mode", "rules", "method", "no_drop", "server",

@@ -12,6 +12,7 @@ from enum import Enum
 from byway.flow import Flow, Target
 from byway.rules import geo
 from byway.rules import matchers as m
+from byway.rules.devices import SourceMac
 from byway.rules.moments import During
 from byway.rules.names import Keyword, Labels, Regex, Wildcard
 from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
@@ -162,6 +163,9 @@ def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
         case m.Source(prefixes):
             asked = source or str(flow.source and flow.source.host)
             return "source", asked, _listed(prefixes.prefixes)
+        case SourceMac(macs):
+            asked = "the device" if facts.mac is None else facts.mac or "a device unknown to links"
+            return "source_mac", asked, _listed(sorted(macs))
         case m.SourcePort(ranges):
             return "source_port", source or str(flow.source and flow.source.port), _ranges(ranges)
         case m.Port(ranges):

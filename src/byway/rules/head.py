@@ -13,6 +13,7 @@ from itertools import product
 
 from byway.flow import frozen
 from byway.rules import matchers as m
+from byway.rules.devices import SourceMac
 from byway.rules.programs import ProcessUser
 from byway.rules.sets import InSet, PrefixTable
 from byway.rules.tables import Rule
@@ -130,6 +131,8 @@ def _term(matcher: m.Matcher, negated: bool) -> Term | None:
             return Term("network", tuple(network.value for network in networks), negated)
         case ProcessUser(uids):
             return Term("uid", tuple(map(str, sorted(uids))), negated)
+        case SourceMac(macs):
+            return Term("mac", tuple(sorted(macs)), negated)
         case InSet(sets):
             found = list[str]()
             for one in sets:

@@ -21,6 +21,7 @@ class Fact(Enum):
     ADDRESS = "address"
     MOMENT = "moment"
     PROCESS = "process"
+    MAC = "mac"
     SNIFFED = "sniffed"
     ANSWER = "answer"
 
@@ -57,7 +58,8 @@ class Facts:
     that needs them does not match then. Several addresses match when any of them does. They are
     `open` to conditions that do not resolve once an earlier rule has asked for them, or from the
     start where nobody needs to be asked. `moment` is when the flow is judged, in local time;
-    `process` is empty when it cannot be seen, and `sniffed` when nothing was understood.
+    `process` is empty when it cannot be seen, `sniffed` when nothing was understood, and `mac` (of
+    the device that it came from) when no link knows it.
     """
 
     addresses: tuple[bytes, ...] | None = None
@@ -66,6 +68,7 @@ class Facts:
     sniffed: Sniffed | None = None
     answers: tuple[tuple[Function, Said], ...] = ()
     open: bool = False
+    mac: str | None = None
 
     def knows(self, fact: Fact) -> bool:
         """Whether it was found out (an answer: any)."""
@@ -76,6 +79,8 @@ class Facts:
                 return self.moment is not None
             case Fact.PROCESS:
                 return self.process is not None
+            case Fact.MAC:
+                return self.mac is not None
             case Fact.SNIFFED:
                 return self.sniffed is not None
             case Fact.ANSWER:

@@ -11,6 +11,7 @@ from byway.config.rules.conditions import Conditions, RuleEntry, SniffedConditio
 from byway.config.rules.sets import open_sets
 from byway.rules import Drop, Judge, Reject, Rule, RuleRef, Verdict, Via
 from byway.rules import matchers as m
+from byway.rules.devices import SourceMac
 from byway.rules.geo import FromCountry, FromSystem, InCountry, InSystem, World
 from byway.rules.moments import During
 from byway.rules.names import Keyword, Regex, Wildcard
@@ -94,6 +95,8 @@ def _condition(asked: Conditions, known: Known, resolves: bool = True) -> m.Matc
         found.append(FromCountry(frozenset(asked.source_country), known.world.countries))
     if asked.source_asn is not None and known.world.systems is not None:
         found.append(FromSystem(frozenset(asked.source_asn), known.world.systems))
+    if asked.source_mac is not None:
+        found.append(SourceMac(frozenset(asked.source_mac)))
     if asked.source_set is not None:
         found.append(FromSet(InSet(tuple(known.sets[name] for name in asked.source_set))))
     if asked.and_ is not None:

@@ -14,6 +14,7 @@ from byway.config.rules.terms import (
     DomainRegex,
     DomainWildcard,
     GroupPath,
+    MacAddress,
     ProgramName,
     ProgramPath,
     PythonName,
@@ -106,6 +107,8 @@ class Conditions(Section):
     """The source address belongs to this autonomous system."""
     source_set: Annotated[tuple[SetName, ...], Many] | None = None
     """The source address is in this set (see `sets`)."""
+    source_mac: Annotated[tuple[MacAddress, ...], Many] | None = None
+    """The device that it came from has this MAC address."""
     time: Annotated[tuple[WeekSpan, ...], Many] | None = None
     """It is this time of the week, local time: `mon-fri 09:00-17:30`."""
     process: Annotated[tuple[ProgramName, ...], Many] | None = None

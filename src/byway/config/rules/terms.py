@@ -132,6 +132,14 @@ def _uid(value: object) -> int:
     raise Wrong(f"expected the number of a user, got {shown_value(value)}", "as `id -u` says")
 
 
+def _mac(value: object) -> str:
+    text = text_of(value).lower().replace("-", ":")
+    if not re.fullmatch("[0-9a-f]{2}(:[0-9a-f]{2}){5}", text):
+        hint = "six pairs of hex digits, for example 02:42:ac:11:00:02"
+        raise Wrong(f"{shown_value(value)} is not a MAC address", hint)
+    return text
+
+
 def _set_name(value: object) -> str:
     text = text_of(value)
     if not text:
@@ -180,6 +188,7 @@ PythonName = Annotated[PythonPlace, ReadsPath(_python, _text("my_rules.py:decide
 CountryCode = Annotated[str, Reads(_country, _text("DE", pattern="^[A-Za-z]{2}$"))]
 SystemNumber = Annotated[int, Reads(_system, _SYSTEM_SCHEMA)]
 SniffedProtocolName = Annotated[str, Reads(_protocol, {"enum": list(PROTOCOLS)})]
+MacAddress = Annotated[str, Reads(_mac, _text("02:42:ac:11:00:02"))]
 UserNumber = Annotated[int, Reads(_uid, {"type": "integer", "minimum": 0})]
 WeekSpan = Annotated[Span, Reads(_span, _text("mon-fri 09:00-17:30"))]
 SetName = Annotated[str, Reads(_set_name, _text("ads"))]
