@@ -152,6 +152,19 @@ _STRINGS = _list({"type": "string"})
 _NUMBERS: Schema = {"type": "object", "additionalProperties": {"type": "number"}}
 
 _RULE = _object(file="string", line="integer", text="string")
+_FIREWALL: Schema = {
+    "anyOf": [
+        _shape(
+            {
+                "strict": {"type": "boolean"},
+                "count": {"type": "integer"},
+                "rules": _list(_shape({"rule": _RULE, "verdict": {"type": "string"}})),
+                "judged_here": {"anyOf": [_RULE, {"type": "null"}]},
+            }
+        ),
+        {"type": "null"},
+    ]
+}
 _FLOW = _shape(
     {
         "id": {"type": "integer"},
@@ -414,6 +427,7 @@ _SCHEMAS: Schema = {
             ),
             "groups": _GROUPS,
             "names": _NAMES,
+            "firewall": _FIREWALL,
             "rules": {"type": "integer"},
             "switched_off": _list(_SWITCH),
             "flows": _NUMBERS,

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from byway.api.firewall import firewall_view
 from byway.api.groups import group_view
 from byway.api.limits import limit_views
 from byway.api.names import failing, names_view
@@ -112,6 +113,7 @@ def status_view(app: App, version: str) -> View:
         ],
         "groups": [group_view(app.now.roster.choosers[name], live) for name in config.groups],
         "names": names_view(app),
+        "firewall": firewall_view(app),
         "rules": len(config.rules),
         "switched_off": off_views(app),
         "flows": {

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from byway.api.firewall import obeyed
 from byway.api.groups import choices, step_view, unseen
 from byway.api.limits import offered_to
 from byway.api.rules import View, rule_view
@@ -88,7 +89,7 @@ async def inquire(
         "limits": offered_to(terms_of(config), flow, answer, way),
         "end": "",
         "file": config.file,
-        "note": "; ".join(filter(None, (unsaid, note))),
+        "note": "; ".join(filter(None, (unsaid, note, obeyed(config, judge, flow, answer)))),
     }
 
 

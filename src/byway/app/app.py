@@ -19,6 +19,7 @@ from typing import Self
 
 from byway.app.choices import Choices
 from byway.app.exchange import Exchange
+from byway.app.firewall import Firewall
 from byway.app.generation import Generation, Lasting, nothing
 from byway.app.keepers import Keepers
 from byway.app.naming import Naming
@@ -36,6 +37,7 @@ from byway.outbounds.loops import Loops
 from byway.outbounds.roster import Roster
 from byway.router import Router
 from byway.rules import Judge
+from byway.system.firewall.table import FirewallError
 from byway.system.limits import open_files, pipes_for
 from byway.system.own import OwnAddresses
 from byway.system.state import StateFile
@@ -66,6 +68,7 @@ class App:
         self._resolver = resolver
         self._choices = Choices(StateFile(memory and memory / "choices.json"), self.log)
         self._silence = Silence(self.in_force)
+        self.firewall = Firewall(self.log)
         self._changing = asyncio.Lock()
         self._reloading = asyncio.Lock()
         self._hurry = asyncio.Event()
@@ -119,7 +122,7 @@ class App:
         self.keepers = Keepers(lasting, tasks)
         self.switches = Switches(self.in_force, self._judge_by, self._changing, tasks, log)
         self._exchange = Exchange(
-            lasting, self.switches, self.keepers, router.carry, self._changing, tasks
+            lasting, self.switches, self.keepers, router.carry, self._changing, tasks, self.firewall
         )
         self.in_force.now = replace(self.now, roster=Roster(choices=self._choices.read(config)))
         try:
@@ -150,6 +153,7 @@ class App:
 
     async def drain(self) -> None:
         """Accept no more, and wait for the flows, up to `limits.drain` or until `hurry`."""
+        await self._open_up()
         for inbound in self.now.inbounds.values():
             inbound.close()
         self._silence.end()
@@ -219,6 +223,23 @@ class App:
         self.in_force.now = replace(self.now, judge=judge, off=off)
         self.ledger.forget_judges()
         self.switches.wake()
+        if self.firewall.now is not None:
+            self._tasks.create_task(self._divert_anew())
+
+    async def _divert_anew(self) -> None:
+        """The firewall obeys rules, too: other ones, since the judge is another."""
+        async with self._changing:
+            try:
+                await self.firewall.follow(self.now, self.now.inbounds)
+            except FirewallError as error:
+                self.log.error("the firewall obeys former rules", error=error)
+
+    async def _open_up(self) -> None:
+        """Undo what was set up in the firewall."""
+        try:
+            await self.firewall.close()
+        except FirewallError as error:
+            self.log.error("the firewall is not undone", error=error, hint=error.hint)
 
     async def _ended(
         self,
@@ -234,6 +255,7 @@ class App:
         await self._tasks.__aexit__(kind, error, trace)
 
     async def _closed(self) -> None:
+        await self._open_up()
         for inbound in self.now.inbounds.values():
             inbound.close()
         await self.keepers.close()

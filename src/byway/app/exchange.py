@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 
+from byway.app.firewall import Firewall
 from byway.app.generation import Generation, Lasting, build
 from byway.app.keepers import Keepers
 from byway.app.naming import end_names
@@ -23,6 +24,7 @@ from byway.inbounds.both import Both
 from byway.inbounds.listener import StreamInbound
 from byway.interfaces import Carry, Inbound
 from byway.outbounds.loops import places_of
+from byway.system.firewall.table import FirewallError
 
 FREED = 1.0  # seconds until an address that was given up is surely free
 
@@ -39,7 +41,9 @@ class Exchange:
         carry: Carry,
         changing: asyncio.Lock,
         tasks: asyncio.TaskGroup,
+        firewall: Firewall,
     ) -> None:
+        self._firewall = firewall
         self._lasting = lasting
         self._switches = switches
         self._keepers = keepers
@@ -90,6 +94,8 @@ class Exchange:
         try:
             for name in [name for name in new if name not in turned]:
                 opened[name] = await self._opened(after, new[name], bool(before.number))
+            doors = {name: opened.get(name) or staying[name] for name in after.config.inbounds}
+            await self._divert(after, doors)
         except BaseException:
             for inbound in opened.values():
                 inbound.close()
@@ -98,7 +104,6 @@ class Exchange:
             raise
         for name in turned:
             _become(staying[name], new[name])
-        doors = {name: opened.get(name) or staying[name] for name in after.config.inbounds}
         hits = before.hits
         if after.whole is not before.whole:
             hits = carried_over(hits, after.rules) if hits else {}
@@ -141,6 +146,13 @@ class Exchange:
                 inbound = after.door(inbound.name)
             else:
                 return inbound
+
+    async def _divert(self, after: Generation, doors: Mapping[str, Inbound]) -> None:
+        """Have the firewall bring flows to these listeners. Raises OSError."""
+        try:
+            await self._firewall.follow(after, doors)
+        except FirewallError as error:
+            raise OSError(0, f"{error} ({error.hint})" if error.hint else str(error)) from error
 
     def _serve(self, inbound: Inbound) -> None:
         task = self._tasks.create_task(inbound.serve(self._carry))

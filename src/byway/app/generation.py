@@ -151,6 +151,7 @@ async def build(config: Config, lasting: Lasting, running: Mapping[str, RuleSet]
         dialling=Deadline(limits.dial, DIALLING),
         hits={},
         names=names,
+        mark=config.mark,
         **vars(_bounds(config)),
     )
 

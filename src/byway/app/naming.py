@@ -54,6 +54,8 @@ class Resolving:
     """What is in force about names."""
 
     names: Names = field(default_factory=Names)
+    mark: int | None = None
+    """The firewall mark of questions that leave from this host."""
 
 
 class Naming:
@@ -73,7 +75,7 @@ class Naming:
         self._engine = engine
         self._log = log
         self._in_force = in_force
-        self._own = SystemResolver() if system is None else None
+        self._own = SystemResolver(mark=lambda: in_force.now.mark) if system is None else None
         self._system: Resolver = self._own or system or SystemResolver()
         self._realm = 0
         self._group = asyncio.TaskGroup()
@@ -269,7 +271,8 @@ class Naming:
 
         own = config.outbounds.get(section.via or "direct")
         if own is not None and (options := own.dialling) is not None:
-            return LocalPackets(target, options, self.resolve, manner)
+            mark = config.mark if options.mark is None else options.mark
+            return LocalPackets(target, replace(options, mark=mark), self.resolve, manner)
         if Network.UDP not in way.networks:
             return None
         reach = partial(Own(way).packets, Dial(target))

@@ -52,6 +52,7 @@ class Ways:
             config.limits.dial,
             os.urandom,
             time.time,
+            mark=config.mark,
             loops=loops,
         )
         self.plugins, self.dialling = self._lent.plugins, self._lent.dialling
@@ -109,7 +110,7 @@ def same_way(name: str, old: Config, new: Config) -> bool:
         return False
     if (name in _members(old)) != (name in _members(new)):
         return False  # who is a member is watched
-    if section.dialling is not None and old.limits.dial != new.limits.dial:
+    if section.dialling is not None and (old.limits.dial, old.mark) != (new.limits.dial, new.mark):
         return False
     return section.hop is None or same_way(section.hop[1], old, new)
 

@@ -113,6 +113,8 @@ def status_lines(answer: View) -> Iterator[str]:
         for group in groups:
             yield from (f"  {line}" for line in group_lines(group))
     yield from _name_lines(cast(View, answer["names"]))
+    if (firewall := cast("View | None", answer["firewall"])) is not None:
+        yield from _firewall_lines(firewall)
     if limited := _views(answer["limited"]):
         yield "limits"
         yield from (f"  {escaped(limit_line(limit))}" for limit in limited)
@@ -121,6 +123,15 @@ def status_lines(answer: View) -> Iterator[str]:
     yield "healthy" if not degraded else "degraded"
     for thing in degraded:
         yield f"  {thing['what']}: {escaped(str(thing['why']))}"
+
+
+def _firewall_lines(firewall: View) -> Iterator[str]:
+    yield f"firewall  {'strict' if firewall['strict'] else 'set up'}"
+    yield f"  rules     {firewall['count']} compiled into it, and obeyed without Byway"
+    first = cast("View | None", firewall["judged_here"])
+    if first is not None:
+        place = f"{str(first['file']).rpartition('/')[2]}:{first['line']}"
+        yield escaped(f"  judged    by Byway from {place} on: {first['text']}")
 
 
 def group_lines(group: View) -> Iterator[str]:

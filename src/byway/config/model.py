@@ -19,6 +19,7 @@ from byway.config.rules.conditions import RuleEntry, SetConfig
 from byway.dialects.card import In, Out
 from byway.errors import Problem
 from byway.rules.geo import NOWHERE, World
+from byway.system.marks import OWN
 from byway.values.section import Section
 from byway.values.texts import AutoNumber, FilePath, duration, size
 
@@ -138,6 +139,11 @@ class Config(Section):
     def functions(self) -> Mapping[PythonPlace, Function]:
         """The functions of rules in Python; their files were run with the config."""
         return self._functions
+
+    @property
+    def mark(self) -> int | None:
+        """The firewall mark of what Byway itself sends; None where nothing needs it."""
+        return OWN if any(inbound.marks for inbound in self.inbounds.values()) else None
 
     def line(self, section: str, name: str) -> int:
         """The line of an entry of a section, such as `inbounds` or `log`; 0: it has none."""

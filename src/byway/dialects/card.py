@@ -20,6 +20,8 @@ from byway.interfaces import Resolver
 from byway.outbounds.loops import Loops
 from byway.outbounds.proxy import Client, Proxy
 from byway.outbounds.reach import Layer
+from byway.system.firewall.taking import Diversion
+from byway.system.marks import GROUP
 from byway.values.foreign import Foreign
 from byway.values.limit import Limit
 from byway.values.problems import Path, Problems
@@ -63,10 +65,17 @@ class Lent:
     now: Callable[[], float]
     dialling: list[Plugin] = field(default_factory=list)
     """Programs that outbounds need, which start at their first dial."""
+    mark: int | None = None
+    """The firewall mark of what leaves from this host, where a config needs one."""
     loops: Loops | None = None
     """Knows the listeners that nothing may be dialled to twice."""
     plugins: list[Plugin] = field(default_factory=list)
     """All programs, to be ended."""
+
+    @property
+    def group(self) -> int | None:
+        """The group that programs run as, whose sockets bear no mark of ours."""
+        return None if self.mark is None else GROUP
 
     @property
     def returned(self) -> Callable[[Flow], Awaitable[bool]] | None:
@@ -90,6 +99,7 @@ class In(Section):
     """Whether nobody gets anywhere without a password, whatever the section says."""
     diverts: ClassVar[bool] = False
     """Whether it takes what others were sent, which a firewall diverts to it."""
+
     program_schemes: ClassVar[tuple[str, str] | None] = None
     """The scheme of the URL that programs are given as their proxy for HTTP, and for all else."""
 
@@ -103,6 +113,11 @@ class In(Section):
     """The limit shared by all its flows."""
 
     @property
+    def marks(self) -> bool:
+        """Whether what Byway itself sends must be told from all else, by a firewall mark."""
+        return False
+
+    @property
     def beyond_loopback(self) -> tuple[Target, ...]:
         """The listen addresses that other hosts may reach."""
         return tuple(a for a in self.listen if isinstance(a, Target) and not is_loopback(a))
@@ -111,6 +126,11 @@ class In(Section):
     def guarded(self) -> bool:
         """Whether its flows are kept from this host's own addresses (`allow_local` decided)."""
         return bool(self.beyond_loopback) if self.allow_local is None else not self.allow_local
+
+    def diversion(self, addresses: Sequence[str]) -> Diversion | None:
+        """What the firewall is to bring to its listeners, which are open at these addresses; None:
+        nothing of it is Byway's to set up."""
+        return None
 
     @property
     def known_users(self) -> tuple[User, ...]:

@@ -51,7 +51,8 @@ class DirectOutbound(Out):
         """This host."""
         resolver = lent.resolver if self.dns is None else lent.resolver.by(self.dns)
         # After the flow's own deadline (within an eighth more), which says what limit it was.
-        options = replace(self.dialling, timeout=1.25 * lent.dial)
+        mark = lent.mark if self.mark is None else self.mark
+        options = replace(self.dialling, timeout=1.25 * lent.dial, mark=mark)
         return Direct(name, lent.engine, resolver, options, lent.own, loops=lent.loops)
 
 

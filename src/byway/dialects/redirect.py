@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from byway.dialects.card import Card, Lent, Theirs, Written
 from byway.dialects.diverting import Diverting
-from byway.flow import TCP_ONLY
+from byway.flow import TCP_ONLY, Network
 from byway.inbounds.diverted import Diverted, redirected
 from byway.inbounds.entry import Entry
 from byway.values.foreign import Foreign
@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 class RedirectInbound(Diverting):
     """TCP connections that nftables or iptables redirect here (NAT)."""
 
+    by: ClassVar[str] = "redirect"
+
     type: Literal["redirect"]
+
+    @property
+    def taking(self) -> frozenset[Network]:
+        """Connections alone: nothing remembers the target of a packet."""
+        return TCP_ONLY
 
     def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
         """The listeners, not open yet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,11 +26,18 @@ class TproxyInbound(Diverting):
     """TCP connections and UDP packets that nftables or iptables divert here as they are (tproxy).
     Needs CAP_NET_ADMIN."""
 
+    by: ClassVar[str] = "tproxy"
+
     type: Literal["tproxy"]
     network: Annotated[tuple[NetworkName, ...], Many] = Field(
         default=("tcp", "udp"), validate_default=True
     )
     """tcp, udp or both."""
+
+    @property
+    def taking(self) -> frozenset[Network]:
+        """What it is told to take."""
+        return frozenset(self.network)
 
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from byway.dns.hostfiles import Resolv
@@ -26,6 +26,7 @@ from byway.dns.message import (
 from byway.dns.packets import MOST_STRAYS, number
 from byway.engine import Outcome
 from byway.errors import PeerError, Reason, Unreachable, in_words
+from byway.flow import frozen
 
 PORT = 53
 MOST_ALIASES = 8
@@ -44,7 +45,9 @@ class Found:
 class HostDns:
     """Asks as the C library's resolver does: server after server, and all of them once more."""
 
-    def __init__(self, port: int = PORT) -> None:
+    def __init__(self, port: int = PORT, mark: Callable[[], int | None] = lambda: None) -> None:
+        """`mark` tells the firewall mark of its sockets."""
+        self._mark = mark
         self._port = port
         self._turn = 0
         self._manners: dict[str, Manner] = {}
@@ -97,7 +100,7 @@ class HostDns:
         said: dict[Family, Answer],
     ) -> None:
         """Fill in what a server says of each family, and follow aliases that it leaves to us."""
-        address = _address(server, self._port)
+        address = _address(server, self._port, self._mark())
         names: dict[Family, str] = dict.fromkeys(families, name)
         for _ in range(MOST_ALIASES):
             at_once = [[family] for family in names] if resolv.single else [list(names)]
@@ -138,16 +141,33 @@ class HostDns:
                 raise
 
 
-_Address = tuple[int, tuple[object, ...]]
+@frozen
+class _Address:
+    """A server's address, as a socket takes it."""
+
+    family: int
+    place: tuple[object, ...]
+    mark: int | None
+
+    def socket(self, kind: int) -> socket.socket:
+        """A socket to it, not connected yet. Raises OSError."""
+        own = socket.socket(self.family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            if self.mark is not None:
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self.mark)
+        except OSError:
+            own.close()
+            raise
+        return own
 
 
-def _address(server: str, port: int) -> _Address:
+def _address(server: str, port: int, mark: int | None) -> _Address:
     """A server's family and address, with the number of its link. Raises OSError."""
     numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
     ((family, _, _, _, address), *_) = socket.getaddrinfo(
         server, port, type=socket.SOCK_DGRAM, flags=numeric
     )
-    return family, address
+    return _Address(family, address, mark)
 
 
 async def _exchange(
@@ -173,11 +193,9 @@ async def _by_packets(
 ) -> None:
     """Takes out of `asked` what was answered; what was cut off stays."""
     loop = asyncio.get_running_loop()
-    family, place = address
     waiting = dict(asked)
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as own:
-        own.setblocking(False)
-        own.connect(place)  # others' packets do not come in then
+    with address.socket(socket.SOCK_DGRAM) as own:
+        own.connect(address.place)  # others' packets do not come in then
         for one in asked.values():
             await loop.sock_sendall(own, one.wire)
         for _ in range(MOST_STRAYS):
@@ -201,10 +219,8 @@ async def _by_packets(
 async def _by_stream(address: _Address, asked: Question) -> Answer:
     """RFC 7766. Raises OSError, EOFError, Stray, Failed."""
     loop = asyncio.get_running_loop()
-    family, place = address
-    with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as own:
-        own.setblocking(False)
-        await loop.sock_connect(own, place)
+    with address.socket(socket.SOCK_STREAM) as own:
+        await loop.sock_connect(own, address.place)
         await loop.sock_sendall(own, len(asked.wire).to_bytes(2) + asked.wire)
         data = b""
         while len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2]):

@@ -59,10 +59,12 @@ class SystemResolver:
         kept: float = KEPT,
         files: HostFiles | None = None,
         dns: HostDns | None = None,
+        mark: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._kept = kept
         self._files = files or HostFiles()
         self._dns = dns
+        self._mark = mark
         self._library = _Library(threads)
         self._tasks: set[asyncio.Task[object]] = set()
         self._lookups: Lookups[_Answer | Unreachable] = Lookups(self._begin, WAITING, EACH)
@@ -174,7 +176,7 @@ class SystemResolver:
                 await asyncio.to_thread(importlib.import_module, "byway.dns.hostdns")
             from byway.dns.hostdns import HostDns
 
-            self._dns = HostDns()
+            self._dns = HostDns(mark=self._mark)
         found = await self._dns.find(name, names.resolv)
         if found.outcome is Outcome.FOUND:
             return found.addresses

@@ -36,7 +36,8 @@ Tell = Callable[[str], None]
 
 
 class Plugin:
-    """One plugin process, kept running. `remote` and `local` are the SS_* addresses.
+    """One plugin process, kept running. `remote` and `local` are the SS_* addresses; `group` is
+    the system's group that it runs as, None: ours.
 
     At a server, `open` starts it. At a client `local` is None: a port is chosen at each start, and
     the first `ready` has `serve` start it.
@@ -49,12 +50,14 @@ class Plugin:
         remote: Target,
         local: Target | None,
         tell: Tell,
+        group: int | None = None,
     ) -> None:
         self._program = program
         self._options = options
         self._remote = remote
         self._local = local
         self._tell = tell
+        self._group = group
         self._process: asyncio.subprocess.Process | None = None
         self._closing = False
         self._wanted = asyncio.Event()
@@ -93,6 +96,7 @@ class Plugin:
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is ours to pass on
                 preexec_fn=_end_with_parent,
+                group=self._group,
             )
         except OSError as error:
             why = in_words(error, file=False)

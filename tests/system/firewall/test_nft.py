@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from byway.system.firewall import nft
-from byway.system.firewall.table import Chain, Hook, Table
+from byway.system.firewall.table import Chain, FirewallError, Hook, Table
 
 pytestmark = [
     pytest.mark.usefixtures("nowhere"),
@@ -42,14 +42,14 @@ def test_a_table_takes_the_place_of_the_one_before() -> None:
 def test_a_foreign_table_is_left_alone() -> None:
     subprocess.run(["nft", "add", "table", "inet", "byway_test"], check=True)
     before = ruleset()
-    with pytest.raises(nft.FirewallError, match="is not Byway's"):
+    with pytest.raises(FirewallError, match="is not Byway's"):
         nft.remove("byway_test")
     assert ruleset() == before
 
 
 def test_all_or_nothing() -> None:
     bad = Table("byway_test", "bad", (*TABLE.chains, Chain("e", ("jump nowhere",))))
-    with pytest.raises(nft.FirewallError, match=r"nftables: .*"):
+    with pytest.raises(FirewallError, match=r"nftables: .*"):
         nft.load(bad.script())
     assert ruleset() == ""
 
@@ -66,7 +66,7 @@ def test_a_held_table_is_nobody_elses_and_goes() -> None:
         assert "chain c" in ruleset()
         held.replace(OTHER)
         assert "chain d" in ruleset()
-        with pytest.raises(nft.FirewallError):
+        with pytest.raises(FirewallError):
             held.replace(Table("byway_test", "bad", (Chain("e", ("jump nowhere",)),)))
         assert "chain d" in ruleset()
     finally:
@@ -97,5 +97,5 @@ def test_a_held_table_goes_with_a_process_that_is_killed() -> None:
 
 def test_without_nft(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
-    with pytest.raises(nft.FirewallError, match="not installed"):
+    with pytest.raises(FirewallError, match="not installed"):
         nft.load(TABLE.script())

@@ -239,7 +239,7 @@ class ShadowsocksInbound(In):
         assert self.plugin is not None
         assert isinstance(public, Target)
         told = self.plugin_opts or ""
-        plugin = Plugin(self.plugin, told, public, inner, lent.log.info)
+        plugin = Plugin(self.plugin, told, public, inner, lent.log.info, lent.group)
         lent.plugins.append(plugin)
         return Plugged(StreamInbound(entry, [inner], greet, options), plugin, public)
 
@@ -308,7 +308,7 @@ class ShadowsocksOutbound(Proxied):
         if self.plugin is None:
             return via
         told = self.plugin_opts or ""
-        plugin = Plugin(self.plugin, told, self.server, None, lent.log.info)
+        plugin = Plugin(self.plugin, told, self.server, None, lent.log.info, lent.group)
         lent.plugins.append(plugin)
         lent.dialling.append(plugin)
         # Whatever `direct` is bound to leads to the server, and not to a program on this host.

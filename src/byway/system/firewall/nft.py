@@ -18,8 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 
-from byway.errors import BywayError
-from byway.system.firewall.table import TAG, Table, gone, named
+from byway.system.firewall.table import TAG, FirewallError, Table, gone, named
 
 WAIT = 20.0  # seconds for nft; large sets take some
 _DONE = "byway_is_done"
@@ -38,10 +37,6 @@ FEATURES: Mapping[str, tuple[str, str]] = {
     "socket": ("type filter hook prerouting priority -150;", "socket transparent 1 accept"),
 }
 """What tables here need of the kernel, each as a chain and a rule that needs nothing else."""
-
-
-class FirewallError(BywayError):
-    """nftables cannot do what is needed; the text says what, and the hint what would help."""
 
 
 def check(script: str) -> None:

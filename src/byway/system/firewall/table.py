@@ -12,10 +12,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
+from byway.errors import BywayError
 from byway.flow import frozen
 
 TAG = "byway"
 """Begins the comment of every table that is Byway's."""
+
+
+class FirewallError(BywayError):
+    """The host's firewall cannot do what is needed: what, and in the hint what would help."""
+
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _INTERFACE = re.compile(r"[^\s/\"\\*{}]{1,15}\*?")

@@ -28,13 +28,25 @@ _NEAR = "fib daddr type { local, broadcast, anycast, multicast } accept"
 @frozen
 class Taken:
     """What one listener takes: a network, by NAT (`redirect`) or as it is (`tproxy`), at these
-    ports of the two families (0: that family is not taken)."""
+    ports of the two families (0: that family is not taken) and, where it is no NAT, hosts."""
 
     network: str
     by: str
     ports: tuple[int, int]
     own: bool = True
     lan: tuple[str, ...] = ()
+    hosts: tuple[str, str] = ("127.0.0.1", "::1")
+
+
+@frozen
+class Diversion:
+    """What an inbound takes, as far as a config says it: the targets (prefixes) and the users of
+    this host (numbers) that are left alone, and whether nothing else may leave."""
+
+    taken: tuple[Taken, ...]
+    exclude: tuple[str, ...] = ()
+    exclude_users: tuple[str, ...] = ()
+    strict: bool = False
 
 
 @frozen
@@ -84,6 +96,15 @@ def table_of(taking: Taking) -> Table:
             Chain("leaving", tuple(_leaving(taking)), Hook("nat", "postrouting", _SRCNAT))
         )
     return Table(NAME, taking.about, tuple(chains), tuple(sets))
+
+
+def routed(taken: Sequence[Taken]) -> tuple[str, ...]:
+    """The families of which diverted packets must be routed to this host."""
+    return tuple(
+        family
+        for at, family in enumerate("46")
+        if any(one.by == "tproxy" and one.ports[at] for one in taken)
+    )
 
 
 def _own(taking: Taking, taken: Sequence[Taken]) -> Iterator[str]:
@@ -155,12 +176,13 @@ def _redirects(taking: Taking, taken: Sequence[Taken]) -> Iterator[str]:
 
 
 def _tproxied(one: Taken, before: str) -> Iterator[str]:
-    for version, port in zip("46", one.ports, strict=True):
+    host4, host6 = one.hosts
+    places = (("4", "ip", host4), ("6", "ip6", f"[{host6}]"))
+    for (version, family, host), port in zip(places, one.ports, strict=True):
         if port:
-            family = "ip" if version == "4" else "ip6"
             yield (
                 f"meta nfproto ipv{version} meta l4proto {one.network} {before}"
-                f" tproxy {family} to :{port} accept"
+                f" tproxy {family} to {host}:{port} accept"
             )
 
 

@@ -1,0 +1,61 @@
+"""The route of what is diverted: packets with that mark are for this host itself, whatever their
+target (tproxy). Set up by the program ip; nothing else uses the mark or the table."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+
+from byway.system.firewall.table import FirewallError
+from byway.system.marks import DIVERTED
+
+_TABLE = str(DIVERTED)
+_MARK = f"{DIVERTED:#x}"
+_FIRST = 7000  # priorities: before those of the main table, and of other tunnels
+_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def divert(families: Sequence[str]) -> None:
+    """Set it up for these families (`4`, `6`). Raises FirewallError."""
+    for family in families:
+        undo(family)
+        taken = {int(rule["priority"]) for rule in json.loads(_ip(family, "-j", "rule", "show"))}
+        free = next(number for number in range(_FIRST, 32766) if number not in taken)
+        where = ("fwmark", _MARK, "lookup", _TABLE)
+        _ip(family, "rule", "add", "priority", str(free), *where)
+        _ip(family, "route", "replace", "local", "default", "dev", "lo", "table", _TABLE)
+
+
+def undo(family: str) -> None:
+    """Remove what `divert` set up, all of it or what is there. Raises FirewallError."""
+    for rule in json.loads(_ip(family, "-j", "rule", "show", "table", _TABLE)):
+        if rule.get("fwmark") == _MARK:
+            _ip(family, "rule", "del", "priority", str(rule["priority"]), "fwmark", _MARK)
+    if _ip(family, "route", "show", "table", "all").find(f" table {_TABLE} ") >= 0:
+        _ip(family, "route", "flush", "table", _TABLE)
+
+
+def links() -> Iterator[tuple[str, str]]:
+    """The links of this host but `lo`, each with the prefix of each of its addresses."""
+    for link in json.loads(_ip("", "-j", "address", "show")):
+        for address in link.get("addr_info", ()):
+            if link["ifname"] != "lo" and "local" in address:
+                network = ipaddress.ip_network(f"{address['local']}/{address['prefixlen']}", False)
+                yield link["ifname"], str(network)
+
+
+def _ip(family: str, *words: str) -> str:
+    found = shutil.which("ip", path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
+    if found is None:
+        raise FirewallError("the program ip is not installed", "Debian: apt install iproute2")
+    argv = [found, *([f"-{family}"] if family else []), *words]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.strip() or "no reason given"
+        hint = "run Byway as root, or with CAP_NET_ADMIN" if "permitted" in said else ""
+        raise FirewallError(f"ip {' '.join(words)}: {said}", hint)
+    return done.stdout or "[]"
