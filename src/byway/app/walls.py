@@ -54,12 +54,12 @@ class Standing:
         if walls.strict is not None and walls.strict != before.strict:
             left.make_room(strict.NAME)
             nft.load(walls.strict.script())
-        for family in before.families:
-            if family not in walls.families:
-                routes.undo(family)
         routes.divert([one for one in walls.families if one not in before.families])
         if walls.taking != before.taking:
             self._take(walls.taking)
+        for family in before.families:
+            if family not in walls.families:
+                routes.undo(family)
         if walls.strict is None:
             left.make_room(strict.NAME)  # also that of a former Byway, which was killed
 
@@ -103,7 +103,9 @@ def walls_of(config: Config, diversions: Mapping[str, Diversion], judge: Judge) 
     closed = None
     if any(one.strict for one in diversions.values()):
         about = left.about("nothing leaves but by Byway")
-        closed = strict.table_of(Strict(OWN, GROUP, links=links, exceptions=exclude, about=about))
+        closed = strict.table_of(
+            Strict(OWN, DIVERTED, GROUP, links=links, exceptions=exclude, about=about)
+        )
     return Walls(table, closed, taking.routed(taken), head)
 
 

@@ -57,6 +57,7 @@ class Strict:
     `services` are ports of this host whose clients are answered wherever they are."""
 
     mark: int
+    diverted: int
     group: int
     tun: str = ""
     virtual: tuple[str, ...] = ()
@@ -69,10 +70,16 @@ class Strict:
 def table_of(strict: Strict) -> Table:
     """The table. Raises ValueError for what nftables cannot say."""
     sets = [*_links(strict.links), *address_sets("except", strict.exceptions)]
+    refused = (
+        "meta l4proto tcp counter reject with tcp reset",
+        "counter reject with icmpx admin-prohibited",
+    )
+    sent = ("jump may", *_inside(strict), *refused)
     chains = [
-        Chain("away", tuple(_away(strict))),
-        Chain("sent", tuple(_sent(strict)), Hook("filter", "output", _FILTER)),
-        Chain("forwarded", tuple(_forwarded(strict)), Hook("filter", "forward", _FILTER)),
+        Chain("may", tuple(_may(strict))),
+        Chain("sent", sent, Hook("filter", "output", _FILTER)),
+        Chain("forwarded", ("jump may", *refused), Hook("filter", "forward", _FILTER)),
+        Chain("leaving", ("jump may", "counter drop"), Hook("filter", "postrouting", _FILTER)),
     ]
     guard = tuple(_guard(strict))
     if guard:
@@ -99,24 +106,16 @@ def _links(links: Iterable[tuple[str, str]]) -> Iterator[Set]:
     yield Set("links6", "ifname . ipv6_addr", tuple(found[1]))
 
 
-def _sent(strict: Strict) -> Iterator[str]:
+def _may(strict: Strict) -> Iterator[str]:
+    """What may leave."""
+    yield f"meta mark {strict.mark:#x} accept"
     yield 'oifname "lo" accept'
+    if strict.tun:
+        yield f"oifname {interface(strict.tun)} accept"
     yield f"meta skgid {strict.group} accept"
     yield "udp sport { 67, 68 } udp dport { 67, 68 } accept"
     yield "udp sport { 546, 547 } udp dport { 546, 547 } accept"
     yield f"icmpv6 type {{ {_DISCOVERY} }} ip6 hoplimit {{ 1, 255 }} accept"
-    yield "goto away"
-
-
-def _forwarded(strict: Strict) -> Iterator[str]:
-    yield "goto away"
-
-
-def _away(strict: Strict) -> Iterator[str]:
-    """What this host sends or forwards."""
-    yield f"meta mark {strict.mark:#x} accept"
-    if strict.tun:
-        yield f"oifname {interface(strict.tun)} accept"
     yield "ip daddr @except4 accept"
     yield "ip6 daddr @except6 accept"
     if strict.services:
@@ -124,12 +123,17 @@ def _away(strict: Strict) -> Iterator[str]:
             f"ct direction reply meta l4proto {{ tcp, udp }} th sport"
             f" {{ {', '.join(strict.services)} }} accept"
         )
-    yield "meta l4proto tcp th dport { 53, 853 } counter reject with tcp reset"
-    yield "meta l4proto udp th dport { 53, 853, 5353, 5355 } counter reject"
+    yield "meta l4proto { tcp, udp } th dport { 53, 853, 5353, 5355 } return"
     yield "oifname . ip daddr @links4 accept"
     yield "oifname . ip6 daddr @links6 accept"
-    yield "meta l4proto tcp counter reject with tcp reset"
-    yield "counter reject with icmpx admin-prohibited"
+
+
+def _inside(strict: Strict) -> Iterator[str]:
+    """What goes to a listener: at this hook its device is still the one that it would have left by.
+    (`leaving` sees the true one.)"""
+    yield f"meta mark {strict.diverted:#x} accept"
+    yield "ip daddr 127.0.0.0/8 accept"
+    yield "ip6 daddr ::1 accept"
 
 
 def _guard(strict: Strict) -> Iterator[str]:
