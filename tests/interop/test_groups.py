@@ -63,7 +63,7 @@ def test_a_member_dies_and_the_next_one_carries(kind: str, origin: Origin, tmp_p
             assert all(flow["chain"][0] == "g" for flow in past)
             assert "tiny" not in {flow["chain"][1] for flow in past[:5]}
             words = ["probe", "g", "--url", origin.url("/seen"), "--times", "1", "--json"]
-            words += ["--load", origin.url("/bytes/8000001")]
+            words += ["--load", origin.url("/bytes/8000001"), "--seconds", "60"]
             found = {one["name"]: one for one in _asked(tmp_path, *words, status=1)["results"]}
             assert found["tiny"]["error"]
             for name in ("micro", "sing", "ss"):
