@@ -12,6 +12,7 @@ use byway_engine::dial::{self, DialOptions};
 use byway_engine::failure::{Failure, Outcome};
 use byway_engine::held;
 use byway_engine::io::Io;
+use byway_engine::layers::status::Status;
 use byway_engine::layers::tls;
 use byway_engine::limits;
 use byway_engine::listen::{self, Arrivals, ListenOptions};
@@ -35,6 +36,7 @@ use crate::listener::{Listener, Turnstile};
 use crate::ops::Hub;
 use crate::relay::{Relay, Reported};
 use crate::sealed::{self, CodecArgs};
+use crate::session::Session;
 use crate::stream::{Stream, handle};
 use crate::task::Task;
 use crate::values::{seconds, socket_address};
@@ -189,6 +191,26 @@ impl Engine {
         self.hub.check(py)?;
         let stream = stream.get().consume(py)?;
         Ok(Stream::new(layers::chunked(*stream, options)?, &self.hub))
+    }
+
+    /// Many streams over this one; `protocol` is "yamux".
+    fn session(
+        &self,
+        py: Python<'_>,
+        stream: &Bound<'_, Stream>,
+        protocol: &str,
+        client: bool,
+    ) -> PyResult<Session> {
+        self.hub.check(py)?;
+        let stream = *stream.get().consume(py)?;
+        Session::over(stream, protocol, client, &self.hub)
+    }
+
+    /// Expect a byte of status before what a stream brings.
+    fn with_status(&self, py: Python<'_>, stream: &Bound<'_, Stream>) -> PyResult<Stream> {
+        self.hub.check(py)?;
+        let stream = *stream.get().consume(py)?;
+        Ok(Stream::new(Status::over(stream), &self.hub))
     }
 
     /// A wait for a stream with TLS over this one, as its client.

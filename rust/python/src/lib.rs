@@ -20,6 +20,7 @@ mod listener;
 mod ops;
 mod relay;
 mod sealed;
+mod session;
 mod sets;
 mod slots;
 mod stream;
@@ -42,6 +43,7 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<listener::Listener>()?;
     module.add_class::<listener::Turnstile>()?;
     module.add_class::<relay::Relay>()?;
+    module.add_class::<session::Session>()?;
     module.add_class::<sets::SetLists>()?;
     module.add_class::<answers::Answers>()?;
     module.add_class::<datagrams::Datagrams>()?;

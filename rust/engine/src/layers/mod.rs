@@ -12,12 +12,13 @@
 //! Which byte means what is here; which bytes are said (salts, addresses, credentials, checks of a
 //! request) is the business of whoever makes the layer.
 //!
-//! Read in this order: `framed`, `cipher`, `chunks`, `replay`, then `tls`.
+//! Read in this order: `framed`, `cipher`, `chunks`, `replay`, then `tls`; `status` stands alone.
 
 pub mod chunks;
 pub mod cipher;
 pub mod framed;
 pub mod replay;
+pub mod status;
 pub mod tls;
 
 use std::fmt;

@@ -67,6 +67,9 @@ impl Drive {
             if self.read_out {
                 return Poll::Ready(Err(Failure::Ended));
             }
+            if self.shared.is_full() {
+                return Poll::Pending; // the write that makes room wakes this task
+            }
             let (io, input) = (&mut self.io, &mut self.input);
             let n = ready!(with_scratch(|scratch| {
                 let n = ready!(io.poll_read(cx, scratch))?;

@@ -11,12 +11,13 @@
 //! credited it with, and receive what it has credited: a stalled one is neither buffered without
 //! bound, nor stops the others.
 //!
-//! Read in this order: `protocol`, `shared`, `part`, `drive`.
+//! Read in this order: `protocol`, `shared`, `part`, `drive`, then what is spoken: `yamux`.
 
 mod drive;
 mod part;
 mod protocol;
 mod shared;
+mod yamux;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub use self::drive::Drive;
 use self::part::Part;
 pub use self::protocol::{Event, Frame, Limits, Protocol};
 use self::shared::Shared;
+pub use self::yamux::Yamux;
 use crate::failure::Outcome;
 use crate::stream::Stream;
 

@@ -16,6 +16,9 @@ use crate::layers::Broken;
 /// Payload that waits to be sent, of all streams together: then writers wait.
 const QUEUE: usize = 256 * 1024;
 
+/// With what this side answers besides (credit, acknowledgements): then nothing more is read.
+const FULL: usize = 2 * QUEUE;
+
 /// What opening a stream fails with when the session takes no more.
 const LEAVING: &str = "the session takes no more streams";
 
@@ -287,6 +290,11 @@ impl Shared {
                 None => return Ok(()),
             }
         }
+    }
+
+    /// Whether the other side must take what it was answered before more of it is read.
+    pub fn is_full(&self) -> bool {
+        self.lock().out.len() >= FULL
     }
 
     /// Room was made in the queue.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use byway_engine::failure::{Failure, Outcome};
 use byway_engine::pair::pair;
-use byway_engine::session::{Drive, Protocol, Session};
+use byway_engine::session::{Drive, Limits, Protocol, Session, Yamux};
 use byway_engine::stream::{Stream, Want};
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinHandle;
@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Two ends that speak with each other, and what drives them.
 pub struct Ground {
+    limits: Limits,
     pub client: Session,
     pub server: Session,
     driving: [JoinHandle<Outcome<()>>; 2],
@@ -25,18 +26,24 @@ pub struct Ground {
 
 impl Ground {
     pub fn new(client: Box<dyn Protocol>, server: Box<dyn Protocol>) -> Self {
+        let limits = client.limits();
         let (one, other) = pair((0, 0));
         let (client, here): (_, Drive) = Session::over(one, client);
         let (server, there): (_, Drive) = Session::over(other, server);
         Self {
+            limits,
             client,
             server,
             driving: [tokio::spawn(here), tokio::spawn(there)],
         }
     }
 
-    fn plain() -> Self {
-        Self::new(Box::new(Plain::client()), Box::new(Plain::server()))
+    /// One for each protocol that there is.
+    fn each() -> [Self; 2] {
+        [
+            Self::new(Box::new(Plain::client()), Box::new(Plain::server())),
+            Self::new(Box::new(Yamux::new(true)), Box::new(Yamux::new(false))),
+        ]
     }
 
     async fn joined(&self) -> (Stream, Stream) {
@@ -51,6 +58,7 @@ impl Ground {
             client,
             server,
             driving,
+            ..
         } = self;
         drop((client, server));
         for drive in driving {
@@ -94,7 +102,12 @@ async fn fill(stream: &mut Stream) -> usize {
 
 #[tokio::test]
 async fn streams_are_opened_and_accepted_by_either_side() {
-    let ground = Ground::plain();
+    for ground in Ground::each() {
+        streams_are_opened_and_accepted_by_either_side_on(ground).await;
+    }
+}
+
+async fn streams_are_opened_and_accepted_by_either_side_on(ground: Ground) {
     let (mut here, mut there) = ground.joined().await;
     write(&mut here, b"question").await.expect("sends");
     assert_eq!(
@@ -121,7 +134,12 @@ async fn streams_are_opened_and_accepted_by_either_side() {
 
 #[tokio::test]
 async fn an_end_is_passed_on_and_the_other_way_goes_on() {
-    let ground = Ground::plain();
+    for ground in Ground::each() {
+        an_end_is_passed_on_and_the_other_way_goes_on_on(ground).await;
+    }
+}
+
+async fn an_end_is_passed_on_and_the_other_way_goes_on_on(ground: Ground) {
     let (mut here, mut there) = ground.joined().await;
     write(&mut here, b"all").await.expect("sends");
     within(poll_fn(|cx| here.poll_end(cx))).await.expect("ends");
@@ -152,10 +170,17 @@ async fn an_end_is_passed_on_and_the_other_way_goes_on() {
 
 #[tokio::test]
 async fn a_stalled_stream_neither_stops_the_others_nor_is_buffered_without_bound() {
-    let ground = Ground::plain();
+    for ground in Ground::each() {
+        a_stalled_stream_neither_stops_the_others_nor_is_buffered_without_bound_on(ground).await;
+    }
+}
+
+async fn a_stalled_stream_neither_stops_the_others_nor_is_buffered_without_bound_on(
+    ground: Ground,
+) {
     let (mut stalled, kept) = ground.joined().await;
     let sent = fill(&mut stalled).await;
-    assert_eq!(sent, LIMITS.credit as usize, "as much as its window");
+    assert_eq!(sent, ground.limits.credit as usize, "as much as its window");
 
     let (mut here, mut there) = ground.joined().await;
     let text: Vec<u8> = (0..1_000_000_u32)
@@ -173,7 +198,7 @@ async fn a_stalled_stream_neither_stops_the_others_nor_is_buffered_without_bound
     );
     said.expect("sends");
     assert!(heard.expect("comes") == text, "every byte, in order");
-    let bound = 2 * (LIMITS.window as usize) + 300_000;
+    let bound = 2 * (ground.limits.window as usize) + 300_000;
     assert!(ground.client.waiting() + ground.server.waiting() < bound);
 
     // Once it is read, it goes on.
@@ -193,7 +218,12 @@ async fn a_stalled_stream_neither_stops_the_others_nor_is_buffered_without_bound
 
 #[tokio::test]
 async fn a_cancelled_read_loses_nothing() {
-    let ground = Ground::plain();
+    for ground in Ground::each() {
+        a_cancelled_read_loses_nothing_on(ground).await;
+    }
+}
+
+async fn a_cancelled_read_loses_nothing_on(ground: Ground) {
     let (mut here, mut there) = ground.joined().await;
     write(&mut here, b"hal").await.expect("sends");
     for _ in 0..50 {
@@ -217,7 +247,12 @@ async fn a_cancelled_read_loses_nothing() {
 
 #[tokio::test]
 async fn a_dropped_stream_is_a_reset_for_the_other_side_alone() {
-    let ground = Ground::plain();
+    for ground in Ground::each() {
+        a_dropped_stream_is_a_reset_for_the_other_side_alone_on(ground).await;
+    }
+}
+
+async fn a_dropped_stream_is_a_reset_for_the_other_side_alone_on(ground: Ground) {
     let (here, mut there) = ground.joined().await;
     let (mut other, mut others) = ground.joined().await;
     drop(here);
@@ -237,7 +272,12 @@ async fn a_dropped_stream_is_a_reset_for_the_other_side_alone() {
 
 #[tokio::test]
 async fn who_leaves_takes_no_more_and_lets_what_is_there_end() {
-    let ground = Ground::plain();
+    for ground in Ground::each() {
+        who_leaves_takes_no_more_and_lets_what_is_there_end_on(ground).await;
+    }
+}
+
+async fn who_leaves_takes_no_more_and_lets_what_is_there_end_on(ground: Ground) {
     let (mut here, mut there) = ground.joined().await;
     ground.server.leave();
     within(async {
@@ -269,7 +309,12 @@ async fn who_leaves_takes_no_more_and_lets_what_is_there_end() {
 
 #[tokio::test]
 async fn a_close_ends_every_stream_of_both_sides() {
-    let ground = Ground::plain();
+    for ground in Ground::each() {
+        a_close_ends_every_stream_of_both_sides_on(ground).await;
+    }
+}
+
+async fn a_close_ends_every_stream_of_both_sides_on(ground: Ground) {
     let (mut here, mut there) = ground.joined().await;
     ground.client.close();
     assert!(read(&mut here, &Want::Some(1)).await.is_err());
@@ -288,17 +333,22 @@ async fn a_close_ends_every_stream_of_both_sides() {
 
 #[tokio::test]
 async fn there_are_no_more_streams_than_allowed_and_none_wait_without_bound() {
-    let ground = Ground::plain();
-    let here: Vec<Stream> = (0..LIMITS.streams)
+    for ground in Ground::each() {
+        there_are_no_more_streams_than_allowed_and_none_wait_without_bound_on(ground).await;
+    }
+}
+
+async fn there_are_no_more_streams_than_allowed_and_none_wait_without_bound_on(ground: Ground) {
+    let here: Vec<Stream> = (0..ground.limits.streams)
         .map(|_| ground.client.open().expect("opens"))
         .collect();
     assert!(ground.client.open().is_err(), "one too many");
     let mut there = Vec::new();
-    for _ in 0..LIMITS.backlog {
+    for _ in 0..ground.limits.backlog {
         there.push(accepted(&ground.server).await.expect("comes"));
     }
     // Those past the backlog were refused, unless they came after room was made.
-    assert!(ground.server.streams() <= LIMITS.streams);
+    assert!(ground.server.streams() <= ground.limits.streams);
     drop((here, there));
     ground.over().await;
 }

@@ -4,6 +4,7 @@
 //!   types of SOCKS5 (1 IPv4, 3 name, 4 IPv6);
 //! - UDP over TCP (sing's, both versions): `ATYP ADDR PORT | LENGTH | payload`, with types of its own
 //!   (0 IPv4, 1 IPv6, 2 name);
+//! - the streams of a mux (sing-mux): `ATYP ADDR PORT | LENGTH | payload`, with the types of SOCKS5;
 //! - the same connected (version 2): `LENGTH | payload`, all for one target.
 //!
 //! A frame that breaks these rules leaves nothing to go on with. One that keeps them and names no
@@ -33,6 +34,8 @@ pub enum Framing {
     Trojan,
     /// UDP over TCP: each packet with its address.
     Uot,
+    /// A mux's: each packet with its address in SOCKS5's form.
+    Socks,
     /// UDP over TCP: bare packets, all for this target.
     Connected(Place),
 }
@@ -126,7 +129,7 @@ impl Framing {
     /// Append the address of `spot`. Nothing when this framing has none.
     pub fn put_address(&self, spot: Spot<'_>, into: &mut Vec<u8>) {
         let [v4, v6, name] = match self {
-            Self::Trojan => [1, 4, 3],
+            Self::Trojan | Self::Socks => [1, 4, 3],
             Self::Uot => [0, 1, 2],
             Self::Connected(_) => return,
         };
@@ -169,9 +172,9 @@ impl Framing {
 
     fn kind(&self, kind: u8) -> Option<Kind> {
         match (self, kind) {
-            (Self::Trojan, 1) | (Self::Uot, 0) => Some(Kind::V4),
-            (Self::Trojan, 4) | (Self::Uot, 1) => Some(Kind::V6),
-            (Self::Trojan, 3) | (Self::Uot, 2) => Some(Kind::Name),
+            (Self::Trojan | Self::Socks, 1) | (Self::Uot, 0) => Some(Kind::V4),
+            (Self::Trojan | Self::Socks, 4) | (Self::Uot, 1) => Some(Kind::V6),
+            (Self::Trojan | Self::Socks, 3) | (Self::Uot, 2) => Some(Kind::Name),
             _ => None,
         }
     }
@@ -204,7 +207,7 @@ mod tests {
 
     use super::*;
 
-    const FRAMINGS: [Framing; 2] = [Framing::Trojan, Framing::Uot];
+    const FRAMINGS: [Framing; 3] = [Framing::Trojan, Framing::Uot, Framing::Socks];
 
     fn framed(framing: &Framing, place: &Place, payload: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
@@ -266,6 +269,7 @@ mod tests {
             (Framing::Trojan, b"\x01\x7f\0\0\x01\0\x35\0\x01\rx"),
             (Framing::Trojan, b"\x01\x7f\0\0\x01\0\x35\0\x01x"),
             (Framing::Uot, b"\x03"),
+            (Framing::Socks, b"\x02"),
             (Framing::Uot, b"\xff\xff"),
         ] {
             assert_eq!(framing.frame(data), Err(Unframed::Broken), "{data:?}");
@@ -285,7 +289,7 @@ mod tests {
             cut in any::<prop::sample::Index>(),
         ) {
             let place = Place::from(SocketAddr::from(address));
-            for framing in [Framing::Trojan, Framing::Uot, Framing::Connected(place.clone())] {
+            for framing in [Framing::Trojan, Framing::Uot, Framing::Socks, Framing::Connected(place.clone())] {
                 let frame = framed(&framing, &place, &payload);
                 let cut = cut.index(frame.len());
                 let Err(Unframed::Short(needed)) = framing.frame(&frame[..cut]) else {
