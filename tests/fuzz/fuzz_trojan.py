@@ -1,4 +1,4 @@
-"""Any bytes to a trojan server and to one of UDP over TCP: a request, or all bytes untouched.
+"""Any bytes to a trojan server, to one of UDP over TCP and to a mux: a request, or all untouched.
 
 Run: python tests/fuzz/fuzz_trojan.py -max_total_time=20
 """
@@ -12,7 +12,7 @@ import atheris  # type: ignore[import-untyped,import-not-found,unused-ignore]
 with atheris.instrument_imports(include=["byway"]):
     from byway.errors import PeerError
     from byway.interfaces import Stream
-    from byway.protocols import address, trojan, uot
+    from byway.protocols import address, sing_mux, trojan, uot
     from byway.streams.memory import play, scripted
 
 USERS = trojan.Users({"ann": "password"})
@@ -23,11 +23,14 @@ def one_input(data: bytes) -> None:
     """The first byte picks how much is right, the second where the rest is cut."""
     if len(data) < 2:
         return
-    kind, cut, said = data[0] % 4, data[1], data[2:]
-    said = (said, HASH + said, HASH + b"\r\n" + said, said)[kind]
+    kind, cut, said = data[0] % 5, data[1], data[2:]
+    said = (said, HASH + said, HASH + b"\r\n" + said, said, said)[kind]
     near, far = scripted(*[part for part in (said[:cut], said[cut:]) if part])
     try:
-        if kind == 3:
+        if kind == 4:
+            play(sing_mux.accept(near))
+            play(sing_mux.accept_stream(near))
+        elif kind == 3:
             play(packets(near))
         else:
             play(request(near, said))

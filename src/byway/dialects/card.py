@@ -171,12 +171,14 @@ class In(Section):
 class Out(Section):
     """What every outbound's section has. As they stand, the facts are those of this host's way."""
 
-    server_answers: ClassVar[bool] = True
-    """Whether the server tells how a dial went; if not, a stream that opens proves little."""
-
     type: str
     limit: Limit | None = None
     """The limit shared by all flows through it."""
+
+    @property
+    def server_answers(self) -> bool:
+        """Whether the server tells how a dial went; if not, a stream that opens proves little."""
+        return True
 
     @property
     def networks(self) -> frozenset[Network]:
@@ -261,6 +263,10 @@ class Proxied(Out):
         """What dresses a stream to the server."""
         return []
 
+    def spoken(self, client: Client, lent: Lent) -> Client:
+        """The client, in whatever carries its flows."""
+        return client
+
     def outbound(
         self, name: str, via: Outbound | None, lent: Lent, noted: Layer | None
     ) -> Outbound:
@@ -269,7 +275,7 @@ class Proxied(Out):
         layers = self.layers(name, lent)
         if noted is not None:
             layers.append(noted)
-        via, client = self.before(name, via, lent), self.client(lent)
+        via, client = self.before(name, via, lent), self.spoken(self.client(lent), lent)
         return Proxy(name, self.server, via, client, lent.resolver, layers, lent.own)
 
 

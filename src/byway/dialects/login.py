@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 from byway.dialects import reach
 from byway.dialects.card import In, Lent, Out
-from byway.dialects.reach import Streamed
+from byway.dialects.reach import Carrying, Streamed
 from byway.flow import Target
 from byway.inbounds.entry import Entry, Greet
 from byway.inbounds.listener import StreamInbound
 from byway.protocols.credentials import verifier
-from byway.transports.reading import TransportSection
 from byway.values.problems import Path, Problems
 from byway.values.texts import OneOrMany, Password, UserName
 from byway.values.tls import ServerTls
@@ -33,15 +32,13 @@ class Open(In):
     """Allow anyone who can reach a listener beyond loopback, without users."""
 
 
-class WithUsers(Open):
+class WithUsers(Open, Carrying):
     """An inbound for connections that may have users and TLS."""
 
     users: Annotated[tuple[User, ...], OneOrMany(empty=True)] = ()
     """Its users. None: open to everybody, which requires `open: true` beyond loopback."""
     tls: ServerTls | None = None
     """Use TLS."""
-    transport: TransportSection | None = None
-    """What the protocol's stream is dressed in, between TLS and the protocol: `{type: ...}`."""
 
     @property
     def known_users(self) -> tuple[User, ...]:
@@ -60,7 +57,8 @@ class WithUsers(Open):
     def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
         """The server's end. Raises OSError for a file that is not what it should be."""
         users = {user.name: user.password.get_secret_value() for user in self.users}
-        entry = Entry(name, means, verifier(users) if users else None, self.guarded)
+        verify = verifier(users) if users else None
+        entry = Entry(name, means, verify, self.guarded, self.inner)
         greet = reach.dressed(entry, self.tls, self.transport, self.greet(entry))
         return StreamInbound(entry, self.places(), greet, options)
 
@@ -98,7 +96,7 @@ class LoggedIn(Streamed):
     @property
     def packets_in_stream(self) -> bool:
         """Whether packets ride inside a stream to the server."""
-        return self.udp_over_tcp
+        return self.udp_over_tcp or self.mux is not None
 
     @property
     def secret(self) -> str | None:

@@ -1,13 +1,17 @@
-"""How a server is reached, and what a listener puts around a protocol: `tls:` at both ends."""
+"""What any protocol over a stream may have around and inside it, at both ends: `tls:`, `transport:`
+and `mux:`."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
-from byway.dialects.card import Lent, Proxied
+from byway.dialects.card import In, Lent, Proxied
 from byway.errors import in_words
-from byway.inbounds.entry import Entry, Greet
+from byway.inbounds.entry import Entry, Greet, Inner
 from byway.inbounds.tls import Certificate, TlsDoor, inside
+from byway.muxes.reading import MuxInSection, MuxOutSection
+from byway.outbounds.proxy import Client
 from byway.outbounds.reach import Layer
 from byway.outbounds.secure import SetTls
 from byway.transports.card import Transport
@@ -37,18 +41,52 @@ def door(entry: Entry, tls: ServerTls) -> TlsDoor:
         raise OSError(error.errno, f"tls: {in_words(error)}") from error
 
 
+class Carrying(In):
+    """An inbound whose protocol may run inside a transport, and may carry a mux."""
+
+    transport: TransportSection | None = None
+    """What the protocol's stream is dressed in, between TLS and the protocol: `{type: ...}`."""
+    mux: MuxInSection | None = None
+    """Take many flows from one connection: `{type: sing-mux}`."""
+
+    @property
+    def inner(self) -> Mapping[str, Inner]:
+        """What becomes of connections that are asked for by its mux."""
+        return {} if self.mux is None else self.mux.inner
+
+
 class Streamed(Proxied):
-    """An outbound whose protocol may run inside TLS."""
+    """An outbound whose protocol may run inside TLS and a transport, and may carry a mux."""
 
     tls: ClientTls | None = None
     """Use TLS; `tls: {}` is enough for a server with a public certificate."""
     transport: TransportSection | None = None
     """What the protocol's stream is dressed in, between TLS and the protocol: `{type: ...}`."""
+    mux: MuxOutSection | None = None
+    """Carry many flows inside few connections: `{type: sing-mux}`. The server must support it."""
+
+    @property
+    def packets_in_stream(self) -> bool:
+        """Whether packets ride inside a stream to the server: those of a mux do."""
+        return self.mux is not None
+
+    @property
+    def server_answers(self) -> bool:
+        """Whether the server tells how a dial went: of a mux, it does so with the first bytes."""
+        return self.mux is None
+
+    def spoken(self, client: Client, lent: Lent) -> Client:
+        """The client, its flows inside the mux where the section has one."""
+        return client if self.mux is None else self.mux.client(client, lent.engine, lent.dial)
 
     @classmethod
     def check(cls, path: Place, node: Node, problems: Problems) -> None:
         """Note what does not fit together in what was written."""
         check_tls((*path, "tls"), node.get("tls"), problems)
+        over_tcp = node.get("udp_over_tcp")
+        if node.get("mux") is not None and over_tcp is not None and over_tcp.content is True:
+            hint = "remove udp_over_tcp"
+            problems.add((*path, "udp_over_tcp"), "the mux carries UDP by itself", hint)
 
     def warn(self, path: Place, problems: Problems) -> None:
         """Note what is odd in a section without errors."""

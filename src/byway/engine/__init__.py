@@ -30,6 +30,7 @@ from byway.engine.options import (
     SealedUser,
 )
 from byway.engine.relay import EngineRelay
+from byway.engine.session import EngineSession, SessionProtocol
 from byway.engine.sets import EngineLists
 from byway.engine.stream import EngineListener, EngineStream, TlsInfo
 
@@ -45,6 +46,7 @@ __all__ = [
     "EngineListener",
     "EngineLists",
     "EngineRelay",
+    "EngineSession",
     "EngineStream",
     "Families",
     "Flows",
@@ -61,6 +63,7 @@ __all__ = [
     "SaltFilter",
     "SealedPackets",
     "SealedUser",
+    "SessionProtocol",
     "TlsClient",
     "TlsClientOptions",
     "TlsInfo",

@@ -27,6 +27,7 @@ from byway.engine.options import (
     SealedPackets,
 )
 from byway.engine.relay import EngineRelay, raw_buckets
+from byway.engine.session import EngineSession, SessionProtocol
 from byway.engine.stream import EngineListener, EngineStream
 from byway.engine.tls_words import explained
 from byway.errors import PeerError
@@ -134,6 +135,15 @@ class Engine:
         if layered.tls is None:
             raise NotTls(layered)
         return layered
+
+    def session(self, stream: Stream, protocol: SessionProtocol, client: bool) -> EngineSession:
+        """Many streams over this one, which it consumes; `client` made the connection."""
+        return EngineSession(self._raw.session(_raw(stream), protocol, client))
+
+    def with_status(self, stream: Stream) -> EngineStream:
+        """The same stream, which it consumes unread: its other side says in a first byte whether
+        it leads anywhere. Reads raise ConnectionRefusedError where it does not."""
+        return EngineStream(self._raw.with_status(_raw(stream)))
 
     def datagrams(self, options: DialOptions | None = None) -> EngineDatagrams:
         """A direct way out for packets: one local port per address family, for all targets."""

@@ -8,9 +8,9 @@ from typing import Literal
 from byway._engine import Turnstile
 from byway.flow import Target, frozen
 
-Framing = Literal["trojan", "uot"]
-"""How packets look inside a stream: each with its address and length, as trojan or as UDP over TCP
-writes them."""
+Framing = Literal["trojan", "uot", "socks"]
+"""How packets look inside a stream: each with its address and length, as trojan or UDP over TCP
+writes them, or with the address in SOCKS5's form."""
 
 
 @dataclass(frozen=True, slots=True)

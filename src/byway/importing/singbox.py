@@ -7,6 +7,7 @@ from byway.importing import singbox_dns, singbox_rules
 from byway.importing.draft import Draft, Section, Way
 from byway.importing.links import NOT_YET
 from byway.importing.source import probe
+from byway.muxes import sing
 from byway.values.foreign import (
     Fields,
     Foreign,
@@ -168,7 +169,7 @@ def _outbound(tag: str, node: Node, draft: Draft) -> None:
         _leaving(tag, found, content, draft)
     entry.tell_unread()
     if entry.enabled("multiplex"):
-        entry.note("multiplex", "multiplexing is not supported yet")
+        content["mux"] = sing.of_sing_box(entry)
     draft.outbound(tag, node.line, content)
 
 

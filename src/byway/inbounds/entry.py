@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from byway.engine import Engine, EngineStream, PacketOptions
 from byway.flow import Flow, Network, Target
@@ -32,6 +33,21 @@ class Means:
     silence: Silence = field(default_factory=Silence)
 
 
+class Inner(Protocol):
+    """Serves a connection to a host that stands for more than one flow: `stream` asked for `asked`,
+    and is granted by `grant` where the protocol has an answer; it is a user's, from `source`."""
+
+    def __call__(
+        self,
+        stream: Stream,
+        asked: Target,
+        entry: Entry,
+        source: Target | None,
+        user: str | None,
+        grant: Callable[[], Awaitable[None]] | None = None,
+    ) -> Visit: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One inbound's name, users and guard. `verify` is None where nobody needs to log in."""
@@ -40,6 +56,8 @@ class Entry:
     means: Means
     verify: Verify | None = None
     guarded: bool = False
+    inner: Mapping[str, Inner] = field(default_factory=dict)
+    """What becomes of connections to hosts that stand for more than one flow, by their names."""
 
     def flow(
         self, network: Network, source: Target | None, target: Target, user: str | None = None

@@ -24,6 +24,14 @@ T = TypeVar("T")
 class Reach(Protocol):
     """How a server is reached."""
 
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The hops of the way to the server: what is kept open belongs to one of them."""
+
+    @property
+    def lasting(self) -> Reach:
+        """The same for what outlives a handshake, and is not closed when that fails."""
+
     async def open(self, dial: Dial) -> Stream:
         """A stream to the server. Raises Unreachable, Refused, PeerError, OSError or EOFError."""
 
@@ -44,6 +52,16 @@ class Straight:
         self._name = name
         self._server = server
         self._via = via
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The hops of the way."""
+        return tuple(self._via.chain)
+
+    @property
+    def lasting(self) -> Straight:
+        """Itself."""
+        return self
 
     async def open(self, dial: Dial) -> Stream:
         """A stream of the way. Raises Unreachable, and what a hop before this one raised."""
@@ -84,6 +102,16 @@ class Dressed:
         self._under = under
         self._layer = layer
 
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """As below."""
+        return self._under.chain
+
+    @property
+    def lasting(self) -> Dressed:
+        """Itself."""
+        return self
+
     async def open(self, dial: Dial) -> Stream:
         """A dressed stream. Raises as the reach below and the layer do."""
         stream = await self._under.open(dial)
@@ -111,6 +139,16 @@ class Minded:
         self._under = under
         self._opened: list[Stream | Datagrams] = []
         self.failed: BaseException | None = None
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """As below."""
+        return self._under.chain
+
+    @property
+    def lasting(self) -> Reach:
+        """The reach below, whose streams this one does not know."""
+        return self._under.lasting
 
     async def open(self, dial: Dial) -> Stream:
         """As below."""

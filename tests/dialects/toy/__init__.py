@@ -8,19 +8,19 @@ from typing import Annotated, ClassVar, Literal
 from urllib.parse import quote
 
 from byway.dialects import links, reach
-from byway.dialects.card import Card, In, Lent, Out, Theirs, Written
+from byway.dialects.card import Card, Lent, Out, Theirs, Written
 from byway.dialects.passwords import check_passwords
-from byway.dialects.reach import Streamed
+from byway.dialects.reach import Carrying, Streamed
 from byway.engine import Engine, EngineStream, ListenOptions
 from byway.errors import Reason, Refused
 from byway.flow import TCP_AND_UDP, Dial, Network, Target
 from byway.inbounds.arrival import Connection
 from byway.inbounds.entry import Entry, Means, Met
 from byway.inbounds.framed import Framed
+from byway.inbounds.inner import inner
 from byway.inbounds.listener import StreamInbound
 from byway.interfaces import Binding, Datagrams, Inbound, Stream
 from byway.outbounds.reach import Reach
-from byway.transports.reading import TransportSection
 from byway.values.foreign import Foreign, NotCarried
 from byway.values.problems import Path, Problems
 from byway.values.texts import Many, Password
@@ -31,7 +31,7 @@ from byway.values.wrong import Wrong
 from tests.dialects.toy import wire
 
 
-class ToyInbound(In):
+class ToyInbound(Carrying):
     """A toy server."""
 
     keeps_strangers_out: ClassVar[bool] = True
@@ -41,8 +41,6 @@ class ToyInbound(In):
     """Who may use it."""
     tls: ServerTls | None = None
     """Use TLS."""
-    transport: TransportSection | None = None
-    """What its stream is dressed in."""
 
     @property
     def known_users(self) -> tuple[User, ...]:
@@ -56,7 +54,7 @@ class ToyInbound(In):
 
     def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
         """The server's end."""
-        entry = Entry(name, means, guarded=self.guarded)
+        entry = Entry(name, means, guarded=self.guarded, inner=self.inner)
         words = {user.password.get_secret_value(): user.name for user in self.users}
 
         async def greet(stream: EngineStream) -> Met:
@@ -64,6 +62,8 @@ class ToyInbound(In):
             request = await wire.accept(stream, words)
             if request.packets:
                 return Framed(stream, "trojan", entry, source, request.user)
+            if (inside := inner(entry, request.target)) is not None:
+                return inside(stream, request.target, entry, source, request.user)
             flow = entry.flow(Network.TCP, source, request.target, request.user)
             return Connection(stream, flow, means)
 
@@ -80,11 +80,14 @@ class ToyInbound(In):
 class ToyOutbound(Streamed):
     """Leave by a toy server."""
 
-    server_answers: ClassVar[bool] = False
-
     type: Literal["toy"]
     password: Password
     """As the server has it."""
+
+    @property
+    def server_answers(self) -> bool:
+        """Nothing is answered."""
+        return False
 
     @property
     def packets_in_stream(self) -> bool:

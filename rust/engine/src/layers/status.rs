@@ -6,7 +6,6 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use super::Broken;
 use crate::io::{Io, Layer};
 use crate::stream::Stream;
 
@@ -44,7 +43,8 @@ impl Layer for Status {
             return Poll::Ready(Ok(0));
         }
         if status[0] != FINE {
-            return Poll::Ready(Err(Broken("the server could not reach the target").into()));
+            let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+            return Poll::Ready(Err(refused));
         }
         self.awaited = false;
         self.io.poll_read(cx, into)

@@ -193,10 +193,10 @@ impl Shared {
         let Some(entry) = state.parts.get_mut(&id) else {
             return Poll::Ready(Err(reset()));
         };
-        if entry.reset {
-            return Poll::Ready(Err(reset()));
-        }
         if entry.incoming.is_empty() {
+            if entry.reset {
+                return Poll::Ready(Err(reset()));
+            }
             if entry.ended {
                 return Poll::Ready(Ok(0));
             }
@@ -213,7 +213,7 @@ impl Shared {
         }
         entry.taken += n as u32;
         // Credited in halves of the window, so that small reads cost no frame each.
-        if entry.taken >= window / 2 && !entry.ended {
+        if entry.taken >= window / 2 && !entry.ended && !entry.reset {
             let taken = std::mem::take(&mut entry.taken);
             entry.window += taken;
             state.say(Frame::Credit(id, taken));
@@ -369,8 +369,7 @@ impl State {
             }
             Event::Reset(id) => {
                 if let Some(entry) = self.parts.get_mut(&id) {
-                    entry.reset = true;
-                    entry.incoming = BytesMut::new();
+                    entry.reset = true; // what came before is still read: it may say why
                     entry.wake();
                 }
             }

@@ -66,7 +66,7 @@ class HttpOutbound(LoggedIn):
     @property
     def networks(self) -> frozenset[Network]:
         """Connections alone, but for packets inside one."""
-        return TCP_AND_UDP if self.udp_over_tcp else TCP_ONLY
+        return TCP_AND_UDP if self.packets_in_stream else TCP_ONLY
 
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:

@@ -11,10 +11,10 @@ from byway.flow import Network
 from byway.inbounds.arrival import Connection
 from byway.inbounds.entry import Entry, Met, Visit
 from byway.inbounds.farewell import farewell
-from byway.inbounds.framed import OverTcp
+from byway.inbounds.inner import inner
 from byway.interfaces import Arrival, Carry, Stream
 from byway.ledger.deadline import Deadline
-from byway.protocols import http, uot
+from byway.protocols import http
 from byway.protocols.web_address import is_own_place
 
 PAC = "/proxy.pac"
@@ -35,10 +35,11 @@ class Http:
             request = await self._request(stream, begun, self._strangers_limit)
         except http.Answered:
             return _Served(stream)
-        if request.is_connect and uot.is_asked(request.target):
-            source, granted = stream.source, partial(http.grant, stream, request)
-            return OverTcp(stream, request.target, self._entry, source, request.user, granted)
         if request.is_connect:
+            inside = inner(self._entry, request.target)
+            if inside is not None:
+                source, granted = stream.source, partial(http.grant, stream, request)
+                return inside(stream, request.target, self._entry, source, request.user, granted)
             return self._tunnel(stream, request)
         return Conversation(stream, request, self._entry, self._next, self._tunnel)
 

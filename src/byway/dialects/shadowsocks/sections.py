@@ -7,8 +7,10 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from byway.dialects.card import In, Lead, Lent, Out, Proxied
+from byway.dialects import reach
+from byway.dialects.card import Lead, Lent, Out
 from byway.dialects.passwords import check_passwords
+from byway.dialects.reach import Carrying, Streamed
 from byway.dialects.shadowsocks.client import ShadowsocksClient
 from byway.dialects.shadowsocks.links import write_link
 from byway.dialects.shadowsocks.server import Server, Shadowsocks
@@ -39,6 +41,7 @@ from byway.values.texts import (
     text_of,
     text_schema,
 )
+from byway.values.tls import ServerTls
 from byway.values.user import User
 from byway.values.written import Node
 from byway.values.wrong import Wrong, shown
@@ -93,7 +96,7 @@ class ShadowsocksUser(User):
     """The next server, which gets the user's traffic unchanged. The password is then its key."""
 
 
-class ShadowsocksInbound(In):
+class ShadowsocksInbound(Carrying):
     """A shadowsocks server."""
 
     keeps_strangers_out: ClassVar[bool] = True
@@ -106,7 +109,9 @@ class ShadowsocksInbound(In):
     users: Annotated[tuple[ShadowsocksUser, ...], OneOrMany(empty=True)] = ()
     """Several users of one port, each with a key of their own (2022 methods with AES)."""
     network: Annotated[tuple[NetworkName, ...], Many] | None = None
-    """tcp, udp or both; default: both, or with a plugin tcp."""
+    """tcp, udp or both; default: both, or tcp with a plugin, tls or transport."""
+    tls: ServerTls | None = None
+    """Use TLS for connections."""
     plugin: PluginProgram | None = None
     """A SIP003 plugin, which listens in Byway's place."""
     plugin_opts: PluginOptions | None = None
@@ -115,7 +120,7 @@ class ShadowsocksInbound(In):
     @property
     def networks(self) -> frozenset[Network]:
         """What it takes (`network` decided)."""
-        return _networks(self.network, self.plugin)
+        return _networks(self.network, self.plugin or self.tls or self.transport)
 
     @property
     def known_users(self) -> tuple[User, ...]:
@@ -134,11 +139,13 @@ class ShadowsocksInbound(In):
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:
         """What a section takes, as far as it can be read."""
-        return node.networks("network", TCP_AND_UDP if node.get("plugin") is None else TCP_ONLY)
+        wrapped = any(node.get(key) is not None for key in ("plugin", "tls", "transport"))
+        return node.networks("network", TCP_ONLY if wrapped else TCP_AND_UDP)
 
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
         """Note what does not fit together in what was written."""
+        reach.check_tls((*path, "tls"), node.get("tls"), problems)
         _check_plugin(path, node, problems)
         listen, users = node.get("listen"), node.get("users")
         if node.get("plugin") is not None and listen is not None:
@@ -170,7 +177,7 @@ class ShadowsocksInbound(In):
 
     def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
         """The server's end: connections, packets, or both."""
-        entry = Entry(name, means, guarded=self.guarded)
+        entry = Entry(name, means, guarded=self.guarded, inner=self.inner)
         # Where relayed users go was chosen here and not by a client.
         relayed = Entry(name, means, guarded=self.allow_local is False)
         kit = shadowsocks.Kit(lent.framings, lent.entropy, lent.now)
@@ -181,7 +188,8 @@ class ShadowsocksInbound(In):
             server = shadowsocks2022.Server(method, key, kit, users)
         else:
             server = shadowsocks.Server(method, key, kit)
-        greet = Shadowsocks(entry, server, relayed).greet
+        door = Shadowsocks(entry, server, relayed)
+        greet = reach.dressed(entry, self.tls, self.transport, door.greet)
         listen = self.places()
         streams: Inbound | None = None
         if Network.TCP in self.networks and self.plugin is None:
@@ -199,6 +207,9 @@ class ShadowsocksInbound(In):
 
     def invited(self, server: Target) -> Iterator[tuple[str, Out]]:
         """An outbound for each user, or the one for everybody."""
+        for key in ("tls", "transport"):
+            if getattr(self, key) is not None:
+                raise ValueError(f"a link cannot express {key}")
         own = self.password.get_secret_value()
         for user in self.users:
             yield user.name, self._invited(server, f"{own}:{user.password.get_secret_value()}")
@@ -244,10 +255,8 @@ class ShadowsocksInbound(In):
         return Plugged(StreamInbound(entry, [inner], greet, options), plugin, public)
 
 
-class ShadowsocksOutbound(Proxied):
+class ShadowsocksOutbound(Streamed):
     """Connect through a shadowsocks server."""
-
-    server_answers: ClassVar[bool] = False
 
     type: Literal["shadowsocks"]
     method: MethodName
@@ -255,7 +264,7 @@ class ShadowsocksOutbound(Proxied):
     password: Password
     """Its password; with a 2022 method its key, or `server's:user's` keys."""
     network: Annotated[tuple[NetworkName, ...], Many] | None = None
-    """tcp, udp or both; default: both, or with a plugin tcp."""
+    """tcp, udp or both; default: both, or tcp with a plugin, tls or transport."""
     udp_over_tcp: bool = False
     """Send UDP inside a TCP connection; the server must support it (sing-box does)."""
     plugin: PluginProgram | None = None
@@ -265,23 +274,32 @@ class ShadowsocksOutbound(Proxied):
 
     @property
     def networks(self) -> frozenset[Network]:
-        """What it carries (`network` and `udp_over_tcp` decided)."""
-        return TCP_AND_UDP if self.udp_over_tcp else _networks(self.network, self.plugin)
+        """What it carries (`network`, `udp_over_tcp` and `mux` decided)."""
+        return TCP_AND_UDP if self.packets_in_stream else self._by_itself
+
+    @property
+    def _by_itself(self) -> frozenset[Network]:
+        return _networks(self.network, self.plugin or self.tls or self.transport)
 
     @property
     def packets_in_stream(self) -> bool:
-        """Only with `udp_over_tcp`."""
-        return self.udp_over_tcp
+        """Only with `udp_over_tcp`, or a mux."""
+        return self.udp_over_tcp or self.mux is not None
+
+    @property
+    def server_answers(self) -> bool:
+        """Nothing is answered."""
+        return False
 
     @property
     def reached_by(self) -> frozenset[Network]:
-        """Packets go to it as such, but inside a stream with `udp_over_tcp`."""
-        networks = _networks(self.network, self.plugin)
-        return networks | TCP_ONLY if self.udp_over_tcp else networks
+        """Packets go to it as such, but inside a stream with `udp_over_tcp` or a mux."""
+        return self._by_itself | TCP_ONLY if self.packets_in_stream else self._by_itself
 
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
         """Note what does not fit together in what was written."""
+        super().check(path, node, problems)
         _check_plugin(path, node, problems)
         if node.get("plugin") is not None and node.get("via") is not None:
             hint = "a plugin dials by itself; remove the plugin or via"
@@ -300,7 +318,7 @@ class ShadowsocksOutbound(Proxied):
             keys = (shadowsocks.key_of(method, password),)
         options = shadowsocks.ShadowsocksOptions(method, keys)
         kit = shadowsocks.Kit(lent.framings, lent.entropy, lent.now)
-        client = ShadowsocksClient(options, kit, lent.engine, self.server, self.networks)
+        client = ShadowsocksClient(options, kit, lent.engine, self.server, self._by_itself)
         return UdpOverTcp(client, lent.engine) if self.udp_over_tcp else client
 
     def before(self, name: str, via: Outbound, lent: Lent) -> Outbound:
@@ -317,10 +335,13 @@ class ShadowsocksOutbound(Proxied):
 
     def warn(self, path: Path, problems: Problems) -> None:
         """Note what is odd in a section without errors."""
+        super().warn(path, problems)
         _warn_of_plugin(path, self.plugin, problems)
 
     def link(self, name: str) -> str:
         """The SIP002 link."""
+        if self.tls is not None:
+            raise ValueError("a link cannot express tls")
         password, plugin = self.password.get_secret_value(), self.plugin
         if plugin is not None:
             # where the program lies is this host's affair
@@ -329,10 +350,11 @@ class ShadowsocksOutbound(Proxied):
         return write_link(self.server, METHODS[self.method], password, plugin, name)
 
 
-def _networks(network: tuple[Network, ...] | None, plugin: str | None) -> frozenset[Network]:
+def _networks(network: tuple[Network, ...] | None, around: object) -> frozenset[Network]:
+    """What is carried; what is `around` the stream (if anything) carries no packets."""
     if network is not None:
         return frozenset(network)
-    return TCP_AND_UDP if plugin is None else TCP_ONLY
+    return TCP_AND_UDP if around is None else TCP_ONLY
 
 
 def _check_key(path: Path, node: Node, method: Method, problems: Problems, single: bool) -> None:
@@ -355,6 +377,9 @@ def _check_key(path: Path, node: Node, method: Method, problems: Problems, singl
 def _check_plugin(path: Path, node: Node, problems: Problems) -> None:
     if node.get("plugin_opts") is not None and node.get("plugin") is None:
         problems.add((*path, "plugin_opts"), "plugin_opts without a plugin", "add plugin")
+    for key in ("tls", "transport") if node.get("plugin") is not None else ():
+        if node.get(key) is not None:
+            problems.add((*path, key), f"plugin and {key} exclude each other", "remove one of them")
     if node.get("plugin") is None or node.get("network") is None:
         return
     if Network.TCP not in node.networks("network", TCP_AND_UDP):

@@ -8,10 +8,9 @@ from byway.engine import EngineStream
 from byway.flow import Network
 from byway.inbounds.arrival import Connection
 from byway.inbounds.entry import Entry, Met, Visit
-from byway.inbounds.framed import OverTcp
+from byway.inbounds.inner import inner
 from byway.inbounds.silence import greeted
 from byway.interfaces import Carry, Stream
-from byway.protocols import uot
 from byway.protocols.shadowsocks import Request
 
 
@@ -48,8 +47,9 @@ class _Knock(Visit):
         accepting = door.server.accept(self._stream)
         request = await greeted(self._stream, accepting, door.entry.means.handshake)
         entry = door.relayed if request.relayed else door.entry
-        if uot.is_asked(request.target) and not request.relayed:
-            visit = OverTcp(request.stream, request.target, entry, source, request.user)
+        inside = None if request.relayed else inner(entry, request.target)
+        if inside is not None:
+            visit = inside(request.stream, request.target, entry, source, request.user)
             await visit.stay(carry)
             return
         flow = entry.flow(Network.TCP, source, request.target, request.user)

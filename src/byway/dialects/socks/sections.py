@@ -79,7 +79,7 @@ class SocksOutbound(LoggedIn):
     @property
     def networks(self) -> frozenset[Network]:
         """Only version 5 has UDP, but for packets inside a connection."""
-        return TCP_AND_UDP if self.version == "5" or self.udp_over_tcp else TCP_ONLY
+        return TCP_AND_UDP if self.version == "5" or self.packets_in_stream else TCP_ONLY
 
     @property
     def carries_names(self) -> bool:
@@ -96,6 +96,9 @@ class SocksOutbound(LoggedIn):
         if asked is not None and asked.content is True and number == "4":
             hint = "udp_over_tcp requests a host name: use version 5 or 4a"
             problems.add((*path, "udp_over_tcp"), "SOCKS4 does not support names", hint)
+        if node.get("mux") is not None and number == "4":
+            hint = "a mux requests a host name: use version 5 or 4a"
+            problems.add((*path, "mux"), "SOCKS4 does not support names", hint)
         if user is None:
             return
         if number == "5" and node.get("password") is None:

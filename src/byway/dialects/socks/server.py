@@ -12,10 +12,10 @@ from byway.errors import EngineError, PeerError, Reason, Refused, reason_of
 from byway.flow import Dial, Flow, Network, Target
 from byway.inbounds.arrival import Connection, Deny, refuse
 from byway.inbounds.entry import Entry, Means, Met, Visit
-from byway.inbounds.framed import OverTcp
+from byway.inbounds.inner import inner
 from byway.inbounds.packets import PacketDoor
 from byway.interfaces import Binding, Bucket, Carry, Enough, Relay, Stream, Way
-from byway.protocols import socks, uot
+from byway.protocols import socks
 
 PEER_WAIT = 120.0  # seconds a lent port waits for its peer; FTP servers connect within moments
 
@@ -33,9 +33,11 @@ class Socks:
         source = stream.source
         if request.command is socks.Command.ASSOCIATE:
             return _Association(stream, request, source, entry)
-        if request.command is socks.Command.CONNECT and uot.is_asked(request.target):
-            granted = partial(socks.grant, stream, request)
-            return OverTcp(stream, request.target, entry, source, request.user, granted)
+        if request.command is socks.Command.CONNECT:
+            inside = inner(entry, request.target)
+            if inside is not None:
+                granted = partial(socks.grant, stream, request)
+                return inside(stream, request.target, entry, source, request.user, granted)
         flow = entry.flow(Network.TCP, source, request.target, request.user)
         deny = partial(socks.deny, stream, request)
         if request.command is socks.Command.CONNECT:

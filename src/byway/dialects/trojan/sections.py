@@ -12,10 +12,10 @@ from urllib.parse import parse_qsl, quote
 from pydantic import Field
 
 from byway.dialects import foreign_tls, links, reach, uot
-from byway.dialects.card import Card, In, Lead, Lent, Out, Theirs, Written
+from byway.dialects.card import Card, Lead, Lent, Out, Theirs, Written
 from byway.dialects.foreign_plain import always_both
 from byway.dialects.passwords import SECRET_BYTES, check_passwords
-from byway.dialects.reach import Streamed
+from byway.dialects.reach import Carrying, Streamed
 from byway.dialects.trojan.server import Trojan
 from byway.engine import Engine
 from byway.errors import Reason, Refused
@@ -48,7 +48,7 @@ _READ = {
 FORM = "trojan://password@host:port?sni=name"
 
 
-class TrojanInbound(In):
+class TrojanInbound(Carrying):
     """A trojan server; to everybody else, a web server."""
 
     keeps_strangers_out: ClassVar[bool] = True
@@ -88,7 +88,7 @@ class TrojanInbound(In):
 
     def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:
         """The server's end. Raises OSError for a bad certificate."""
-        entry = Entry(name, means, guarded=self.guarded)
+        entry = Entry(name, means, guarded=self.guarded, inner=self.inner)
         users = trojan.Users({user.name: user.password.get_secret_value() for user in self.users})
         server = Trojan(
             entry,
@@ -97,6 +97,7 @@ class TrojanInbound(In):
             Direct("web site", lent.engine, lent.resolver),
             self.fallback,
             self.fallback_by_alpn,
+            self.transport,
         )
         return StreamInbound(entry, self.places(), server.greet, options)
 
@@ -115,13 +116,16 @@ class TrojanInbound(In):
 class TrojanOutbound(Streamed):
     """Connect through a trojan server."""
 
-    server_answers: ClassVar[bool] = False
-
     type: Literal["trojan"]
     password: Password
     """As the server has it."""
     tls: ClientTls = Field(default_factory=ClientTls)
     """How to trust the server; left out: as one with a public certificate for its name."""
+
+    @property
+    def server_answers(self) -> bool:
+        """Nothing is answered."""
+        return False
 
     @property
     def packets_in_stream(self) -> bool:

@@ -10,10 +10,12 @@ from byway.errors import BywayError
 from byway.flow import Dial, Network, Target
 from byway.inbounds.arrival import Connection
 from byway.inbounds.entry import Entry, Met, Visit
-from byway.inbounds.framed import Framed, OverTcp
+from byway.inbounds.framed import Framed
+from byway.inbounds.inner import inner
 from byway.inbounds.tls import TlsDoor
 from byway.interfaces import Carry, Dialer
-from byway.protocols import trojan, uot
+from byway.protocols import trojan
+from byway.transports.card import Transport
 
 VISIT_IDLE = 3600.0
 """Seconds: a visitor's time-outs are the web server's, and this is longer than any of those."""
@@ -30,6 +32,7 @@ class Trojan:
         way: Dialer,
         site: Target,
         by_alpn: Mapping[str, Target],
+        transport: Transport | None = None,
     ) -> None:
         self.entry = entry
         self.users = users
@@ -37,10 +40,38 @@ class Trojan:
         self.way = way
         self.site = site
         self.by_alpn = dict(by_alpn)
+        self.inside = self._met if transport is None else transport.greeting(entry, self._met)
+        """Greets what came out of TLS."""
 
     async def greet(self, stream: EngineStream) -> Met:
         """A visit: a guest may take the time that the web server gives."""
         return _Guest(stream, self)
+
+    async def visit(self, stream: EngineStream, site: Target, source: Target | None) -> None:
+        """Hand over to the web server, with every byte that came."""
+        means, name = self.entry.means, self.entry.name
+        try:
+            far = await self.way.connect(Dial(site, stream.home))
+        except BaseException as error:
+            stream.close()
+            if not isinstance(error, (BywayError, OSError)):
+                raise
+            found = "the fallback web site did not answer, so the server can be recognised"
+            means.log.warning(found, inbound=name, source=source, site=site, error=error)
+            return
+        relay = means.engine.relay(stream, far, VISIT_IDLE)
+        await relay.wait()
+        means.log.info(
+            "a visitor of the web site",
+            inbound=name,
+            source=source,
+            site=site,
+            up=relay.up,
+            down=relay.down,
+        )
+
+    async def _met(self, secure: EngineStream) -> Met:
+        return _Inside(secure, self)
 
 
 class _Guest(Visit):
@@ -64,18 +95,40 @@ class _Guest(Visit):
             async with asyncio.timeout(entry.means.handshake):
                 secure = await house.tls.secured(self._stream)
         except NotTls as plain:
-            await self._visit(plain.stream, house.site, source)
+            await house.visit(plain.stream, house.site, source)
             return
+        try:
+            met = await house.inside(secure)
+            if isinstance(met, Visit):
+                await met.stay(carry)
+            else:
+                await carry(met)
+        finally:
+            secure.close()
+
+
+class _Inside(Visit):
+    """What came out of TLS, and of the transport where there is one."""
+
+    __slots__ = ("_house", "_stream")
+
+    def __init__(self, stream: EngineStream, house: Trojan) -> None:
+        self._stream = stream
+        self._house = house
+
+    async def stay(self, carry: Carry) -> None:
+        house, entry, secure = self._house, self._house.entry, self._stream
+        source = secure.source
         try:
             request = await self._request(secure)
             if request is None:
                 agreed = secure.tls.alpn if secure.tls is not None else None
                 site = house.by_alpn.get(agreed or "", house.site)
-                await self._visit(secure, site, source)
+                await house.visit(secure, site, source)
             elif request.command is trojan.Command.ASSOCIATE:
                 await Framed(secure, "trojan", entry, source, request.user).stay(carry)
-            elif uot.is_asked(request.target):
-                await OverTcp(secure, request.target, entry, source, request.user).stay(carry)
+            elif (inside := inner(entry, request.target)) is not None:
+                await inside(secure, request.target, entry, source, request.user).stay(carry)
             else:
                 flow = entry.flow(Network.TCP, source, request.target, request.user)
                 await carry(Connection(secure, flow, entry.means))
@@ -90,26 +143,3 @@ class _Guest(Visit):
         except EOFError:
             return None
         return await trojan.accept(secure, self._house.users)
-
-    async def _visit(self, stream: EngineStream, site: Target, source: Target | None) -> None:
-        """Hand over to the web server, with every byte that came."""
-        means, name = self._house.entry.means, self._house.entry.name
-        try:
-            far = await self._house.way.connect(Dial(site, stream.home))
-        except BaseException as error:
-            stream.close()
-            if not isinstance(error, (BywayError, OSError)):
-                raise
-            found = "the fallback web site did not answer, so the server can be recognised"
-            means.log.warning(found, inbound=name, source=source, site=site, error=error)
-            return
-        relay = means.engine.relay(stream, far, VISIT_IDLE)
-        await relay.wait()
-        means.log.info(
-            "a visitor of the web site",
-            inbound=name,
-            source=source,
-            site=site,
-            up=relay.up,
-            down=relay.down,
-        )
