@@ -17,6 +17,7 @@ __all__ = [
     "PacketListener",
     "Relay",
     "SaltFilter",
+    "Session",
     "SetLists",
     "Stream",
     "Task",

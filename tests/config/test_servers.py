@@ -348,7 +348,7 @@ SS = "{type: shadowsocks, %s}"
             "via",
             "plugin cannot use via",
         ),
-        ("outbounds", "server: h:1, method: aes-128-gcm, password: x, tls: {}", "tls", "unknown"),
+        ("outbounds", "server: h:1, method: aes-128-gcm, password: x, tsl: {}", "tsl", "unknown"),
         (
             "inbounds",
             "listen: '0.0.0.0:1', method: aes-128-gcm, password: x,"

@@ -268,7 +268,7 @@ pub fn framing_of(name: &str, fixed: Option<(String, u16)>) -> PyResult<Framing>
     match (name, fixed) {
         ("trojan", None) => Ok(Framing::Trojan),
         ("uot", None) => Ok(Framing::Uot),
-        ("socks", None) => Ok(Framing::Socks),
+        ("addressed", None) => Ok(Framing::Socks),
         ("uot", Some((host, port))) => Ok(Framing::Connected(place(&host, port))),
         _ => Err(PyValueError::new_err(format!(
             "no framing {name:?} of that kind"

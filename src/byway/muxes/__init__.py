@@ -1,4 +1,4 @@
-"""One card per mux: what carries many flows inside one of a protocol's own connections.
+"""One card per mux: what carries many flows inside one connection of a protocol.
 
 A mux is a module with a `CARD`, whose sections make both ends, and a line in the table. It is
 loaded when a config names it. On config time.

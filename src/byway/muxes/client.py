@@ -67,7 +67,7 @@ class Muxed:
         """Packets in a stream of their own."""
         stream = await self._opened(reach, dial)
         stream.hold(sing_mux.associate())
-        return self._engine.framed(stream, "socks", b"")
+        return self._engine.framed(stream, "addressed", b"")
 
     async def bind(self, reach: Reach, dial: Dial) -> Binding:
         """As the client below, beside the sessions."""

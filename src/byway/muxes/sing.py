@@ -128,7 +128,7 @@ class _Carrier(Visit):
             request = await sing_mux.accept_stream(stream)
         if request.network is Network.UDP:
             stream.hold(sing_mux.GRANTED)
-            framing: Framing | Target = request.target or "socks"
+            framing: Framing | Target = request.target or "addressed"
             await Framed(stream, framing, entry, source, user).stay(carry)
             return
         assert request.target is not None
