@@ -33,6 +33,7 @@ class Standing:
     def __init__(self) -> None:
         self.now = Walls()
         self._held: nft.Held | None = None
+        self._routes: routes.Diverted | None = None
 
     def become(self, walls: Walls) -> None:
         """Set up this in place of what is there. Raises FirewallError, and undoes what it did."""
@@ -54,12 +55,16 @@ class Standing:
         if walls.strict is not None and walls.strict != before.strict:
             left.make_room(strict.NAME)
             nft.load(walls.strict.script())
-        routes.divert([one for one in walls.families if one not in before.families])
+        former, needed = self._routes, walls.families
+        if needed and (former is None or former.families != needed):
+            if former is not None:
+                former.close()
+            self._routes = routes.Diverted(needed)
         if walls.taking != before.taking:
             self._take(walls.taking)
-        for family in before.families:
-            if family not in walls.families:
-                routes.undo(family)
+        if not needed and former is not None:
+            former.close()
+            self._routes = None
         if walls.strict is None:
             left.make_room(strict.NAME)  # also that of a former Byway, which was killed
 
@@ -86,6 +91,7 @@ def walls_of(config: Config, diversions: Mapping[str, Diversion], judge: Judge) 
     links = tuple(routes.links())
     near = tuple(sorted({prefix for _, prefix in links if is_private(prefix)}))
     taken = tuple(one for diversion in diversions.values() for one in diversion.taken)
+    _check(diversions)
     exclude = tuple(text for one in diversions.values() for text in one.exclude)
     users = tuple(text for one in diversions.values() for text in one.exclude_users)
     table = taking.table_of(
@@ -102,11 +108,34 @@ def walls_of(config: Config, diversions: Mapping[str, Diversion], judge: Judge) 
     )
     closed = None
     if any(one.strict for one in diversions.values()):
+        services = tuple(text for one in diversions.values() for text in one.services)
         about = left.about("nothing leaves but by Byway")
         closed = strict.table_of(
-            Strict(OWN, DIVERTED, GROUP, links=links, exceptions=exclude, about=about)
+            Strict(
+                OWN,
+                DIVERTED,
+                GROUP,
+                links=links,
+                exceptions=exclude,
+                services=services,
+                about=about,
+            )
         )
     return Walls(table, closed, taking.routed(taken), head)
+
+
+def _check(diversions: Mapping[str, Diversion]) -> None:
+    """Nothing is taken twice. Raises FirewallError."""
+    seen: dict[tuple[str, str], str] = {}
+    for name, diversion in diversions.items():
+        for one in diversion.taken:
+            for place in (*(["this host"] if one.own else []), *one.lan):
+                first = seen.setdefault((one.network, place), name)
+                if first != name:
+                    raise FirewallError(
+                        f"the inbounds {first} and {name} both take {one.network} of {place}",
+                        "let one of them take it: auto, lan and network say what",
+                    )
 
 
 def head_for(config: Config, judge: Judge, names: Sequence[str]) -> Head:

@@ -9,12 +9,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from byway.dialects.card import In
+from byway.dialects.card import In, Lent
 from byway.flow import Network, Target
+from byway.inbounds.diverted import Returned
 from byway.inbounds.listener import Address
 from byway.system.firewall.taking import Diversion, Taken
 from byway.values.problems import Path, Problems
-from byway.values.texts import Interface, ListenAddress, Many, PrefixText
+from byway.values.texts import Interface, ListenAddress, Many, Ports, PrefixText
 from byway.values.written import Node
 
 _LOOPBACK = ("127.0.0.1", "::1")
@@ -40,7 +41,9 @@ class Diverting(In):
     exclude_uid: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Many] = ()
     """Users of this host whose traffic is left alone."""
     strict: bool = False
-    """Let nothing leave this host but by Byway, also when Byway has ended or was killed."""
+    """Let nothing leave this host but by Byway, also while Byway is dead."""
+    services: Annotated[tuple[Ports, ...], Many] = ()
+    """Ports of this host whose clients are answered wherever they are, with `strict`."""
 
     @property
     def marks(self) -> bool:
@@ -69,7 +72,7 @@ class Diverting(In):
         if listen is None and not set_up:
             hint = "add listen, or auto: true to have Byway set up the firewall"
             problems.add(path, "listen is missing", hint)
-        for key in ("exclude", "exclude_uid", "strict"):
+        for key in ("exclude", "exclude_uid", "strict", "services"):
             if not set_up and (one := node.get(key)) is not None and one.content:
                 message = f"{key} needs a firewall that Byway sets up"
                 problems.add((*path, key), message, "add auto: true, or lan", at_key=True)
@@ -91,7 +94,13 @@ class Diverting(In):
             ports, hosts = (places[0].port, places[1].port), (places[0].host, places[1].host)
             taken.append(Taken(network.value, self.by, ports, self.auto, tuple(self.lan), hosts))
         users = tuple(map(str, self.exclude_uid))
-        return Diversion(tuple(taken), tuple(map(str, self.exclude)), users, self.strict)
+        exclude = tuple(map(str, self.exclude))
+        services = tuple(f"{first}-{last}" for first, last in self.services)
+        return Diversion(tuple(taken), exclude, users, self.strict, services)
+
+    def returned(self, lent: Lent) -> Returned | None:
+        """What notices our own dials that come back; a firewall of Byway's own spares them."""
+        return None if self.marks else lent.returned
 
 
 def _place(addresses: Sequence[str], network: Network, size: int) -> Target:

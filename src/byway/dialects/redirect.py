@@ -33,7 +33,7 @@ class RedirectInbound(Diverting):
         """The listeners, not open yet."""
         entry = Entry(name, means, guarded=self.guarded)
         return Diverted(
-            entry, self.places(), TCP_ONLY, redirected, options, lent.own, lent.returned
+            entry, self.places(), TCP_ONLY, redirected, options, lent.own, self.returned(lent)
         )
 
 

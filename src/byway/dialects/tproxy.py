@@ -49,7 +49,9 @@ class TproxyInbound(Diverting):
         entry = Entry(name, means, guarded=self.guarded)
         options = replace(options, transparent=True)
         networks = frozenset(self.network)
-        return Diverted(entry, self.places(), networks, kept, options, lent.own, lent.returned)
+        return Diverted(
+            entry, self.places(), networks, kept, options, lent.own, self.returned(lent)
+        )
 
 
 def _of_clash(entry: Foreign) -> Written:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -33,7 +34,7 @@ def shown_rules(family: str) -> str:
 
 def test_tables_of_the_dead_are_found_and_removed() -> None:
     nft.load(Table("byway_strict", f"nothing leaves (pid {ended()})", ()).script())
-    routes.divert(["4", "6"])
+    guarded = routes.Diverted("46")
     assert [name for name, _ in left.tables()] == ["byway_strict"]
     (said,) = left.remove()
     assert said.startswith("nftables table byway_strict: nothing leaves")
@@ -42,6 +43,7 @@ def test_tables_of_the_dead_are_found_and_removed() -> None:
         shown = subprocess.run(["ip", family, "rule"], capture_output=True, text=True, check=True)
         assert "0x2d8" not in shown.stdout
     assert left.remove() == []
+    guarded.close()
 
 
 def test_a_running_ones_are_left_alone() -> None:
@@ -57,11 +59,27 @@ def test_a_running_ones_are_left_alone() -> None:
 
 def test_routes_of_diverted_packets_come_and_go() -> None:
     before = [shown_rules(family) for family in "46"]
-    routes.divert(["4", "6"])
-    routes.divert(["4", "6"])
+    first = routes.Diverted("46")
+    again = routes.Diverted("46")
     shown = [shown_rules(family) for family in "46"]
     assert all(text.count("0x2d8") == 1 for text in shown)
-    for family in "46":
-        routes.undo(family)
-        routes.undo(family)
+    again.close()
+    again.close()
+    first.close()
+    routes.undo("46")
     assert [shown_rules(family) for family in "46"] == before
+
+
+def test_routes_go_with_a_process_that_is_killed() -> None:
+    before = [shown_rules(family) for family in "46"]
+    program = (
+        "import time; from byway.system.firewall import routes;"
+        " kept = routes.Diverted('46'); print('up', flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        assert [shown_rules(family) for family in "46"] != before
+        process.kill()
+    while [shown_rules(family) for family in "46"] != before:
+        time.sleep(0.01)

@@ -1,5 +1,5 @@
-"""What a Byway that was killed left in the firewall, and its removal: for the next start, `byway
-down` and `byway doctor --fix`."""
+"""What a Byway that was killed left in the firewall, and its removal: for the next start, and for
+whoever sees to a host."""
 
 from __future__ import annotations
 
@@ -46,8 +46,7 @@ def remove() -> Sequence[str]:
         nft.remove(name)
         removed.append(f"nftables table {name}: {words}")
     if nft.tag_of(taking.NAME) is None:  # no Byway needs it
-        for family in "46":
-            routes.undo(family)
+        routes.undo("46")
     return removed
 
 

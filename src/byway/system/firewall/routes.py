@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -19,24 +20,59 @@ _FIRST = 7000  # priorities: before those of the main table, and of other tunnel
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
-def divert(families: Sequence[str]) -> None:
-    """Set it up for these families (`4`, `6`). Raises FirewallError."""
+class Diverted:
+    """The routes of these families (`4`, `6`), there as long as this process is: a shell in a
+    session of its own waits for the end of a pipe, and removes them. `close` does so at once."""
+
+    def __init__(self, families: Sequence[str]) -> None:
+        """Raises FirewallError, with all as it was."""
+        self.families = tuple(families)
+        self._guard = subprocess.Popen(
+            ["sh", "-c", "cat >/dev/null; " + "; ".join(_undoing(self.families))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            for family in self.families:
+                _divert(family)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Remove them. Idempotent."""
+        guard = self._guard
+        if guard.stdin is not None:
+            guard.stdin.close()
+        guard.wait()
+
+
+def undo(families: Sequence[str]) -> None:
+    """Remove what is there of these families. Raises FirewallError."""
     for family in families:
-        undo(family)
-        taken = {int(rule["priority"]) for rule in json.loads(_ip(family, "-j", "rule", "show"))}
-        free = next(number for number in range(_FIRST, 32766) if number not in taken)
-        where = ("fwmark", _MARK, "lookup", _TABLE)
-        _ip(family, "rule", "add", "priority", str(free), *where)
-        _ip(family, "route", "replace", "local", "default", "dev", "lo", "table", _TABLE)
+        for rule in json.loads(_ip(family, "-j", "rule", "show", "table", _TABLE)):
+            if rule.get("fwmark") == _MARK:
+                _ip(family, "rule", "del", "priority", str(rule["priority"]), "fwmark", _MARK)
+        if _ip(family, "route", "show", "table", "all").find(f" table {_TABLE} ") >= 0:
+            _ip(family, "route", "flush", "table", _TABLE)
 
 
-def undo(family: str) -> None:
-    """Remove what `divert` set up, all of it or what is there. Raises FirewallError."""
-    for rule in json.loads(_ip(family, "-j", "rule", "show", "table", _TABLE)):
-        if rule.get("fwmark") == _MARK:
-            _ip(family, "rule", "del", "priority", str(rule["priority"]), "fwmark", _MARK)
-    if _ip(family, "route", "show", "table", "all").find(f" table {_TABLE} ") >= 0:
-        _ip(family, "route", "flush", "table", _TABLE)
+def _divert(family: str) -> None:
+    undo([family])  # what a Byway left that had no time to undo it
+    taken = {int(rule["priority"]) for rule in json.loads(_ip(family, "-j", "rule", "show"))}
+    free = next(number for number in range(_FIRST, 32766) if number not in taken)
+    _ip(family, "rule", "add", "priority", str(free), "fwmark", _MARK, "lookup", _TABLE)
+    _ip(family, "route", "replace", "local", "default", "dev", "lo", "table", _TABLE)
+
+
+def _undoing(families: Sequence[str]) -> Iterator[str]:
+    """The same as `undo`, for a shell."""
+    for family in families:
+        ip = f"{shlex.quote(_program())} -{family}"
+        yield f"{ip} rule del fwmark {_MARK} lookup {_TABLE}"
+        yield f"{ip} route flush table {_TABLE}"
 
 
 def links() -> Iterator[tuple[str, str]]:
@@ -48,11 +84,15 @@ def links() -> Iterator[tuple[str, str]]:
                 yield link["ifname"], str(network)
 
 
-def _ip(family: str, *words: str) -> str:
+def _program() -> str:
     found = shutil.which("ip", path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
     if found is None:
         raise FirewallError("the program ip is not installed", "Debian: apt install iproute2")
-    argv = [found, *([f"-{family}"] if family else []), *words]
+    return found
+
+
+def _ip(family: str, *words: str) -> str:
+    argv = [_program(), *([f"-{family}"] if family else []), *words]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = done.stderr.strip() or "no reason given"

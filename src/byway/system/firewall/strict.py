@@ -1,8 +1,8 @@
 """Strict mode, the kill switch: a table that lets nothing leave but what is meant to.
 
-It is loaded before any route changes, and stays when Byway ends or is killed: then nothing leaves
-at all, until `byway down` or `byway doctor --fix` removes it. Nothing is dropped in silence:
-programs are refused at once.
+It is loaded before anything else changes, and stays when Byway is killed: then nothing leaves at
+all, until it is removed or Byway runs again. Nothing is dropped in silence: programs are refused at
+once.
 
 What may leave by the links of this host: what bears Byway's mark, DHCP, neighbour discovery, what
 is excepted by the config, and what goes to a private prefix of the very link that it leaves by. No
@@ -109,6 +109,7 @@ def _links(links: Iterable[tuple[str, str]]) -> Iterator[Set]:
 def _may(strict: Strict) -> Iterator[str]:
     """What may leave."""
     yield f"meta mark {strict.mark:#x} accept"
+    yield f"ct mark {strict.mark:#x} accept"  # the answers to it, too
     yield 'oifname "lo" accept'
     if strict.tun:
         yield f"oifname {interface(strict.tun)} accept"

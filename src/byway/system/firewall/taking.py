@@ -41,12 +41,14 @@ class Taken:
 @frozen
 class Diversion:
     """What an inbound takes, as far as a config says it: the targets (prefixes) and the users of
-    this host (numbers) that are left alone, and whether nothing else may leave."""
+    this host (numbers) that are left alone, and whether nothing else may leave but answers of
+    these `services` (ports, ranges as `80-90`)."""
 
     taken: tuple[Taken, ...]
     exclude: tuple[str, ...] = ()
     exclude_users: tuple[str, ...] = ()
     strict: bool = False
+    services: tuple[str, ...] = ()
 
 
 @frozen
