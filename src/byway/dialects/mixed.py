@@ -6,17 +6,14 @@ from typing import ClassVar, Literal
 
 from byway.dialects.card import Card, Out, Theirs
 from byway.dialects.foreign_plain import into_clash, into_sing_box
-from byway.dialects.http.sections import check_users
+from byway.dialects.http.sections import WithBasicUsers
 from byway.dialects.http.server import Http
-from byway.dialects.login import WithUsers
 from byway.dialects.socks.sections import SocksOutbound
 from byway.dialects.socks.server import Socks
 from byway.engine import EngineStream
 from byway.flow import Target
 from byway.inbounds.entry import Entry, Greet, Met
-from byway.values.problems import Path, Problems
 from byway.values.user import User
-from byway.values.written import Node
 
 CHUNK = 4096  # most first messages come whole in it
 
@@ -36,18 +33,12 @@ class _Mixed:
         return await self._http.greet(stream, begun)
 
 
-class MixedInbound(WithUsers):
+class MixedInbound(WithBasicUsers):
     """HTTP, SOCKS4, SOCKS4a and SOCKS5 on one port."""
 
     program_schemes: ClassVar[tuple[str, str]] = ("http", "socks5h")
 
     type: Literal["mixed"]
-
-    @classmethod
-    def check(cls, path: Path, node: Node, problems: Problems) -> None:
-        """Note what does not fit together in what was written."""
-        super().check(path, node, problems)
-        check_users(path, node, problems)
 
     def greet(self, entry: Entry) -> Greet:
         """In the protocol that a client begins with."""

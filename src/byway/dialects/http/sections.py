@@ -32,18 +32,26 @@ NO_COLON = "HTTP cannot carry a user name with ':'"
 SOURCE = "RFC 7617 section 2"
 
 
-class HttpInbound(WithUsers):
+class WithBasicUsers(WithUsers):
+    """An inbound whose users may log in with HTTP's Basic scheme."""
+
+    @classmethod
+    def check(cls, path: Path, node: Node, problems: Problems) -> None:
+        """Basic credentials end a user name at its first colon."""
+        super().check(path, node, problems)
+        users = node.get("users")
+        for at, user in enumerate(users.items() if users is not None else []):
+            if ":" in (user.text("name") or ""):
+                hint = f"{SOURCE}; possible with type: socks"
+                problems.add((*path, "users", at, "name"), NO_COLON, hint)
+
+
+class HttpInbound(WithBasicUsers):
     """An HTTP proxy."""
 
     program_schemes: ClassVar[tuple[str, str]] = ("http", "http")
 
     type: Literal["http"]
-
-    @classmethod
-    def check(cls, path: Path, node: Node, problems: Problems) -> None:
-        """Note what does not fit together in what was written."""
-        super().check(path, node, problems)
-        check_users(path, node, problems)
 
     def greet(self, entry: Entry) -> Greet:
         """As an HTTP proxy."""
@@ -105,15 +113,6 @@ class HttpClient:
     async def bind(self, reach: Reach, dial: Dial) -> Binding:
         """Refused: HTTP proxies lend no ports."""
         raise Refused("an HTTP proxy does not support BIND", Reason.NOT_SUPPORTED)
-
-
-def check_users(path: Path, node: Node, problems: Problems) -> None:
-    """Basic credentials end a user name at its first colon."""
-    users = node.get("users")
-    for at, user in enumerate(users.items() if users is not None else []):
-        if ":" in (user.text("name") or ""):
-            hint = f"{SOURCE}; possible with type: socks"
-            problems.add((*path, "users", at, "name"), NO_COLON, hint)
 
 
 def _read(scheme: str, rest: str) -> tuple[str, Written]:
