@@ -117,7 +117,7 @@ impl Protocol for Yamux {
     }
 
     fn may_open(&self, id: u32) -> bool {
-        id != 0 && (id % 2 == 0) == self.client
+        id != 0 && id.is_multiple_of(2) == self.client
     }
 
     fn say(&mut self, frame: Frame<'_>, out: &mut BytesMut) {
