@@ -98,7 +98,8 @@ def test_the_pages_everyone_needs_are_there(page: str) -> None:
 
 
 def test_decisions_are_recorded() -> None:
-    assert len(list((DOCS / "decisions").glob("*.md"))) >= 2
+    numbers = [path.name[:4] for path in (DOCS / "decisions").glob("*.md")]
+    assert sorted(numbers) == [f"{at:04}" for at in range(1, len(numbers) + 1)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -70,6 +70,15 @@ def test_routes_of_diverted_packets_come_and_go() -> None:
     assert [shown_rules(family) for family in "46"] == before
 
 
+def test_routes_of_others_stay() -> None:
+    foreign = ["ip", "route", "add", "unreachable", "192.0.2.0/24", "table", "728"]
+    subprocess.run(foreign, check=True)
+    routes.Diverted("4").close()
+    show = ["ip", "route", "show", "table", "728"]
+    shown = subprocess.run(show, capture_output=True, text=True, check=True).stdout
+    assert shown.split() == ["unreachable", "192.0.2.0/24"]
+
+
 def test_routes_go_with_a_process_that_is_killed() -> None:
     before = [shown_rules(family) for family in "46"]
     program = (

@@ -16,6 +16,7 @@ from byway.system.marks import DIVERTED
 
 _TABLE = str(DIVERTED)
 _MARK = f"{DIVERTED:#x}"
+_ROUTE = ("local", "default", "dev", "lo")
 _FIRST = 7000  # priorities: before those of the main table, and of other tunnels
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -55,8 +56,9 @@ def undo(families: Sequence[str]) -> None:
         for rule in json.loads(_ip(family, "-j", "rule", "show", "table", _TABLE)):
             if rule.get("fwmark") == _MARK:
                 _ip(family, "rule", "del", "priority", str(rule["priority"]), "fwmark", _MARK)
-        if _ip(family, "route", "show", "table", "all").find(f" table {_TABLE} ") >= 0:
-            _ip(family, "route", "flush", "table", _TABLE)
+        for line in _ip(family, "route", "show", "table", "all").splitlines():
+            if f"{line} ".startswith(f"{' '.join(_ROUTE)} table {_TABLE} "):
+                _ip(family, "route", "del", *_ROUTE, "table", _TABLE)
 
 
 def _divert(family: str) -> None:
@@ -64,7 +66,7 @@ def _divert(family: str) -> None:
     taken = {int(rule["priority"]) for rule in json.loads(_ip(family, "-j", "rule", "show"))}
     free = next(number for number in range(_FIRST, 32766) if number not in taken)
     _ip(family, "rule", "add", "priority", str(free), "fwmark", _MARK, "lookup", _TABLE)
-    _ip(family, "route", "replace", "local", "default", "dev", "lo", "table", _TABLE)
+    _ip(family, "route", "add", *_ROUTE, "table", _TABLE)
 
 
 def _undoing(families: Sequence[str]) -> Iterator[str]:
@@ -72,7 +74,7 @@ def _undoing(families: Sequence[str]) -> Iterator[str]:
     for family in families:
         ip = f"{shlex.quote(_program())} -{family}"
         yield f"{ip} rule del fwmark {_MARK} lookup {_TABLE}"
-        yield f"{ip} route flush table {_TABLE}"
+        yield f"{ip} route del {' '.join(_ROUTE)} table {_TABLE}"
 
 
 def links() -> Iterator[tuple[str, str]]:
