@@ -62,6 +62,7 @@ async def test_many_flows_share_few_connections(road: RunRoad, echo: Target) -> 
         answers = await asyncio.gather(*(clients.said(link, b"x" * 9000) for link in links))
         assert all(answer == b"x" * 9000 for answer in answers)
         assert len({flow.flow.source for flow in there.app.ledger.live}) == 2
+        assert there.app.ledger.room.taken == 20
         for link in links:
             await clients.left(link)
         await there.settled(20)

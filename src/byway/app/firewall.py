@@ -14,6 +14,7 @@ from byway.app.generation import Generation
 from byway.config import Config
 from byway.interfaces import Inbound
 from byway.ledger.log import Log
+from byway.system.firewall.table import FirewallError
 from byway.system.firewall.taking import Diversion
 
 if TYPE_CHECKING:
@@ -43,9 +44,14 @@ class Firewall:
         walls = await asyncio.to_thread(walls_of, after.config, diversions, after.judge)
         if walls == self.now:
             return
-        standing = self._standing or Standing()
-        await asyncio.to_thread(standing.become, walls)
-        self._standing = standing
+        former = self._standing
+        # Noted before: after a cancel `close` undoes what the thread does.
+        self._standing = standing = former or Standing()
+        try:
+            await asyncio.to_thread(standing.become, walls)
+        except FirewallError:
+            self._standing = former
+            raise
         stopped = walls.head.stopped
         self._log.info(
             "firewall is set up",

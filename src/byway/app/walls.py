@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Mapping, Sequence
 
 from byway.config import Config
@@ -28,23 +29,26 @@ class Walls:
 
 
 class Standing:
-    """What is there now. Its methods block."""
+    """What is there now. Its methods block, and wait for each other: who asked for a change may be
+    cancelled while it is made in a thread, and have all undone at once."""
 
     def __init__(self) -> None:
         self.now = Walls()
+        self._changing = threading.Lock()
         self._held: nft.Held | None = None
         self._routes: routes.Diverted | None = None
 
     def become(self, walls: Walls) -> None:
         """Set up this in place of what is there. Raises FirewallError, and undoes what it did."""
-        before, self.now = self.now, walls
-        try:
-            self._change(before, walls)
-        except BaseException:
-            self.now = before
-            with contextlib.suppress(FirewallError):  # the first failure is what counts
-                self._change(walls, before)
-            raise
+        with self._changing:
+            before, self.now = self.now, walls
+            try:
+                self._change(before, walls)
+            except BaseException:
+                self.now = before
+                with contextlib.suppress(FirewallError):  # the first failure is what counts
+                    self._change(walls, before)
+                raise
 
     def end(self) -> None:
         """Undo all of it. Raises FirewallError."""
@@ -57,6 +61,7 @@ class Standing:
             nft.load(walls.strict.script())
         former, needed = self._routes, walls.families
         if needed and (former is None or former.families != needed):
+            self._routes = None  # a failure leaves none, and its undoing makes the former again
             if former is not None:
                 former.close()
             self._routes = routes.Diverted(needed)

@@ -45,8 +45,8 @@ class Framed(Visit):
         log.debug("a stream of packets ended", inbound=name, source=self._source, why=reason)
 
 
-class OverTcp(Visit):
-    """UDP over TCP on a connection that asked for one of its hosts."""
+class Asked(Visit):
+    """A connection that asked for a host which stands for more than one flow: an `Inner`."""
 
     __slots__ = ("_asked", "_entry", "_grant", "_patience", "_source", "_stream", "_user")
 
@@ -71,14 +71,30 @@ class OverTcp(Visit):
         )
 
     async def stay(self, carry: Carry) -> None:
-        stream, entry = self._stream, self._entry
+        stream = self._stream
         try:
-            with self._patience:
-                if self._grant is not None:
-                    await self._grant()
-                target = await uot.accept(stream, self._asked)
-            packets = Framed(stream, target or "uot", entry, self._source, self._user)
-            await packets.stay(carry)
+            await self._served(carry)
         finally:
             if isinstance(stream, EngineStream):
                 stream.close()
+
+    async def _granted(self) -> None:
+        """Tell the client yes, where its protocol has an answer."""
+        if self._grant is not None:
+            await self._grant()
+
+    async def _served(self, carry: Carry) -> None:
+        raise NotImplementedError
+
+
+class OverTcp(Asked):
+    """UDP over TCP on a connection that asked for one of its hosts."""
+
+    __slots__ = ()
+
+    async def _served(self, carry: Carry) -> None:
+        with self._patience:
+            await self._granted()
+            target = await uot.accept(self._stream, self._asked)
+        packets = Framed(self._stream, target or "uot", self._entry, self._source, self._user)
+        await packets.stay(carry)

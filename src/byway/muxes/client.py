@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from weakref import WeakMethod
 
 from byway.engine import Engine, EngineSession
-from byway.errors import EngineError, Reason, Unreachable
+from byway.errors import EngineError
 from byway.flow import TCP_AND_UDP, Dial, Network
 from byway.interfaces import Binding, Datagrams, Stream
 from byway.outbounds.proxy import Client
@@ -98,8 +98,7 @@ class Muxed:
                 pool.opening.add_done_callback(pool.opened)
             session = await asyncio.shield(pool.opening)
             if not session.is_open:
-                why = "the server closed the connection for the mux"
-                raise Unreachable(why, str(sing_mux.SERVER))
+                raise EOFError("the server closed the connection of the mux")
 
     def _chosen(self, pool: _Pool) -> EngineSession | None:
         """The session with the fewest flows, unless it is time for another one."""
@@ -116,12 +115,8 @@ class Muxed:
 
     async def _open(self, pool: _Pool, reach: Reach, dial: Dial) -> EngineSession:
         """A new session. It outlives the flow that asked first, so it has a clock of its own."""
-        try:
-            async with asyncio.timeout(self._policy.patience):
-                stream = await self._under.connect(reach.lasting, dial.toward(sing_mux.SERVER))
-        except TimeoutError:
-            why = "the server did not answer"
-            raise Unreachable(why, str(sing_mux.SERVER), Reason.TIMED_OUT) from None
+        async with asyncio.timeout(self._policy.patience):
+            stream = await self._under.connect(reach.lasting, dial.toward(sing_mux.SERVER))
         stream.hold(sing_mux.hello("yamux"))
         session = self._engine.session(stream, "yamux", client=True)
         pool.sessions.append(session)
@@ -143,6 +138,7 @@ class Muxed:
                 session.leave()
                 pool.sessions.remove(session)
             pool.idle = unused & set(pool.sessions)
-        self._pools = {way: pool for way, pool in self._pools.items() if pool.sessions}
+        live = {way: one for way, one in self._pools.items() if one.sessions or one.opening}
+        self._pools = live
         if self._pools:
             self._look_later()

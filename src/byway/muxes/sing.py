@@ -11,11 +11,10 @@ from pydantic import Field
 from byway.engine import Engine, EngineStream, Flows, Framing, SessionProtocol
 from byway.errors import BywayError, PeerError, Reason
 from byway.flow import Network, Target
-from byway.inbounds.arrival import Connection, Grant
-from byway.inbounds.entry import Entry, Inner, Visit
-from byway.inbounds.framed import Framed
-from byway.interfaces import Carry, Stream
-from byway.ledger.deadline import Deadline
+from byway.inbounds.arrival import Connection
+from byway.inbounds.entry import Inner
+from byway.inbounds.framed import Asked, Framed
+from byway.interfaces import Carry
 from byway.muxes.card import MuxCard, MuxIn, MuxOut
 from byway.muxes.client import Muxed, Policy
 from byway.outbounds.proxy import Client
@@ -57,44 +56,20 @@ class SingMuxIn(MuxIn):
         return {sing_mux.HOST: _Carrier}
 
 
-class _Carrier(Visit):
+class _Carrier(Asked):
     """A connection that carries many flows."""
 
-    __slots__ = ("_entry", "_grant", "_patience", "_source", "_stream", "_user")
+    __slots__ = ()
 
-    def __init__(
-        self,
-        stream: Stream,
-        asked: Target,
-        entry: Entry,
-        source: Target | None,
-        user: str | None,
-        grant: Grant | None = None,
-    ) -> None:
-        self._stream = stream
-        self._entry = entry
-        self._source = source
-        self._user = user
-        self._grant = grant
-        seconds = entry.means.handshake
-        self._patience = Deadline(
-            seconds, "the client sent too little before the handshake timeout"
-        )
-
-    async def stay(self, carry: Carry) -> None:
-        stream, entry = self._stream, self._entry
+    async def _served(self, carry: Carry) -> None:
+        entry = self._entry
         engine = entry.means.engine
-        try:
-            with self._patience:
-                if self._grant is not None:
-                    await self._grant()
-                spoken = await sing_mux.accept(stream)
-            if spoken != SPOKEN:
-                raise PeerError(f"the client's mux speaks {spoken}: only {SPOKEN} is supported")
-            session = engine.session(stream, SPOKEN, client=False)
-        finally:
-            if isinstance(stream, EngineStream):
-                stream.close()  # the session has it, or nobody
+        with self._patience:
+            await self._granted()
+            spoken = await sing_mux.accept(self._stream)
+        if spoken != SPOKEN:
+            raise PeerError(f"the client's mux speaks {spoken}: only {SPOKEN} is supported")
+        session = engine.session(self._stream, SPOKEN, client=False)
         try:
             async with Flows(engine) as flows:
                 with contextlib.suppress(EOFError):
@@ -106,19 +81,14 @@ class _Carrier(Visit):
 
     async def _meet(self, stream: EngineStream, carry: Carry) -> None:
         """One flow, from its request to its end. Raises nothing but CancelledError."""
-        entry, room = self._entry, self._entry.means.room
+        entry, source = self._entry, self._source
         try:
-            room.enter()
-            try:
-                await self._serve(stream, carry)
-            finally:
-                room.leave()
+            await self._serve(stream, carry)
         except (BywayError, OSError, EOFError) as error:
-            entry.means.log.info(
-                "a stream of the mux failed", inbound=entry.name, source=self._source, error=error
-            )
+            what = "a stream of the mux failed"
+            entry.means.log.info(what, inbound=entry.name, source=source, error=error)
         except Exception as error:
-            entry.means.log.fault(error, inbound=entry.name, source=self._source)
+            entry.means.log.fault(error, inbound=entry.name, source=source)
         finally:
             stream.close()
 

@@ -49,7 +49,7 @@ def test_a_foreign_table_is_left_alone() -> None:
 
 def test_all_or_nothing() -> None:
     bad = Table("byway_test", "bad", (*TABLE.chains, Chain("e", ("jump nowhere",))))
-    with pytest.raises(FirewallError, match=r"nftables: .*"):
+    with pytest.raises(FirewallError, match=r"nft: .*"):
         nft.load(bad.script())
     assert ruleset() == ""
 

@@ -22,6 +22,8 @@ pub struct Drive {
     shared: Arc<Shared>,
     input: BytesMut,
     read_out: bool,
+    /// Nothing more is read until the other side takes what it was answered.
+    full: bool,
     _permit: Option<Permit>,
 }
 
@@ -35,6 +37,7 @@ impl Drive {
             shared,
             input: stream.unread,
             read_out: false,
+            full: false,
             _permit: stream.permit,
         }
     }
@@ -67,8 +70,9 @@ impl Drive {
             if self.read_out {
                 return Poll::Ready(Err(Failure::Ended));
             }
-            if self.shared.is_full() {
-                return Poll::Pending; // the write that makes room wakes this task
+            self.full = self.shared.is_full();
+            if self.full {
+                return Poll::Pending;
             }
             let (io, input) = (&mut self.io, &mut self.input);
             let n = ready!(with_scratch(|scratch| {
@@ -87,6 +91,10 @@ impl Drive {
         // What is heard may be answered, so it is taken first; what does not fit the socket waits.
         let heard = self.poll_in(cx)?;
         let sent = self.poll_out(cx)?;
+        // A write that waits wakes this task; one that made room at once has to do so itself.
+        if self.full && !self.shared.is_full() {
+            cx.waker().wake_by_ref();
+        }
         let over = self.shared.lock().is_over();
         if over && sent.is_ready() {
             return self.io.poll_shutdown(cx).map_err(Failure::from);

@@ -417,3 +417,40 @@ async fn what_stands_below_ends_and_all_streams_know() {
     let _ = within(driving).await.expect("no panic");
     assert!(read(&mut stream, &Want::Some(1)).await.is_err());
 }
+
+/// A peer that has itself answered and takes no answer is read no further, and goes on once it does.
+#[tokio::test]
+async fn answers_that_nobody_takes_are_bounded() {
+    const OPENED: u32 = 100_000;
+    let (mut raw, below) = pair((0, 0));
+    let (session, drive) = Session::over(below, Box::new(Yamux::new(false)));
+    let driving = tokio::spawn(drive);
+    let mut opening = Vec::new();
+    for at in 0..OPENED {
+        opening.extend_from_slice(&[0, 1, 0, 1]);
+        opening.extend_from_slice(&(2 * at + 1).to_be_bytes());
+        opening.extend_from_slice(&[0; 4]);
+    }
+    raw.start_write(&opening);
+    let mut sent = false;
+    for _ in 0..2_000 {
+        let polled = poll_fn(|cx| std::task::Poll::Ready(raw.poll_sent(cx))).await;
+        sent |= polled.is_ready();
+        tokio::task::yield_now().await;
+    }
+    assert!(!sent, "all was read, and answered without bound");
+    assert!(session.waiting() < 4 * 1024 * 1024);
+
+    // An acknowledgement for each, and a reset for those past the backlog.
+    let answers = 12 * (2 * OPENED as usize - session.streams());
+    let all = Want::Exactly(answers);
+    let heard = within(poll_fn(|cx| {
+        let _ = raw.poll_sent(cx);
+        raw.poll_want(cx, &all)
+    }))
+    .await
+    .expect("comes");
+    assert_eq!(heard.len(), answers);
+    drop(raw);
+    let _ = within(driving).await.expect("no panic");
+}

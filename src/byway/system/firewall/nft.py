@@ -8,21 +8,18 @@ it with the socket that loaded it, and that ends with our end of a pipe, whateve
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import select
-import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
 
+from byway.system.firewall.programs import WAIT, complaint, ended, program, run
 from byway.system.firewall.table import TAG, FirewallError, Table, gone, named
 
-WAIT = 20.0  # seconds for nft; large sets take some
 _DONE = "byway_is_done"
-_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 FEATURES: Mapping[str, tuple[str, str]] = {
     "tproxy": (
@@ -41,12 +38,12 @@ FEATURES: Mapping[str, tuple[str, str]] = {
 
 def check(script: str) -> None:
     """Have the kernel look at a script, and change nothing. Raises FirewallError."""
-    _run(["-c", "-f", "-"], script)
+    run("nft", ["-c", "-f", "-"], script)
 
 
 def load(script: str) -> None:
     """Do all of a script, or nothing of it. Raises FirewallError."""
-    _run(["-f", "-"], script)
+    run("nft", ["-f", "-"], script)
 
 
 def missing() -> list[str]:
@@ -65,7 +62,7 @@ def missing() -> list[str]:
 def tag_of(name: str) -> str | None:
     """What a table says of itself; empty for one without a comment, None where there is none."""
     argv = ["-j", "list", "tables", "inet"]
-    for entry in json.loads(_run(argv, "")).get("nftables", ()):
+    for entry in json.loads(run("nft", argv)).get("nftables", ()):
         table = entry.get("table")
         if table is not None and table.get("name") == name:
             return str(table.get("comment") or _comment(name))
@@ -93,7 +90,7 @@ class Held:
         self.name = table.name
         check(table.script(owned=True))
         self._holder = subprocess.Popen(
-            [_program(), "-i"],
+            [program("nft"), "-i"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,  # it is written when a buffer is full: of no use here
             stderr=subprocess.PIPE,
@@ -117,14 +114,7 @@ class Held:
     def close(self) -> None:
         """Remove it. Idempotent."""
         holder = self._holder
-        if holder.stdin is not None and not holder.stdin.closed:
-            with contextlib.suppress(OSError):
-                holder.stdin.close()
-        try:
-            holder.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            holder.kill()
-            holder.wait()
+        ended(holder)
         if holder.stderr is not None:
             holder.stderr.close()
 
@@ -144,11 +134,11 @@ class Held:
             ready, _, _ = select.select([holder.stderr], [], [], max(0, until - time.monotonic()))
             data = os.read(holder.stderr.fileno(), 65536) if ready else b""
             if not data:
-                raise FirewallError(f"nft did not load the table: {_first(said)}")
+                raise FirewallError(f"nft did not load the table: {complaint(said)}")
             heard += data
         complaints = said.partition(_DONE)[0].count("Error:")
         if complaints > 1:
-            raise FirewallError(f"nft did not load the table: {_first(said)}")
+            raise FirewallError(f"nft did not load the table: {complaint(said)}")
 
 
 def owns() -> bool:
@@ -162,7 +152,7 @@ def owns() -> bool:
 
 def _comment(name: str) -> str:
     """The comment of a table, by a nft that leaves it out of its list."""
-    for entry in json.loads(_run(["-j", "list", "table", "inet", named(name)], ""))["nftables"]:
+    for entry in json.loads(run("nft", ["-j", "list", "table", "inet", named(name)]))["nftables"]:
         if (table := entry.get("table")) is not None:
             return str(table.get("comment", "")) or _from_text(name)
     return ""
@@ -170,45 +160,10 @@ def _comment(name: str) -> str:
 
 def _from_text(name: str) -> str:
     """The same by one that leaves it out of its JSON, too (before 1.0.7)."""
-    for line in _run(["list", "table", "inet", named(name)], "").splitlines():
+    for line in run("nft", ["list", "table", "inet", named(name)]).splitlines():
         key, _, value = line.strip().partition(" ")
         if key == "comment":
             return value.strip('"')
         if key in ("chain", "set"):
             break
     return ""
-
-
-def _run(words: list[str], script: str) -> str:
-    try:
-        done = subprocess.run(
-            [_program(), *words],
-            input=script,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=WAIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise FirewallError(f"nft did not answer within {WAIT:g} seconds") from None
-    if done.returncode != 0:
-        said = _first(done.stderr)
-        hint = "run Byway as root, or with CAP_NET_ADMIN" if "permitted" in said else ""
-        raise FirewallError(f"nftables: {said}", hint)
-    return done.stdout
-
-
-def _program() -> str:
-    found = shutil.which("nft", path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
-    if found is None:
-        raise FirewallError("the program nft is not installed", "Debian: apt install nftables")
-    return found
-
-
-def _first(said: str) -> str:
-    """The first line of what nft said that says something."""
-    for line in said.splitlines():
-        if (at := line.find("Error:")) >= 0:
-            return line[at + 6 :].strip()
-    return said.strip().partition("\n")[0] or "no reason given"

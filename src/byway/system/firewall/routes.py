@@ -5,20 +5,17 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 
-from byway.system.firewall.table import FirewallError
+from byway.system.firewall.programs import ended, program, run
 from byway.system.marks import DIVERTED
 
 _TABLE = str(DIVERTED)
 _MARK = f"{DIVERTED:#x}"
 _ROUTE = ("local", "default", "dev", "lo")
 _FIRST = 7000  # priorities: before those of the main table, and of other tunnels
-_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 class Diverted:
@@ -43,11 +40,9 @@ class Diverted:
             raise
 
     def close(self) -> None:
-        """Remove them. Idempotent."""
-        guard = self._guard
-        if guard.stdin is not None:
-            guard.stdin.close()
-        guard.wait()
+        """Remove them. Idempotent. Raises FirewallError where they cannot be removed."""
+        ended(self._guard)
+        undo(self.families)  # the shell says nothing of what it could not do
 
 
 def undo(families: Sequence[str]) -> None:
@@ -72,7 +67,7 @@ def _divert(family: str) -> None:
 def _undoing(families: Sequence[str]) -> Iterator[str]:
     """The same as `undo`, for a shell."""
     for family in families:
-        ip = f"{shlex.quote(_program())} -{family}"
+        ip = f"{shlex.quote(program('ip'))} -{family}"
         yield f"{ip} rule del fwmark {_MARK} lookup {_TABLE}"
         yield f"{ip} route del {' '.join(_ROUTE)} table {_TABLE}"
 
@@ -86,18 +81,5 @@ def links() -> Iterator[tuple[str, str]]:
                 yield link["ifname"], str(network)
 
 
-def _program() -> str:
-    found = shutil.which("ip", path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
-    if found is None:
-        raise FirewallError("the program ip is not installed", "Debian: apt install iproute2")
-    return found
-
-
 def _ip(family: str, *words: str) -> str:
-    argv = [_program(), *([f"-{family}"] if family else []), *words]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        said = done.stderr.strip() or "no reason given"
-        hint = "run Byway as root, or with CAP_NET_ADMIN" if "permitted" in said else ""
-        raise FirewallError(f"ip {' '.join(words)}: {said}", hint)
-    return done.stdout or "[]"
+    return run("ip", [*([f"-{family}"] if family else []), *words]) or "[]"
