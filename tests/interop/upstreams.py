@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.interop.byway import Config
 from tests.interop.programs import free_port, missing, need, running
@@ -153,14 +156,32 @@ def mihomo_part(name: str) -> Path:
 
 @contextmanager
 def mihomo(folder: Path, config: Config, *ports: int) -> Iterator[None]:
-    """mihomo with this config, once the ports that the config listens on take connections."""
+    """mihomo with this config, once it carries connections: while it starts it listens already,
+    and drops what comes."""
     home = folder / "mihomo"
     home.mkdir(exist_ok=True)
     plain: Config = {"mode": "rule", "log-level": "warning", "geo-auto-update": False}
-    (home / "config.yaml").write_text(json.dumps(plain | config))
-    command = [str(mihomo_part("mihomo")), "-d", str(home), "-f", str(home / "config.yaml")]
-    with running(command, folder / "mihomo.log", *ports):
-        yield
+    with socket.create_server(("127.0.0.1", 0)) as beyond:
+        through, listeners = free_port(), [*config.get("listeners", ())]
+        target = f"127.0.0.1:{beyond.getsockname()[1]}"
+        tunnel = {"name": "through", "type": "tunnel", "network": ["tcp"], "proxy": "DIRECT"}
+        listeners.append(tunnel | {"listen": "127.0.0.1", "port": through, "target": target})
+        (home / "config.yaml").write_text(json.dumps(plain | config | {"listeners": listeners}))
+        command = [str(mihomo_part("mihomo")), "-d", str(home), "-f", str(home / "config.yaml")]
+        with running(command, folder / "mihomo.log", *ports, through):
+            _carried(through, beyond)
+            yield
+
+
+def _carried(through: int, beyond: socket.socket) -> None:
+    """Wait until a connection to a port comes out at a server."""
+    beyond.settimeout(0.1)
+    for _ in range(600):
+        with socket.create_connection(("127.0.0.1", through)) as link, suppress(OSError):
+            link.sendall(b"x")
+            beyond.accept()[0].close()
+            return
+    pytest.fail("mihomo carries nothing")
 
 
 @contextmanager
