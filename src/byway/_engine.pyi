@@ -28,10 +28,14 @@ __all__ = [
     "aes_block",
     "blake3",
     "blake3_derive",
+    "dat_codes",
+    "dat_names",
+    "dat_prefixes",
     "hkdf_sha1",
     "open_packet",
     "open_piece",
     "seal_piece",
+    "trie_lines",
 ]
 
 __version__: Final[str]
@@ -303,6 +307,19 @@ def hkdf_sha1(master: bytes, salt: bytes, info: bytes, length: int) -> bytes:
 
 def aes_block(key: bytes, block: bytes, *, decrypt: bool = False) -> bytes:
     """One block of AES. Raises ValueError for a key of neither 16 nor 32 bytes."""
+
+def trie_lines(leaves: bytes, bitmap: bytes, labels: bytes, marks: str, most: int) -> bytes:
+    """The names of a succinct trie (marks: sing-box, adguard, mihomo), a line each. Raises
+    ValueError for a malformed one, or more than `most` bytes."""
+
+def dat_names(data: bytes, code: str, attributes: list[str]) -> bytes | None:
+    """A list of a geosite.dat, a line each; None where it has none. Raises ValueError."""
+
+def dat_prefixes(data: bytes, code: str) -> bytes | None:
+    """A list of a geoip.dat, a line each; None where it has none. Raises ValueError."""
+
+def dat_codes(data: bytes) -> list[str]:
+    """The codes of all lists of a geosite.dat or geoip.dat. Raises ValueError."""
 
 def seal_piece(cipher: str, key: bytes, count: int, plain: bytes) -> bytes:
     """One sealed piece, 16 bytes longer. Raises ValueError for a wrong cipher or key."""

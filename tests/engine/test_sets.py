@@ -30,6 +30,10 @@ forms = {
               "- IP-CIDR,{}", "IP-CIDR,{},no-resolve", "DOMAIN-KEYWORD,{}", "-{}",
               "NOT,((DOMAIN,{}))"],
     "hosts": ["0.0.0.0 {}", "127.0.0.1\t{} b.com", ":: {}#x", "10.0.0.1 {}", "{}", "0.0.0.0"],
+    "dnsmasq": ["server=/{}/192.0.2.1", "address=/{}/b.com/", "local=/*{}/", "#{}", "server=/{}",
+                "ipset=/{}/x", "cache-size=1", "{}", "server=192.0.2.1", "address=//{}/"],
+    "unpacked": ["{}", "={}", ".{}", "adguard:||{}^", "adguard:{}", "regex:{}", "keyword:{}",
+                 '{{"domain": ["{}"], "port": 80}}', "{{", "*.{}"],
     "adblock": ["||{}^", "@@||{}^", "|{}^", "{}", "!{}", "0.0.0.0 {}", "||{}^$important", "||*{}^"],
 }  # fmt: skip
 texts = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from byway.config import check_report, judge_of, load, load_text, open_sets
+from byway.config import InlineSet, check_report, judge_of, load, load_text, open_sets
 from byway.config.names.own import hosts_of
 from byway.config.rules.compile import names_judge_of
 from byway.errors import ConfigError
@@ -98,8 +98,9 @@ def test_what_is_not_kept_is_told_with_its_line() -> None:
     assert notes["ads"] == "is reject now: a group cannot choose a verdict"
     assert "not verified" in notes["t"]
     assert "--country" in notes["GEOIP,CN,DIRECT"]
-    assert "geosite" in notes["GEOSITE,cn,DIRECT"]
-    assert "mrs" in notes["bin"]
+    assert found.config.sets["bin"].format == "mrs"
+    sites = [one for one in found.config.sets.values() if one.format == "geosite"]
+    assert [one.list for one in sites if not isinstance(one, InlineSet)] == ["cn"]
     assert "rejects now: 'only-v' is not carried" in notes["RULE-SET,mine,only-v"]
     assert "secret-word" not in str(found.notes)
 

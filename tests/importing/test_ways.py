@@ -203,18 +203,18 @@ def test_proxies_and_groups_without_rules_go_by_the_first_group() -> None:
 
 def test_rules_that_are_left_out_are_counted_by_where_they_led() -> None:
     found = clash(
-        "rules:\n- GEOSITE,gfw,p\n- IP-SUFFIX,8.8.8.8/24,p\n- RULE-SET,gone,q\n"
-        "- 'OR,((GEOSITE,gfw),(DOMAIN,o.example)),p'\n- 'NOT,((OR,((GEOSITE,gfw),(DOMAIN,o)))),p'\n"
+        "rules:\n- DSCP,4,p\n- IP-SUFFIX,8.8.8.8/24,p\n- RULE-SET,gone,q\n"
+        "- 'OR,((DSCP,4),(DOMAIN,o.example)),p'\n- 'NOT,((OR,((DSCP,4),(DOMAIN,o)))),p'\n"
         "- MATCH,DIRECT\n"
     )
 
     line = PROXIES.count("\n") + 2
     assert found.left_out == (
-        LeftOut(line, "GEOSITE,gfw,p", "p"),
+        LeftOut(line, "DSCP,4,p", "p"),
         LeftOut(line + 1, "IP-SUFFIX,8.8.8.8/24,p", "p"),
         LeftOut(line + 2, "RULE-SET,gone,q", "q"),
-        LeftOut(line + 3, "OR,((GEOSITE,gfw),(DOMAIN,o.example)),p", "p", part=True),
-        LeftOut(line + 4, "NOT,((OR,((GEOSITE,gfw),(DOMAIN,o)))),p", "p"),
+        LeftOut(line + 3, "OR,((DSCP,4),(DOMAIN,o.example)),p", "p", part=True),
+        LeftOut(line + 4, "NOT,((OR,((DSCP,4),(DOMAIN,o)))),p", "p"),
     )
     assert (ends_of(found, "o.example"), ends_of(found)) == ({"p"}, {"direct"})
 
@@ -222,12 +222,12 @@ def test_rules_that_are_left_out_are_counted_by_where_they_led() -> None:
 def test_a_rule_keeps_what_is_left_of_its_sets() -> None:
     sets = [
         {"type": "inline", "tag": "mine", "rules": [{"domain": ["m.example"]}]},
-        {"type": "remote", "tag": "bin", "url": "https://x.example/bin.srs"},
+        {"type": "ftp", "tag": "bin", "url": "https://x.example/bin.srs"},
     ]
     rules = [
         {"rule_set": ["bin", "mine"], "outbound": "p"},
-        {"geosite": ["gfw"], "domain": ["g.example"], "outbound": "p"},
-        {"geosite": ["gfw"], "port": 443, "outbound": "p"},
+        {"geosite": ["no list"], "domain": ["g.example"], "outbound": "p"},
+        {"geosite": ["no list"], "port": 443, "outbound": "p"},
         {"rule_set": ["bin", "mine"], "invert": True, "outbound": "block"},
         {"type": "logical", "mode": "or", "outbound": "p",
          "rules": [{"wifi_ssid": "x"}, {"domain": ["l.example"]}]},

@@ -59,6 +59,10 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(layers::blake3, module)?)?;
     module.add_function(wrap_pyfunction!(layers::blake3_derive, module)?)?;
     module.add_function(wrap_pyfunction!(layers::aes_block, module)?)?;
+    module.add_function(wrap_pyfunction!(sets::trie_lines, module)?)?;
+    module.add_function(wrap_pyfunction!(sets::dat_names, module)?)?;
+    module.add_function(wrap_pyfunction!(sets::dat_prefixes, module)?)?;
+    module.add_function(wrap_pyfunction!(sets::dat_codes, module)?)?;
     module.add_function(wrap_pyfunction!(layers::hkdf_sha1, module)?)?;
     Ok(())
 }

@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use byway_engine::held;
-use byway_engine::sets::{Form, Lists, Stamp};
+use byway_engine::sets::trie::{self, Malformed, Marks};
+use byway_engine::sets::{Form, Lists, Stamp, dat};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 /// One list of names and prefixes.
 #[pyclass(frozen, module = "byway._engine")]
@@ -98,6 +100,59 @@ impl Drop for SetLists {
     fn drop(&mut self) {
         held::SETS.sub(self.size());
     }
+}
+
+/// The names of a succinct trie, a line each.
+#[pyfunction]
+pub fn trie_lines<'py>(
+    py: Python<'py>,
+    leaves: &[u8],
+    bitmap: &[u8],
+    labels: &[u8],
+    marks: &str,
+    most: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let marks = Marks::named(marks).ok_or_else(|| PyValueError::new_err("unknown marks"))?;
+    let found = py.detach(|| trie::lines(leaves, bitmap, labels, marks, most));
+    Ok(PyBytes::new(py, &found.map_err(malformed)?))
+}
+
+/// One list of names of a `geosite.dat`, a line each; None where it has no such list.
+#[pyfunction]
+pub fn dat_names<'py>(
+    py: Python<'py>,
+    data: &[u8],
+    code: &str,
+    attributes: Vec<String>,
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let wanted: Vec<&str> = attributes.iter().map(String::as_str).collect();
+    let found = py.detach(|| dat::names(data, code, &wanted));
+    Ok(found
+        .map_err(malformed)?
+        .map(|lines| PyBytes::new(py, &lines)))
+}
+
+/// One list of prefixes of a `geoip.dat`, a line each; None where it has no such list.
+#[pyfunction]
+pub fn dat_prefixes<'py>(
+    py: Python<'py>,
+    data: &[u8],
+    code: &str,
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let found = py.detach(|| dat::prefixes(data, code));
+    Ok(found
+        .map_err(malformed)?
+        .map(|lines| PyBytes::new(py, &lines)))
+}
+
+/// The codes of all lists of such a file.
+#[pyfunction]
+pub fn dat_codes(data: &[u8]) -> PyResult<Vec<String>> {
+    dat::codes(data).map_err(malformed)
+}
+
+fn malformed(_: Malformed) -> PyErr {
+    PyValueError::new_err("malformed")
 }
 
 pub fn address(packed: &[u8]) -> Option<IpAddr> {

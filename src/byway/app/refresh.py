@@ -189,10 +189,9 @@ class Refresher:
         self, one: Following, document: Document, others: Sequence[Path]
     ) -> tuple[Kept, Contents, list[BadEntry]]:
         """In a thread: read, look whether it is good for anything, and only then keep."""
-        kept = fetched.planned(one.section.url, document, self._folder, self._now())
-        contents, bad = fetched.read(
-            kept, one.section.format, self._folder, one.world, document.body
-        )
+        form, part = one.section.format, one.section.list or ""
+        kept = fetched.planned(one.section.url, document, self._folder, self._now(), form)
+        contents, bad = fetched.read(kept, form, self._folder, one.world, document.body, part)
         if len(contents) == 0:
             why = (
                 f", for example {bad[0].text!r} on line {bad[0].line}: {bad[0].why}" if bad else ""

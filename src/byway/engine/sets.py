@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from byway._engine import SetLists
+from byway._engine import SetLists, dat_codes, dat_names, dat_prefixes, trie_lines
 
-FORMS = ("lines", "clash", "hosts", "adblock")
+__all__ = ["FORMS", "EngineLists", "dat_codes", "dat_names", "dat_prefixes", "trie_lines"]
+
+FORMS = ("lines", "clash", "hosts", "adblock", "dnsmasq", "unpacked")
 
 
 class EngineLists:

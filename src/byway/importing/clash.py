@@ -7,7 +7,7 @@ from pathlib import Path
 
 from byway import dialects
 from byway.config.rules.setitems import fault
-from byway.importing import clash_proxies, clash_rules
+from byway.importing import clash_proxies, clash_rules, geosites
 from byway.importing.draft import LOST, OTHERWISE, Draft, Section, Way
 from byway.rules.gathering import is_prefix
 from byway.values.foreign import (
@@ -68,6 +68,8 @@ def read(root: Node, draft: Draft) -> None:
     _inbounds(top, draft)
     clash_proxies.read(top, draft)
     clash_rules.databases(draft)
+    geox = fields(top.get("geox-url"))
+    draft.geosite_url = text(geox.get("geosite")) or geosites.MIHOMO
     _providers(top.get("rule-providers"), draft)
     clash_rules.read(top, draft)
     _dns(top, draft)
@@ -210,11 +212,9 @@ def _providers(node: Node | None, draft: Draft) -> None:
     for name, provider in fields(node).items():
         found = fields(provider)
         kind, form = text(found.get("type")).lower(), text(found.get("format")).lower()
-        if form == "mrs" or text(found.get("path")).endswith(".mrs"):
-            draft.note(provider.line, name, "binary sets (mrs) are not read: take the text form")
-            continue
+        ours = "mrs" if form == "mrs" else "clash"
         if kind == "http":
-            content: Section = {"url": text(found.get("url")), "format": "clash"}
+            content: Section = {"url": text(found.get("url")), "format": ours}
             every = number(found.get("interval"))
             if every:
                 content["every"] = f"{min(max(every, 60), 365 * 86400)}s"
@@ -223,7 +223,7 @@ def _providers(node: Node | None, draft: Draft) -> None:
         elif kind == "file":
             path = text(found.get("path"))
             placed = str(Path(draft.folder or ".") / path)
-            draft.set(name, provider.line, {"path": placed, "format": "clash"})
+            draft.set(name, provider.line, {"path": placed, "format": ours})
         elif kind == "inline":
             _inline(name, provider, found, draft)
         else:

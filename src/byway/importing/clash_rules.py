@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from byway.importing import geosites
 from byway.importing.clash_proxies import BUILT_IN
 from byway.importing.draft import Draft, Section, Way, unresolved
 from byway.rules.networks import named
@@ -33,7 +34,6 @@ _DATABASES = {
     "asn": ("ASN.mmdb", "GeoLite2-ASN.mmdb", "asn.mmdb"),
 }
 _NOT = {
-    "GEOSITE": "there are no geosite files here: take the list as a set",
     "IP-SUFFIX": "suffixes of addresses are not supported",
     "DSCP": "the DSCP mark is not supported",
     "IN-TYPE": "write a rule with inbound",
@@ -163,7 +163,7 @@ def condition(
         return {_SIMPLE[kind]: value.removeprefix(".") if kind == "DOMAIN-SUFFIX" else value}
     if kind in _NOT:
         raise Unsaid(_NOT[kind])
-    found = _other(kind, value, draft)
+    found = _other(kind, value, line, draft)
     if kind in _SOURCES and "src" in options:
         return {_SOURCES_OF[key]: part for key, part in found.items()}
     return unresolved(found) if kind in _SOURCES and "no-resolve" in options else found
@@ -177,7 +177,9 @@ def told_options(kind: str, value: str, options: list[str], line: int, draft: Dr
             draft.note(line, f"{kind},{value}"[:120], f"the option {option[:40]} has no effect")
 
 
-def _other(kind: str, value: str, draft: Draft) -> Section:  # a table of kinds, long by nature
+def _other(
+    kind: str, value: str, line: int, draft: Draft
+) -> Section:  # a table of kinds, long by nature
     match kind:
         case "DOMAIN-WILDCARD":
             return {"domain_wildcard" if "*" in value or "?" in value else "domain": value}
@@ -208,6 +210,10 @@ def _other(kind: str, value: str, draft: Draft) -> Section:  # a table of kinds,
             if not names:
                 raise Unsaid("there is no such inbound")
             return {"inbound": names}
+        case "GEOSITE":
+            if (asked := geosites.condition(value, draft.geosite_url, line, draft)) is None:
+                raise Unsaid("no list has this name")
+            return asked
         case "RULE-SET":
             if (ours := draft.set_asked(value)) is None:
                 raise Unsaid("the set is not kept")

@@ -102,6 +102,7 @@ class Draft:
         self.names: dict[str, str] = {}  # of ways: theirs to ours
         self.gone: dict[str, str] = {LOST: "refused"}  # ways not carried, and why
         self.sets: dict[str, str] = {}  # of sets: theirs to ours
+        self.geosite_url = ""  # where the program would fetch its file of lists of names
         self.thin_sets: set[str] = set()  # theirs: sets without a part of their entries
         self.left_out: list[LeftOut] = []
         self.missing: list[str] = []

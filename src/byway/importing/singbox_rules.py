@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 from byway.config.rules.setitems import fault
+from byway.importing import geosites
 from byway.importing.draft import OTHERWISE, Draft, Section, Way, unresolved
 from byway.importing.source import seconds
 from byway.rules.networks import LAN
@@ -39,7 +40,6 @@ _SAID = {
 _BY_SOURCE = ("rule_set_ip_cidr_match_source", "rule_set_ipcidr_match_source")
 _ANSWERED = "Byway does not serve DNS yet"
 _NOT = {
-    "geosite": "there are no geosite files here: use the list as a set",
     "clash_mode": "Byway has no modes",
     "client": "the program is not sniffed",
     "user": "write a rule with uid",
@@ -196,6 +196,7 @@ def _listed(value: object) -> list[object]:
 def _target(key: str, node: Node, rule: Fields, resolved: Resolved, draft: Draft) -> list[Section]:
     """Conditions on the target. Theirs ask for the address of none that is a name, unless told."""
     found: list[Section] = []
+    kept: list[object]
     values = texts(node)
     match key:
         case "domain_suffix":
@@ -217,9 +218,15 @@ def _target(key: str, node: Node, rule: Fields, resolved: Resolved, draft: Draft
             if "private" in values:
                 found.append({"ip": list(LAN)})
         case "geosite":
-            raise Unsaid(_NOT[key])
+            lists = [
+                geosites.condition(one, geosites.COMMUNITY, node.line, draft) for one in values
+            ]
+            kept = [one["set"] for one in lists if one is not None]
+            if len(kept) < len(values):
+                raise Unsaid("no list has this name")
+            found.append({"set": kept})
         case "rule_set":
-            kept: list[object] = [ours for one in values if (ours := draft.set_asked(one))]
+            kept = [ours for one in values if (ours := draft.set_asked(one))]
             lost = [one for one in values if one not in draft.sets]
             if not kept:
                 raise Unsaid("a set of it is not kept")
@@ -282,11 +289,10 @@ def _set(node: Node, draft: Draft) -> None:
     found = fields(node)
     tag, kind = text(found.get("tag")), text(found.get("type")) or "inline"
     where = text(found.get("url")) or text(found.get("path"))
-    form = text(found.get("format")) or ("binary" if where.endswith(".srs") else "source")
-    if kind != "inline" and form != "source":
-        draft.note(node.line, tag, "binary sets (srs) are not read: take the source form (JSON)")
-    elif kind == "remote":
-        content: Section = {"url": where, "format": "sing-box"}
+    written = text(found.get("format")) or ("binary" if where.endswith(".srs") else "source")
+    form = "srs" if written == "binary" else "sing-box"
+    if kind == "remote":
+        content: Section = {"url": where, "format": form}
         if every := seconds(found.get("update_interval")):
             content["every"] = f"{int(min(max(every, 60), 365 * 86400))}s"
         way = text(found.get("download_detour"))
@@ -294,7 +300,7 @@ def _set(node: Node, draft: Draft) -> None:
         draft.set(tag, node.line, content)
     elif kind == "local":
         path = str(Path(draft.folder or ".") / where)
-        draft.set(tag, node.line, {"path": path, "format": "sing-box"})
+        draft.set(tag, node.line, {"path": path, "format": form})
     else:
         _inline(tag, node, found, draft)
 

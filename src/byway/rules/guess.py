@@ -12,9 +12,10 @@ _RULE = re.compile(
     rb"(?:-\s+['\"]?)?(?:DOMAIN|IP-|SRC-|DST-|PROCESS-|NETWORK|AND|OR|NOT|GEOIP|IN-)[A-Z0-9-]*,"
 )
 _HOSTS = re.compile(rb"(?:0\.0\.0\.0|127\.0\.0\.1|::1?)[ \t]+[^ \t#/]")
+_DNSMASQ = re.compile(rb"(?:server|address|local|ipset|nftset)=/")
 _BINARY = {
-    b"SRS": "sing-box's binary form (srs); there is a source form of most lists, in JSON",
-    b"\x28\xb5\x2f\xfd": "mihomo's binary form (mrs); there is a text or YAML form of most lists",
+    b"SRS": "a list of sing-box in its binary form: write `format: srs`",
+    b"\x28\xb5\x2f\xfd": "a list of mihomo in its binary form: write `format: mrs`",
     b"\x1f\x8b": "packed by gzip: unpack it",
     b"PK\x03\x04": "packed by zip: unpack it",
     b"\x7fELF": "a binary file: a program",
@@ -22,6 +23,7 @@ _BINARY = {
     b"\xff\xfe": "written in UTF-16: save it in UTF-8",
     b"\xfe\xff": "written in UTF-16: save it in UTF-8",
 }
+_PUBLISHED = {b"SRS": "srs", b"\x28\xb5\x2f\xfd": "mrs"}
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _MOST_CONTROLS = 0.005  # of all bytes: text has none, but for a slip
 
@@ -31,6 +33,9 @@ def form_of(data: bytes) -> str:
 
     Raises Bad for an error page, a binary file, or nothing: what can never be a list.
     """
+    for magic, form in _PUBLISHED.items():
+        if data.startswith(magic):
+            return form
     refuse_binary(data)
     start = data[:LOOKED_AT].removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start:
@@ -40,7 +45,7 @@ def form_of(data: bytes) -> str:
     if start[:1] == b"{":
         return "sing-box"
     votes = Counter(_vote(line.strip()) for line in start.split(b"\n"))
-    for form in ("clash-yaml", "adblock", "hosts", "clash"):
+    for form in ("clash-yaml", "adblock", "hosts", "clash", "dnsmasq"):
         if votes[form] and (form != "hosts" or votes[form] >= votes["lines"]):
             return form.removesuffix("-yaml")
     return "lines"
@@ -66,4 +71,6 @@ def _vote(line: bytes) -> str:
         return "adblock"
     if _RULE.match(line) or line.startswith((b"+.", b"- ")):
         return "clash"
+    if _DNSMASQ.match(line):
+        return "dnsmasq"
     return "hosts" if _HOSTS.match(line) else "lines"

@@ -1,4 +1,5 @@
-"""The forms of rule sets: plain lines, hosts files, AdGuard's block lists; and the table of all."""
+"""The forms of rule sets: plain lines, hosts files, AdGuard's block lists, dnsmasq's files; and the
+table of all."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from byway.rules.gathering import (
     wildcard,
 )
 from byway.rules.geo import NOWHERE, World
+from byway.rules.published.patterns import pattern_regex
 from byway.rules.sets import Takes
 
 # Names that hosts files give to this host itself, and not in order to block them.
@@ -28,7 +30,7 @@ _COMMENT = re.compile(r"\s[#;].*")
 
 
 def gather(form: str, text: str, world: World = NOWHERE) -> Gathering:
-    """Read a whole list of one of `FORMS`. Never fails: what cannot be read is in `bad`."""
+    """Read a whole list in a form of `BY_LINE`. Never fails: what cannot be read is in `bad`."""
     into = Gathering(world=world)
     if form == "sing-box":
         singbox.read(text, into)
@@ -39,7 +41,7 @@ def gather(form: str, text: str, world: World = NOWHERE) -> Gathering:
 
 def read_lines(form: str, lines: Iterable[tuple[int, str]], into: Gathering) -> None:
     """Read lines of a list, each with its number. Their order and their neighbours say nothing."""
-    read = _BY_LINE[form]
+    read = BY_LINE[form]
     for line, text in lines:
         entry = text.strip()
         if entry:
@@ -133,11 +135,40 @@ def _adblock_line(entry: str, into: Gathering, line: int) -> None:
         into.name(pattern, takes, line)
 
 
-_BY_LINE: dict[str, Callable[[str, Gathering, int], None]] = {
+def _unpacked_line(entry: str, into: Gathering, line: int) -> None:
+    """A line that a binary list was read to: nothing in it is a comment."""
+    if entry.startswith("{"):
+        singbox.read_line(entry, into, line)
+    elif entry.startswith("adguard:"):
+        into.condition(regex(pattern_regex(entry.removeprefix("adguard:"))), line, entry)
+    else:
+        read_line(entry, into, line)
+
+
+_NAMING = ("address", "server", "local", "ipset", "nftset")
+
+
+def _dnsmasq_line(entry: str, into: Gathering, line: int) -> None:
+    """One option of dnsmasq; of those that name hosts, the names with all below them."""
+    key, sign, value = entry.partition("=")
+    if entry[0] == "#" or (sign and key.strip() not in _NAMING):
+        return
+    names = value.strip().split("/")[1:-1]
+    if not names:
+        raise Bad("names no host")
+    for name in names:
+        if name.startswith("*") and not name.startswith("*."):
+            into.condition(wildcard(name), line, entry)
+        else:
+            into.name(name.removeprefix("*").removeprefix("."), Takes.SUFFIX, line)
+
+
+BY_LINE: dict[str, Callable[[str, Gathering, int], None]] = {
     "lines": _lines_line,
     "clash": clash.read_line,
     "hosts": _hosts_entry,
     "adblock": _adblock_line,
+    "dnsmasq": _dnsmasq_line,
+    "unpacked": _unpacked_line,
     "sing-box": singbox.read_line,
 }
-FORMS = tuple(_BY_LINE)

@@ -7,7 +7,7 @@ question must be answered by one of its items.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from byway.rules import matchers as m
 from byway.rules.clash import network, ports, program, program_file
@@ -116,12 +116,26 @@ def _questions(rule: Mapping[str, object]) -> Iterator[m.Matcher]:
         if key in ("invert", "type"):
             continue
         question = "target" if key in _PLAIN else key.removesuffix("_range")
-        for item in _items(value):
+        items = _items(value)
+        if (at_once := _TOGETHER.get(key)) is not None and len(items) > 1:
+            together = [item for item in items if not item.startswith(".")]
+            by_question.setdefault(question, []).append(at_once(together))
+            items = [item for item in items if item.startswith(".")]
+        for item in items:
             by_question.setdefault(question, []).append(_question(key, item))
     if not by_question:
         raise Bad("the rule has no condition")
     for of in by_question.values():
         yield of[0] if len(of) == 1 else m.AnyOf(tuple(of))
+
+
+_TOGETHER: dict[str, Callable[[list[str]], m.Matcher]] = {
+    "domain": lambda items: m.Domain(frozenset(map(host, items))),
+    "domain_suffix": lambda items: m.DomainSuffix(frozenset(map(host, items))),
+    "ip_cidr": lambda items: m.Address(m.PrefixSet(tuple(map(prefix, items)))),
+    "source_ip_cidr": lambda items: m.Source(m.PrefixSet(tuple(map(prefix, items)))),
+}
+"""Items that are asked at once, since there may be many of them."""
 
 
 def _question(key: str, item: str) -> m.Matcher:  # a table of keys, long by nature

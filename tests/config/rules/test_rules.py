@@ -102,8 +102,8 @@ def test_lists_are_read_and_what_is_bad_in_them_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("start", "words"),
     [
-        (b"SRS\x03\x78\xda", "sing-box's binary form (srs)"),
-        (b"\x28\xb5\x2f\xfd\x04abc", "mihomo's binary form (mrs)"),
+        (b"SRS\x03\x78\xda", "format: srs"),
+        (b"\x28\xb5\x2f\xfd\x04abc", "format: mrs"),
         (b"\n\xac\x01\n\x02CN\x12\x0f\x08\x02\x12\x0ba.example\x12\x08", "a binary file"),
         (b"\x7fELF\x02\x01\x01\0", "a program"),
         (b"MZ\x90\0", "a program"),

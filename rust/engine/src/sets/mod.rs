@@ -2,9 +2,11 @@
 //! loaded from a cache file. What the reader does not understand at a glance is handed back by line.
 
 mod cache;
+pub mod dat;
 mod names;
 mod prefixes;
 mod text;
+pub mod trie;
 
 pub use cache::Stamp;
 pub use names::{Found, NameBuilder, NameSet};

@@ -16,6 +16,10 @@ pub enum Form {
     Hosts,
     /// The DNS filter syntax of `AdGuard`.
     Adblock,
+    /// The part of dnsmasq's configuration that gives names servers or answers.
+    Dnsmasq,
+    /// What a binary list was read to: lines without comments.
+    Unpacked,
 }
 
 impl Form {
@@ -26,6 +30,8 @@ impl Form {
             "clash" => Some(Self::Clash),
             "hosts" => Some(Self::Hosts),
             "adblock" => Some(Self::Adblock),
+            "dnsmasq" => Some(Self::Dnsmasq),
+            "unpacked" => Some(Self::Unpacked),
             _ => None,
         }
     }
@@ -76,13 +82,14 @@ impl Reading {
     fn line(&mut self, text: &str, form: Form, line: u32) -> Option<()> {
         match form {
             Form::Lines if text.starts_with(['#', ';']) => Some(()),
-            Form::Lines => match text.strip_prefix('=') {
+            Form::Lines | Form::Unpacked => match text.strip_prefix('=') {
                 Some(name) => self.name(name, ITSELF, line),
                 None => self.labelled(text, SUFFIX, line),
             },
             Form::Clash => self.clash(text, line),
             Form::Hosts => self.hosts(text, line),
             Form::Adblock => self.adblock(text, line),
+            Form::Dnsmasq => self.dnsmasq(text, line),
         }
     }
 
@@ -159,6 +166,26 @@ impl Reading {
         }
         for name in names {
             self.name(name, ITSELF, line)?;
+        }
+        Some(())
+    }
+
+    /// `server=/a/b/192.0.2.1`, `address=/a/`, `local=/a/`: each name with all below it.
+    fn dnsmasq(&mut self, text: &str, line: u32) -> Option<()> {
+        if text.starts_with('#') {
+            return Some(());
+        }
+        let (key, rest) = text.split_once("=/")?;
+        if !matches!(key, "server" | "address" | "local" | "ipset" | "nftset") {
+            return None;
+        }
+        let (names, _) = rest.rsplit_once('/')?;
+        let plain = |name: &str| lowered(name, &mut [0; 253]).is_some();
+        if !names.split('/').all(plain) {
+            return None;
+        }
+        for name in names.split('/') {
+            self.name(name, SUFFIX, line)?;
         }
         Some(())
     }
@@ -251,6 +278,12 @@ mod tests {
 
         let hosts = "127.0.0.1 localhost\n0.0.0.0 a.example b.example # x\n10.0.0.1 c.example\n#";
         assert_eq!(rest(Form::Hosts, hosts), [1, 3]);
+
+        let dnsmasq = "# x\nserver=/a.example/b.example/192.0.2.1#53\naddress=/c.example/\n\
+                       address=/*d.example/\ncache-size=1\nserver=192.0.2.1";
+        assert_eq!(rest(Form::Dnsmasq, dnsmasq), [4, 5, 6]);
+        let lists = Lists::read(dnsmasq.as_bytes(), Form::Dnsmasq);
+        assert!(lists.names.holds(b"www.b.example") && lists.names.holds(b"c.example"));
 
         let adblock = "! x\n||a.example^\n@@||b.example^\nc.example\n0.0.0.0 d.example\n||e^$x";
         assert_eq!(rest(Form::Adblock, adblock), [3, 6]);

@@ -8,7 +8,7 @@ from typing import TypeVar
 from byway import dialects
 from byway.config.model import Config
 from byway.config.rules.conditions import ASKING, RuleEntry
-from byway.config.rules.setitems import check_items
+from byway.config.rules.setitems import check_items, check_part
 from byway.config.rules.shadows import shadowed
 from byway.dialects.card import In
 from byway.dialects.reach import warn_of_files
@@ -53,6 +53,7 @@ def check(root: Node, problems: Problems, links: Set[str]) -> None:
     for name, node in _entries(root, "sets").items():
         _way(("sets", name, "via"), node.get("via"), ways, links, problems, VERDICTS)
         check_items(name, node, root.get("geo"), problems)
+        check_part(name, node, problems)
     others = {*outbounds, "direct"} - links
     for name, node in groups.items():
         _group(name, node, others, ways, links, problems)

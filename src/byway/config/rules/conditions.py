@@ -15,6 +15,7 @@ from byway.config.rules.terms import (
     DomainWildcard,
     GroupPath,
     MacAddress,
+    Part,
     ProgramName,
     ProgramPath,
     PythonName,
@@ -178,7 +179,7 @@ class InlineSet(Section):
     type: Literal["inline"]
     items: Annotated[tuple[SetItem, ...], Many]
     """Its entries, as the lines of a file of this format (of sing-box: rules, each as JSON)."""
-    format: Literal["lines", "clash", "hosts", "adblock", "sing-box"] = "lines"
+    format: Literal["lines", "clash", "hosts", "adblock", "dnsmasq", "sing-box"] = "lines"
     """Their format."""
 
 
@@ -188,8 +189,24 @@ class FileSet(Section):
     type: Literal["file"]
     path: FilePath
     """The file, relative to the folder of the config."""
-    format: Literal["lines", "clash", "hosts", "adblock", "sing-box"] = "lines"
-    """Its format."""
+    format: Literal[
+        "auto",
+        "lines",
+        "clash",
+        "hosts",
+        "adblock",
+        "dnsmasq",
+        "sing-box",
+        "v2fly",
+        "srs",
+        "mrs",
+        "geosite",
+        "geoip",
+    ] = "lines"
+    """Its format; auto: detected."""
+    list: Part | None = None
+    """The list to take from a file that has many (`geosite`, `geoip`), such as `cn`. With
+    attributes (`google@ads`, of `v2fly` `@ads`), only what has all of them."""
 
 
 class UrlSet(Section):
@@ -198,8 +215,23 @@ class UrlSet(Section):
     type: Literal["url"]
     url: WebPlace
     """The URL of the list: http:// or https://."""
-    format: Literal["auto", "lines", "clash", "hosts", "adblock", "sing-box"] = "auto"
+    format: Literal[
+        "auto",
+        "lines",
+        "clash",
+        "hosts",
+        "adblock",
+        "dnsmasq",
+        "sing-box",
+        "srs",
+        "mrs",
+        "geosite",
+        "geoip",
+    ] = "auto"
     """Its format; auto: detected."""
+    list: Part | None = None
+    """The list to take from a file that has many (`geosite`, `geoip`), such as `cn`. With
+    attributes (`google@ads`), only what has all of them."""
     via: Way = "direct"
     """The outbound (a name or a link) to fetch it through."""
     every: Annotated[float, duration("1m", "365d")] = Field(default="1d", validate_default=True)

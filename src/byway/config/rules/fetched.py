@@ -22,6 +22,7 @@ from byway.protocols.web_address import WebAddress
 from byway.rules.gathering import BadEntry
 from byway.rules.geo import NOWHERE, World
 from byway.rules.guess import form_of
+from byway.rules.published import BINARY
 from byway.rules.sets import Contents
 
 MOST_BYTES = 1024 * 1024 * 1024  # of the whole folder
@@ -93,12 +94,14 @@ def find(address: WebAddress, folder: Path) -> Kept | None:
     return found if status.st_size == found.offset + found.size else None
 
 
-def planned(address: WebAddress, document: Document, folder: Path, now: float) -> Kept:
-    """What a list will be once it is stored. Raises Bad for what is no list."""
+def planned(
+    address: WebAddress, document: Document, folder: Path, now: float, form: str = "auto"
+) -> Kept:
+    """What a list of a form will be once it is stored. Raises Bad for what is no list."""
     body = document.body
     found = Kept(
         _place(address, folder),
-        form_of(body),
+        form if form in BINARY else form_of(body),
         document.etag,
         document.modified,
         hashlib.sha256(body).hexdigest(),
@@ -128,7 +131,12 @@ def store(kept: Kept, body: bytes) -> None:
 
 
 def read(
-    kept: Kept, form: str, folder: Path, world: World = NOWHERE, body: bytes | None = None
+    kept: Kept,
+    form: str,
+    folder: Path,
+    world: World = NOWHERE,
+    body: bytes | None = None,
+    part: str = "",
 ) -> tuple[Contents, list[BadEntry]]:
     """The set that a kept list is, and its bad entries; `body` where it is at hand.
 
@@ -142,6 +150,7 @@ def read(
         str(kept.path),
         kept.digest,
         world,
+        part,
     )
 
 

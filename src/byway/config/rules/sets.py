@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 from types import MappingProxyType
 
 from byway.config.model import Config
 from byway.config.rules.compiled import read_list, user_cache
 from byway.config.rules.conditions import FileSet, InlineSet, SetConfig, UrlSet
+from byway.engine.sets import EngineLists
 from byway.errors import Problem
 from byway.rules.gathering import Bad, BadEntry, Gathering
 from byway.rules.geo import World
+from byway.rules.guess import LOOKED_AT, form_of
+from byway.rules.large import contents_of
 from byway.rules.lists import read_lines
 from byway.rules.sets import Contents, RuleSet
 
 MAX_BYTES = 256 * 1024 * 1024
+MOST_NEIGHBOURS = 10_000  # files that are looked at beside a list of many files
+MAX_NEIGHBOUR = 16 * 1024 * 1024
 MAX_TOLD = 20  # bad entries of one set that are told one by one
 
 
@@ -83,15 +88,41 @@ def _of_file(section: FileSet, cache: Path, world: World) -> tuple[Contents, lis
         status = os.fstat(file.fileno())
         if status.st_size > MAX_BYTES:
             raise OSError(0, f"larger than {MAX_BYTES} bytes")
+        if section.format == "v2fly":
+            return _of_folder(Path(section.path), section.list or "", world)
+        form: str = section.format
+        if form == "auto":
+            form = form_of(file.read(LOOKED_AT))
+            file.seek(0)
         return read_list(
             lambda: file.read(MAX_BYTES),
             status.st_size,
-            section.format,
+            form,
             cache,
             os.path.abspath(section.path),
             f"{status.st_size}\n{status.st_mtime_ns}",
             world,
+            section.list or "",
         )
+
+
+def _of_folder(path: Path, part: str, world: World) -> tuple[Contents, list[BadEntry]]:
+    """A list whose neighbours in its folder it may include, and may be joined by."""
+    from byway.rules.published import v2fly
+
+    def read(name: str) -> str:
+        if "/" in name or name.startswith("."):
+            raise Bad(f"{name!r} is not the name of a list")
+        return (path.parent / name).read_text("utf-8", "replace")
+
+    joined = {}
+    for neighbour in islice(sorted(path.parent.iterdir()), MOST_NEIGHBOURS):
+        if neighbour.is_file() and neighbour.stat().st_size <= MAX_NEIGHBOUR:
+            text = neighbour.read_text("utf-8", "replace")
+            if f"&{path.name}".lower() in text.lower():
+                joined[neighbour.name] = text
+    lines = v2fly.lines(path.name, part, read, joined)
+    return contents_of(EngineLists.read(lines, "unpacked"), "unpacked", world)
 
 
 def _of_web(section: UrlSet, cache: Path, world: World) -> tuple[Contents, list[BadEntry]]:
@@ -100,7 +131,7 @@ def _of_web(section: UrlSet, cache: Path, world: World) -> tuple[Contents, list[
     kept = fetched.find(section.url, cache)
     if kept is None:
         return Contents(complete=False), []
-    return fetched.read(kept, section.format, cache, world)
+    return fetched.read(kept, section.format, cache, world, part=section.list or "")
 
 
 def told(bad: Sequence[BadEntry], file: str, name: str) -> list[Problem]:

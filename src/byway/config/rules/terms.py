@@ -164,6 +164,14 @@ def _web_place(value: object) -> WebAddress:
         ) from None
 
 
+def _part(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_!.-]*(@[a-z0-9!_-]+)*", value):
+        raise Wrong(f"{shown(str(value))} is not the name of a list, such as cn or google@ads")
+    if not value:
+        raise Wrong("the name of a list cannot be empty")
+    return value
+
+
 def _text(example: str, **more: str) -> JsonSchema:
     return {"type": "string", "minLength": 1, "examples": [example], **more}
 
@@ -193,4 +201,5 @@ UserNumber = Annotated[int, Reads(_uid, {"type": "integer", "minimum": 0})]
 WeekSpan = Annotated[Span, Reads(_span, _text("mon-fri 09:00-17:30"))]
 SetName = Annotated[str, Reads(_set_name, _text("ads"))]
 WebPlace = Annotated[WebAddress, Reads(_web_place, _text("https://example.com/ads.txt"))]
+Part = Annotated[str, Reads(_part, _text("cn"))]
 SetItem = Annotated[str, Reads(_set_item, _text("example.com"))]
