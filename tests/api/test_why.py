@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from byway.api.views import View
 from byway.api.why import inquire, recall
 from byway.app import App
+from byway.app.naming import alone
 from byway.config import Config, judge_of, load_text, open_sets
 from byway.errors import Reason, Unreachable
 from byway.facts.finder import Finder
@@ -131,14 +132,14 @@ async def agreed(config: Config, targets: Sequence[Target]) -> None:
     sets = open_sets(config)
     assert not sets.problems
     judge, finder = judge_of(config, sets.sets), Finder(Names())
-    async with App(config, Names()) as app:
+    async with App(config, Names()) as app, alone(config) as it:
         for target in targets:
             async with asyncio.timeout(20):
                 await knock(app.addresses["door"][0], target)
                 while not app.ledger.past or app.ledger.past[-1].flow.target != target:
                     await asyncio.sleep(0)
             passage = app.ledger.past[-1]
-            why = await inquire(config, judge, finder, passage.flow)
+            why = await inquire(it.ways, judge, finder, passage.flow)
             past = recall(config, passage, app.now.judge)
             app.ledger.past.clear()
             assert (why.pop("end"), past.pop("end")) == ("", passage.reason)
@@ -183,7 +184,8 @@ async def test_a_fact_is_told_with_its_source() -> None:
     target = Target.of("b.example", 443)
     flow = Flow(0, Network.TCP, "mixed", None, target)
 
-    why = await inquire(config, judge_of(config), Finder(Names()), flow)
+    async with alone(config) as it:
+        why = await inquire(it.ways, judge_of(config), Finder(Names()), flow)
 
     assert why["facts"] == [
         {"fact": "address", "found": "127.1.0.1, 127.0.0.1", "from": "the resolver"}
@@ -207,7 +209,8 @@ async def test_a_name_of_hosts_needs_nobody_to_resolve_it(host: str, verdict: st
                 await asyncio.sleep(0)
         passage, names = app.ledger.past[-1], app.names
         finder = Finder(names, listed=names.listed)
-        why = await inquire(config, judge_of(config), finder, passage.flow, names=names)
+        async with alone(config) as it:
+            why = await inquire(it.ways, judge_of(config), finder, passage.flow, names=names)
 
     assert (way_of(passage.verdict), why["verdict"]) == (verdict, verdict)
     told = {"fact": "address", "found": "127.1.2.3", "from": "hosts"}
@@ -223,7 +226,8 @@ async def test_facts_of_the_question_are_not_fetched() -> None:
     flow = Flow(0, Network.TCP, "mixed", None, Target.of("127.0.0.1", 443))
     given = Facts(process=Process("curl", "/usr/bin/curl"), sniffed=Sniffed("tls", "www.a.example"))
 
-    why = await inquire(config, judge_of(config), Finder(Names()), flow, given=given)
+    async with alone(config) as it:
+        why = await inquire(it.ways, judge_of(config), Finder(Names()), flow, given=given)
 
     fits(why, "Why")
     assert why["facts"] == [
@@ -233,7 +237,8 @@ async def test_facts_of_the_question_are_not_fetched() -> None:
     assert why["verdict"] == "reject"
     assert why["note"] == ""
     partly = Facts(process=given.process)
-    why = await inquire(config, judge_of(config), Finder(Names()), flow, given=partly)
+    async with alone(config) as it:
+        why = await inquire(it.ways, judge_of(config), Finder(Names()), flow, given=partly)
     assert why["verdict"] == "direct"
     assert "--sniffed-name" in str(why["note"])
 
@@ -249,7 +254,8 @@ rules:
     config = load_text(text, "x.yaml")
     flow = Flow(0, Network.TCP, "mixed", None, Target.of("b.example", 443))
 
-    why = await inquire(config, judge_of(config), Finder(Names()), flow)
+    async with alone(config) as it:
+        why = await inquire(it.ways, judge_of(config), Finder(Names()), flow)
 
     assert hops(why) == [
         {"name": "hop", "type": "http", "server": "p.example:1", "line": 2},

@@ -126,7 +126,7 @@ async def test_a_subscription_is_fetched_also_through_a_proxy(tmp_path: Path) ->
 
 LEAKS = b"""proxies:
 - {name: P, type: socks5, server: one.example, port: 1080, password: secret}
-rules: ["GEOSITE,gfw,P", "IP-SUFFIX,8.8.8.8/24,P", "GEOSITE,ads,REJECT", "MATCH,DIRECT"]
+rules: ["DSCP,4,P", "IP-SUFFIX,8.8.8.8/24,P", "DSCP,8,REJECT", "MATCH,DIRECT"]
 """
 
 

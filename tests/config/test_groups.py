@@ -13,8 +13,8 @@ from byway.config import (
     changes,
     check_report,
     load_text,
-    without_udp,
 )
+from byway.config.read.crosscheck import without_udp
 from byway.errors import ConfigError
 
 WAYS = """

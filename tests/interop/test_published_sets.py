@@ -48,7 +48,7 @@ def rule_of(lines: list[str]) -> dict[str, list[str]]:
 
 
 def contents(form: str, data: bytes, part: str = "") -> Contents:
-    place = Path("/nowhere/of/byway")
+    place = Path("/dev/null/byway")
     found, bad = read_list(lambda: data, len(data), form, place, "", "", part=part)
     assert bad == []
     return found

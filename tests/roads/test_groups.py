@@ -15,6 +15,7 @@ import pytest
 from byway.api import groups as asked
 from byway.api.why import inquire, recall
 from byway.app import App
+from byway.app.naming import alone
 from byway.config import judge_of, load_text
 from byway.facts.finder import Finder
 from byway.flow import Flow, Network, Target
@@ -142,14 +143,15 @@ async def test_what_a_group_would_do_is_what_it_does(road: RunRoad, echo: Target
             "a: {type: fallback, members: [dead, up]}, b: {type: balance, members: [a, direct]}, "
             "c: {type: select, members: [b, up]}"
         )
-        async with road(through(ways, groups, "c")) as run:
+        text = through(ways, groups, "c")
+        async with road(text) as run, alone(run.app.now.config) as it:
             app, names = run.app, Finder(run.app.names)  # the same resolver
             for _ in range(6):
                 await passed(run, echo)
                 flow = app.ledger.past[-1].flow
                 live = partial(asked_of, app, flow)
                 judge = app.now.judge
-                why = await inquire(app.now.config, judge, names, flow, live)
+                why = await inquire(it.ways, judge, names, flow, live)
                 chain = await passed(run, echo)
                 assert [hop["name"] for hop in why["chain"]] == list(chain)  # type: ignore[attr-defined]
                 past = recall(app.now.config, app.ledger.past[-1], judge)
@@ -169,7 +171,8 @@ async def test_why_without_a_running_byway_tells_what_would_be_first() -> None:
 
     for network, first in ((Network.TCP, "b"), (Network.UDP, "a")):
         flow = Flow(0, network, "in", None, Target.of("192.0.2.1", 443))
-        why = await inquire(config, judge_of(config), Finder(Names()), flow)
+        async with alone(config) as it:
+            why = await inquire(it.ways, judge_of(config), Finder(Names()), flow)
         assert [hop["name"] for hop in why["chain"]] == ["g", first]  # type: ignore[attr-defined]
         assert "no running Byway uses" in str(why["note"])
 
@@ -325,15 +328,13 @@ async def test_why_asks_a_group_under_via_for_the_server_it_leads_to(
             f"far: {{type: socks, server: '{one.place('mixed')}', via: near}}"
         )
         text = through(ways, "near: {type: balance, by: hash, members: [a, b]}", "far")
-        async with road(text) as run:
+        async with road(text) as run, alone(run.app.now.config) as it:
             chain = await passed(run, echo)
             app, members = run.app, set()
             for number in range(20):
                 flow = Flow(0, Network.TCP, "in", None, Target.of(f"site{number}.example", 443))
                 finder, judge = Finder(app.names), app.now.judge
-                why = await inquire(
-                    app.now.config, judge, finder, flow, partial(asked_of, app, flow)
-                )
+                why = await inquire(it.ways, judge, finder, flow, partial(asked_of, app, flow))
                 assert [hop["name"] for hop in why["chain"]] == list(chain)  # type: ignore[attr-defined]
                 members.add(asked.choices(app.now.roster.choosers, flow)["near"]["member"])
             assert members == {"a", "b"}  # for those targets themselves it would be either

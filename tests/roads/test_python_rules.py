@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from byway.api.why import inquire, recall
+from byway.app.naming import alone
 from byway.config import judge_of
 from byway.facts.finder import Finder
 from byway.flow import Target
@@ -48,9 +49,9 @@ async def test_what_why_says_is_what_happens(road: RunRoad, echo: Target, tmp_pa
         for passage in app.ledger.past:
             past = recall(app.now.config, passage, app.now.judge)
             given = type(passage.facts)(sniffed=passage.facts.sniffed)
-            why = await inquire(
-                app.now.config, judge_of(app.now.config), finder, passage.flow, given=given
-            )
+            async with alone(app.now.config) as it:
+                judge = judge_of(app.now.config)
+                why = await inquire(it.ways, judge, finder, passage.flow, given=given)
             assert why["verdict"] == past["verdict"] == "direct"
             assert why["rules"] == past["rules"]
             json.dumps(why)

@@ -1,7 +1,4 @@
-"""Groups as plain data: what they know of their members, and which one a flow would take.
-
-For a running Byway its own choosers are asked; without one, choosers that have seen nothing yet.
-"""
+"""Groups as plain data: what they know of their members, and which one a flow would take."""
 
 from __future__ import annotations
 
@@ -9,13 +6,11 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from byway.api.message import Denied
-from byway.app.grouping import chooser_of
-from byway.config import Config, nearest, without_udp
+from byway.config import nearest
 from byway.errors import FAULTS
 from byway.flow import Flow, Network, Rank, State, Step, Target
 from byway.interfaces import Outbound
-from byway.outbounds.chooser import Chooser, Select, Standing
-from byway.outbounds.roster import Roster
+from byway.outbounds.chooser import Chooser, Select
 
 View = dict[str, object]
 
@@ -132,27 +127,3 @@ def nearest_hint(word: str, known: Sequence[str]) -> str:
     near = nearest(word, known)
     listed = f"known here: {', '.join(known)}"
     return f"did you mean {near}? {listed}" if near else listed
-
-
-def unseen(config: Config) -> Mapping[str, Chooser]:
-    """The groups of a config as they are before the first flow."""
-    roster = Roster()
-    for name in config.outbounds:
-        roster.health(name)
-    for name in config.groups:
-        _build(config, name, roster)
-    return roster.choosers
-
-
-def _build(config: Config, name: str, roster: Roster) -> Standing:
-    if name in config.outbounds:
-        return roster.healths[name]
-    if name not in roster.choosers:
-        section = config.groups[name]
-        members = [(member, _build(config, member, roster)) for member in section.members]
-        carries = {
-            Network.TCP: [one for _, one in members],
-            Network.UDP: [one for member, one in members if not any(without_udp(config, member))],
-        }
-        roster.add(chooser_of(name, section, carries, None))
-    return roster.choosers[name]

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from byway.api.firewall import obeyed
-from byway.api.groups import choices, step_view, unseen
+from byway.api.groups import choices, step_view
 from byway.api.limits import offered_to
 from byway.api.rules import View, rule_view
 from byway.api.told import told_view, words
 from byway.app.naming import Naming
+from byway.app.ways import Ways
 from byway.config import Config
 from byway.config.limited import terms_of
 from byway.dns.told import Told
@@ -54,7 +55,7 @@ none runs."""
 
 
 async def inquire(
-    config: Config,
+    ways: Ways,
     judge: Judge,
     finder: Finder,
     flow: Flow,
@@ -63,7 +64,9 @@ async def inquire(
     names: Naming | None = None,
 ) -> View:
     """What would become of a flow. Facts that are not given are fetched as the road would fetch
-    them; `live` is asked where the flow would leave by a group."""
+    them; `live` is asked where the flow would leave by a group. Raises OSError for an invalid file
+    that an outbound of such a group needs."""
+    config = ways.config
     facts, resolved = finder.begin(flow, given), None
     if names is not None and facts.open:
         resolved = await names.inquire(flow.target.host)  # of hosts: nobody is asked
@@ -76,7 +79,7 @@ async def inquire(
     explanation = judge.explain(flow, facts)
     answer = explanation.answer
     assert not isinstance(answer, Lacks)
-    chosen, note = _choices(config, answer, flow, live)
+    chosen, note = _choices(ways, answer, flow, live)
     way = [] if not isinstance(answer, Via) else way_of_names(config, answer.outbound, chosen)
     unsaid = UNSAID if facts.sniffed is not None and given.sniffed is None else ""
     return {
@@ -131,18 +134,20 @@ def way_of_names(config: Config, name: str, chosen: Mapping[str, View]) -> list[
 
 
 def _choices(
-    config: Config, verdict: Verdict, flow: Flow, live: Choices
+    ways: Ways, verdict: Verdict, flow: Flow, live: Choices
 ) -> tuple[Mapping[str, View], str]:
-    """What each group would do, and what is to be said of that."""
-    if not config.groups or not isinstance(verdict, Via):
+    """What each group on the way would do, and a note where its members' state is unknown."""
+    groups = ways.config.groups
+    if not groups or not isinstance(verdict, Via):
         return {}, ""
-    chosen: dict[str, View] = dict(choices(unseen(config), flow))
-    if not any(name in config.groups for name in way_of_names(config, verdict.outbound, chosen)):
+    outbound = ways.outbound(verdict.outbound)
+    chosen = choices(ways.roster.choosers, flow, outbound)
+    if not any(name in groups for name in way_of_names(ways.config, verdict.outbound, chosen)):
         return {}, ""
     known = {
         name: step
         for name, step in live(verdict.outbound).items()
-        if name in chosen and step["member"] in (*config.groups[name].members, "")
+        if name in chosen and step["member"] in (*groups[name].members, "")
     }
     if not known:
         return chosen, "no running Byway uses these groups: the state of their members is unknown"

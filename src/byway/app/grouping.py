@@ -31,12 +31,12 @@ def group_of(
         ]
         for network in TCP_AND_UDP
     }
-    chooser = chooser_of(name, section, carries, roster.choices.get(name))
+    chooser = _chooser(name, section, carries, roster.choices.get(name))
     roster.add(chooser)
     return Group(chooser, members, dial)
 
 
-def chooser_of(
+def _chooser(
     name: str,
     section: GroupConfig,
     carries: Mapping[Network, Sequence[Standing]],

@@ -342,24 +342,32 @@ def end_names(before: Names, after: Names) -> None:
             after.answers.resize(after.size, time.monotonic())
 
 
-@asynccontextmanager
-async def alone(config: Config) -> AsyncIterator[Naming]:
-    """The resolver of a config that is not run: for verbs that ask without a running Byway.
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """What a config that is not run is asked by. A way out is built when it is asked for."""
 
-    Raises OSError for a file that is not what it should be.
+    ways: Ways
+    names: Naming
+
+
+@asynccontextmanager
+async def alone(config: Config) -> AsyncIterator[Alone]:
+    """The ways and the resolver of a config that is not run, for verbs that need no running Byway.
+
+    Nothing is opened before the first dial or question. Raises OSError for an invalid file.
     """
     engine, log = Engine(threads=1), Log.to(Writing(lambda _: None, "error", flows=False))
     in_force = InForce(Resolving())
     try:
         async with Naming(engine, log, in_force) as names:
+            ways = Ways(config, engine, names, log)
             if config.dns is not None:
-                ways = Ways(config, engine, names, log)
                 outbounds = ways.outbounds()
                 built = names.built(config, outbounds, open_sets(config).sets)
                 in_force.now = replace(in_force.now, names=built)
                 for plugin in ways.dialling:
                     names.start(plugin.serve())
-            yield names
+            yield Alone(ways, names)
     finally:
         await engine.close()
 

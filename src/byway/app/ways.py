@@ -41,7 +41,7 @@ class Ways:
         loops: Loops | None = None,
     ) -> None:
         self.roster = Roster() if former is None else Roster(former)
-        self._config = config
+        self.config = config
         self._watched = _members(config)
         self._lent = Lent(
             engine,
@@ -62,25 +62,21 @@ class Ways:
 
     def outbounds(self) -> dict[str, Outbound]:
         """Every way out by its name. Raises OSError for a file that is not what it should be."""
-        for name in (*self._config.outbounds, *self._config.groups):
-            self._outbound(name)
+        for name in (*self.config.outbounds, *self.config.groups):
+            self.outbound(name)
         return self._built
 
-    def inbound(self, name: str, means: Means, options: ListenOptions) -> Inbound:
-        """One way in. Raises OSError for a file that is not what it should be."""
-        return self._config.inbounds[name].inbound(name, means, options, self._lent)
-
-    def _outbound(self, name: str) -> Outbound:
-        """A proxy's `via` is built before it (the config has no loops)."""
+    def outbound(self, name: str) -> Outbound:
+        """One way out. A proxy's `via` is built before it (the config has no loops)."""
         if name in self._built:
             return self._built[name]
-        if name in self._config.groups:
+        if name in self.config.groups:
             group = self._built[name] = self._group(name)
             return group
-        section = self._config.outbounds[name]
+        section = self.config.outbounds[name]
         watched = name in self._watched
         health = self.roster.health(name, section.server_answers) if watched else None
-        via = None if section.hop is None else self._outbound(section.hop[1])
+        via = None if section.hop is None else self.outbound(section.hop[1])
         noted = None if health is None else health.noted
         made = section.outbound(name, via, self._lent, noted)
         if health is not None:
@@ -90,13 +86,17 @@ class Ways:
         self._built[name] = made
         return made
 
+    def inbound(self, name: str, means: Means, options: ListenOptions) -> Inbound:
+        """One way in. Raises OSError for a file that is not what it should be."""
+        return self.config.inbounds[name].inbound(name, means, options, self._lent)
+
     def _group(self, name: str) -> Outbound:
         """Its members are built before it."""
         from byway.app.grouping import group_of
 
-        section = self._config.groups[name]
-        members = {member: self._outbound(member) for member in section.members}
-        return group_of(name, section, members, self.roster, self._config.limits.dial)
+        section = self.config.groups[name]
+        members = {member: self.outbound(member) for member in section.members}
+        return group_of(name, section, members, self.roster, self.config.limits.dial)
 
 
 def same_way(name: str, old: Config, new: Config) -> bool:

@@ -42,11 +42,11 @@ async def _resolved(config: Config, names: Sequence[str]) -> list[View]:
     from byway.app.naming import alone
     from byway.flow import Target
 
-    async with alone(config) as resolver:
+    async with alone(config) as it:
         found: list[View] = []
         for name in names:
             host = Target.of(name, 0)
-            found.append(told_view(await resolver.inquire(host.full)))
+            found.append(told_view(await it.names.inquire(host.full)))
         return found
 
 

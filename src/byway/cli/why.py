@@ -211,7 +211,8 @@ async def _inquired(config: Config, flow: Flow, given: Facts, found: Running | N
     from byway.config import judge_of
     from byway.facts.finder import Finder
 
-    async with alone(config) as names:
+    async with alone(config) as it:
+        names = it.names
         finder = Finder(names, listed=names.listed)
 
         def live(outbound: str) -> Mapping[str, dict[str, object]]:
@@ -220,7 +221,7 @@ async def _inquired(config: Config, flow: Flow, given: Facts, found: Running | N
         off = frozenset() if found is None else off_by_hand(found.status, config)
         judge = judge_of(config).without(off)
         try:
-            return await inquire(config, judge, finder, flow, live, given, names)
+            return await inquire(it.ways, judge, finder, flow, live, given, names)
         finally:
             finder.close()
 

@@ -20,7 +20,6 @@ from byway.config.model import (
     Limits,
     Log,
 )
-from byway.config.read.crosscheck import without_udp
 from byway.config.read.find import find, places
 from byway.config.read.links import is_link, read_link, write_link
 from byway.config.read.load import default, from_links, load, load_text
@@ -77,6 +76,5 @@ __all__ = [
     "read_link",
     "schema",
     "schema_text",
-    "without_udp",
     "write_link",
 ]

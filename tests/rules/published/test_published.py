@@ -19,7 +19,7 @@ from byway.rules.published import BINARY, srs, unpacked, v2fly
 from byway.rules.sets import Contents
 from tests.interop.upstreams import mihomo_part
 
-NO_CACHE = Path("/nowhere/of/byway")
+NO_CACHE = Path("/dev/null/byway")
 
 
 def packed(payload: str, version: int = 5) -> bytes:
