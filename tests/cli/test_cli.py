@@ -158,6 +158,6 @@ def test_an_early_ctrl_c_shows_no_traceback(
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("byway.config.schema_text", interrupted)
+    monkeypatch.setattr("byway.config.read.schema.schema_text", interrupted)
     assert main(["schema"]) == 130
     assert capsys.readouterr().err == ""

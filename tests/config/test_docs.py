@@ -8,8 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from byway.config import Config, load_text, schema
+from byway.config import Config, load_text
 from byway.config.model import Limits, Log
+from byway.config.read.schema import schema
 from byway.config.read.tree import parse
 from byway.config.rules.conditions import RuleEntry
 from tests.facts import mmdb

@@ -8,8 +8,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from byway.config import load_text, read_link, schema, write_link
+from byway.config import load_text, read_link, write_link
 from byway.config.invite import invitations
+from byway.config.read.schema import schema
 from byway.dialects import card
 from byway.errors import ConfigError
 from byway.flow import Network, Target

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from byway.config import judge_of, load_text
 from byway.flow import Flow, Network, Process, Sniffed, Target
-from byway.rules import NO_FACTS, Check, Fact, Facts, Judge, Lacks, Outcome, Via
+from byway.rules import NO_FACTS, Fact, Facts, Judge, Lacks, Via
+from byway.rules.explain import Check, Outcome
 
 HEAD = """\
 inbounds: {home: {type: mixed, listen: unix:/x, users: {name: ann, password: p}}}

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byway.flow import Flow, Network, Target
-from byway.rules import Drop, Fact, Facts, Judge, Lacks, Outcome, Reject, Rule, RuleRef, Said, Via
+from byway.rules import Drop, Fact, Facts, Judge, Lacks, Reject, Rule, RuleRef, Said, Via
+from byway.rules.explain import Outcome
 from byway.rules.matchers import ALWAYS, Address, Domain, Matcher, Port, PrefixSet
 from byway.rules.verdicts import Verdict
 from byway.values.prefix import Prefix

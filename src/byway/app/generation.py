@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from byway.app.naming import Naming, Resolving
 from byway.app.switches import Switched, stayed_off
@@ -33,7 +33,9 @@ from byway.rules.sets import RuleSet
 from byway.system.files import open_to_append
 from byway.system.limits import flows_for, open_files
 from byway.system.lines import LineWriter
-from byway.system.plugin import Plugin
+
+if TYPE_CHECKING:
+    from byway.system.plugin import Plugin
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -16,12 +16,12 @@ from byway.config.limited import terms_of
 from byway.engine import TlsClient, TlsClientOptions
 from byway.interfaces import Stream
 from byway.rules.sets import RuleSet
-from byway.system.plugin import Plugin
 
 if TYPE_CHECKING:
     from byway.app.refresh import Refresher
     from byway.outbounds.prober import Prober
     from byway.outbounds.web import Document
+    from byway.system.plugin import Plugin
 
 
 class Keepers:

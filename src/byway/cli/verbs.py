@@ -366,7 +366,7 @@ def _env(options: argparse.Namespace) -> int:
 
 
 def _schema(_: argparse.Namespace) -> int:
-    from byway.config import schema_text
+    from byway.config.read.schema import schema_text
 
     print(schema_text())
     return 0

@@ -24,7 +24,6 @@ from byway.config.read.find import find, places
 from byway.config.read.links import is_link, read_link, write_link
 from byway.config.read.load import default, from_links, load, load_text
 from byway.config.read.report import Report, as_typed, check_report
-from byway.config.read.schema import schema, schema_text
 from byway.config.rules.compile import judge_of
 from byway.config.rules.conditions import Conditions, FileSet, InlineSet, RuleEntry, UrlSet
 from byway.config.rules.pac import pac_file
@@ -74,7 +73,5 @@ __all__ = [
     "pac_file",
     "places",
     "read_link",
-    "schema",
-    "schema_text",
     "write_link",
 ]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from byway.flow import Target
 from byway.interfaces import Carry, Inbound
-from byway.system.plugin import Plugin
+
+if TYPE_CHECKING:
+    from byway.system.plugin import Plugin
 
 
 class Plugged:

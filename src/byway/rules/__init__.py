@@ -4,7 +4,6 @@ Comes in: a `Flow` and the `Facts` known about it. Goes out: a verdict (`Via`, `
 `Lacks(fact)`. Pure and synchronous, on flow time: no sockets, no waiting, no state.
 """
 
-from byway.rules.explain import Check, Explanation, Outcome, Tried
 from byway.rules.judge import DEFAULT, Judge
 from byway.rules.tables import Rule
 from byway.rules.verdicts import (
@@ -24,20 +23,16 @@ from byway.values.prefix import Prefix
 __all__ = [
     "DEFAULT",
     "NO_FACTS",
-    "Check",
     "Drop",
-    "Explanation",
     "Fact",
     "Facts",
     "Judge",
     "Lacks",
-    "Outcome",
     "Prefix",
     "Reject",
     "Rule",
     "RuleRef",
     "Said",
-    "Tried",
     "Verdict",
     "Via",
 ]

@@ -18,7 +18,8 @@ from byway.rules.names import Keyword, Labels, Regex, Wildcard
 from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
 from byway.rules.sets import FromSet, InSet, RuleSet
 from byway.rules.sniffed import SniffedName, SniffedProtocol, as_target
-from byway.rules.verdicts import Fact, Facts, Function, Lacks, RuleRef, Verdict
+from byway.rules.tables import Rule
+from byway.rules.verdicts import Drop, Fact, Facts, Function, Lacks, Reject, RuleRef, Verdict, Via
 
 
 class Outcome(Enum):
@@ -68,6 +69,47 @@ class Explanation:
 
     tried: tuple[Tried, ...]
     answer: Verdict | Lacks
+
+
+def explanation(rules: Sequence[Rule], otherwise: Verdict, flow: Flow, facts: Facts) -> Explanation:
+    """Each rule in order, to the first that matches or lacks a fact; then `otherwise`."""
+    tried: list[Tried] = []
+    by_name = flow.target.packed is None
+    for rule in rules:
+        if not rule.enabled:
+            tried.append(Tried(rule.verdict.rule, Outcome.OFF, (), rule.verdict))
+            continue
+        one, said = _tried(rule, flow, facts)
+        tried.append(one)
+        if by_name and facts.addresses is not None and not facts.open:
+            unasked = replace(facts, addresses=None)
+            facts = replace(facts, open=rule.consult(flow, unasked) is Fact.ADDRESS)
+        if said is not None:
+            return Explanation(tuple(tried), said)
+    tried.append(Tried(otherwise.rule, Outcome.MATCHED, (), otherwise))
+    return Explanation(tuple(tried), otherwise)
+
+
+def _tried(rule: Rule, flow: Flow, facts: Facts) -> tuple[Tried, Verdict | Lacks | None]:
+    """The trial of one rule, and what it ended with; None: the next rule is to be tried."""
+    checks, function = checks_of(rule.condition, flow, facts), rule.function
+    answer = rule.consult(flow, facts)
+    if function is not None and not any(check.answer is not True for check in checks):
+        checks = (*checks, function_check(function, facts))
+    said: Verdict | Lacks | None
+    match answer:
+        case bool():
+            said = rule.verdict if answer else None
+        case Fact():
+            said = Lacks(answer)
+        case _:
+            said = answer
+    verdict = said if isinstance(said, Via | Reject | Drop) else None
+    outcome = Outcome.NO_MATCH if said is None else Outcome.MATCHED
+    if isinstance(said, Lacks):
+        outcome = Outcome.LACKS
+    shown = verdict if function is not None else rule.verdict
+    return Tried(rule.verdict.rule, outcome, checks, shown), said
 
 
 def checks_of(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[Check, ...]:

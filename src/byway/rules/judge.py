@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from byway.flow import Flow
-from byway.rules.explain import Explanation, Outcome, Tried, checks_of, function_check
 from byway.rules.tables import Rule, Table
 from byway.rules.verdicts import (
     NO_FACTS,
-    Drop,
     Fact,
     Facts,
     Lacks,
-    Reject,
     RuleRef,
     Verdict,
     Via,
 )
+
+if TYPE_CHECKING:
+    from byway.rules.explain import Explanation
 
 DEFAULT = Via("direct", RuleRef("", 0, "no rules: everything direct"))
 
@@ -52,21 +53,9 @@ class Judge:
 
     def explain(self, flow: Flow, facts: Facts = NO_FACTS) -> Explanation:
         """What `decide` says of the same flow and facts, and how it came to that."""
-        tried: list[Tried] = []
-        by_name = flow.target.packed is None
-        for rule in self.rules:
-            if not rule.enabled:
-                tried.append(Tried(rule.verdict.rule, Outcome.OFF, (), rule.verdict))
-                continue
-            one, said = _tried(rule, flow, facts)
-            tried.append(one)
-            if by_name and facts.addresses is not None and not facts.open:
-                unasked = replace(facts, addresses=None)
-                facts = replace(facts, open=rule.consult(flow, unasked) is Fact.ADDRESS)
-            if said is not None:
-                return Explanation(tuple(tried), said)
-        tried.append(Tried(self._otherwise.rule, Outcome.MATCHED, (), self._otherwise))
-        return Explanation(tuple(tried), self._otherwise)
+        from byway.rules.explain import explanation
+
+        return explanation(self.rules, self._otherwise, flow, facts)
 
     def without(self, switched_off: Collection[int]) -> Judge:
         """The same judge with these of its rules (counted from 0) disabled as well."""
@@ -75,25 +64,3 @@ class Judge:
             for at, rule in enumerate(self.rules)
         ]
         return Judge(rules, self._default)
-
-
-def _tried(rule: Rule, flow: Flow, facts: Facts) -> tuple[Tried, Verdict | Lacks | None]:
-    """The trial of one rule, and what it ended with; None: the next rule is to be tried."""
-    checks, function = checks_of(rule.condition, flow, facts), rule.function
-    answer = rule.consult(flow, facts)
-    if function is not None and not any(check.answer is not True for check in checks):
-        checks = (*checks, function_check(function, facts))
-    said: Verdict | Lacks | None
-    match answer:
-        case bool():
-            said = rule.verdict if answer else None
-        case Fact():
-            said = Lacks(answer)
-        case _:
-            said = answer
-    verdict = said if isinstance(said, Via | Reject | Drop) else None
-    outcome = Outcome.NO_MATCH if said is None else Outcome.MATCHED
-    if isinstance(said, Lacks):
-        outcome = Outcome.LACKS
-    shown = verdict if function is not None else rule.verdict
-    return Tried(rule.verdict.rule, outcome, checks, shown), said

@@ -8,7 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from byway.config import check_report, schema, schema_text
+from byway.config import check_report
+from byway.config.read.schema import schema, schema_text
 
 
 def test_a_sound_file_is_summed_up(tmp_path: Path) -> None:

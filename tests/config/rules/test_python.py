@@ -9,7 +9,8 @@ import pytest
 from byway.config import changes, judge_of, load_text
 from byway.errors import ConfigError
 from byway.flow import Flow, Network, Target
-from byway.rules import Fact, Facts, Lacks, Outcome, Said
+from byway.rules import Fact, Facts, Lacks, Said
+from byway.rules.explain import Outcome
 
 SOURCE = """\
 import byway
