@@ -219,7 +219,7 @@ class Step:
 
     group: str
     member: str
-    told: str
+    why: str
     failed: bool = False
     ranking: tuple[Rank, ...] = ()
 

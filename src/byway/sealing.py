@@ -58,8 +58,9 @@ class Salts(Protocol):
         """Note a salt whose request was authentic. False when it is not to be accepted."""
 
 
-class Framings(Protocol):
-    """Ciphers and framings, lent to the protocols by the engine (or by a pure double in tests)."""
+class Ciphers(Protocol):
+    """Ciphers, hashes and streams of sealed chunks. Lent to the protocols by the
+    engine; in tests, by a pure double."""
 
     def seal(self, cipher: Cipher, key: bytes, count: int, plain: bytes) -> bytes: ...
     def open(self, cipher: Cipher, key: bytes, count: int, sealed: bytes) -> bytes:

@@ -16,7 +16,7 @@ from typing import cast
 import jsonschema
 import pytest
 
-from byway.api.client import Answer, Client, NotRunning, Told, found
+from byway.api.client import Answer, Client, NotRunning, Refusal, found
 from byway.api.control import Control
 from byway.api.openapi import description
 from byway.api.routes import Routes
@@ -117,7 +117,7 @@ async def test_the_answers_fit_their_description(tmp_path: Path) -> None:
             fits(rule, "Rule")
         assert rules["total"] == 2
         assert (await ask(tmp_path, "GET", "/openapi.json")) == description()
-        with pytest.raises(Told) as no:
+        with pytest.raises(Refusal) as no:
             await ask(tmp_path, "GET", "/nothing")
         fits(no.value.answer, "Error")
 
@@ -132,7 +132,7 @@ async def test_a_flow_is_cut(tmp_path: Path) -> None:
             await asyncio.sleep(0)
         past = cast("list[Answer]", (await ask(tmp_path, "GET", "/flows", past=1))["past"])
         assert past[0]["end"] == "cut by a user"
-        with pytest.raises(Told, match="has ended") as no:
+        with pytest.raises(Refusal, match="has ended") as no:
             await ask(tmp_path, "DELETE", f"/flows/{live.flow.id}")
         assert no.value.status == 409
 
@@ -258,6 +258,6 @@ async def test_a_rule_is_switched_by_its_number(tmp_path: Path) -> None:
             (1, {"on": False, "seconds": -3}, 409),
             (1, {"on": False, "more": 1}, 400),
         ):
-            with pytest.raises(Told) as no:
+            with pytest.raises(Refusal) as no:
                 await switch(number, **question)
             assert no.value.status == code, question

@@ -18,7 +18,7 @@ PLACES = ("dialects/", "protocols/")
 # What may name one, and why.
 MAY = {
     "engine/": "the typed face of what the engine does with bytes and packets",
-    "streams/framings.py": "the pure double of the engine's framings, for tests of wires",
+    "streams/ciphers.py": "the pure double of the engine's ciphers, for tests of wires",
     "sealing.py": "what the engine must know of a cipher's first answer",
     "system/firewall/": "words of nftables itself",
     "lab/": "the demo's story is about protocols",

@@ -29,7 +29,7 @@ from byway.engine.layers import Version
 from byway.errors import PeerError
 from byway.ledger.deadline import Deadline
 from byway.sealing import Awaited, Cipher, Opening, Sealing
-from byway.streams.framings import PureFramings, hkdf_sha1
+from byway.streams.ciphers import PureCiphers, hkdf_sha1
 from byway.streams.memory import pair
 from tests.streams.certificates import authority, certificate
 from tests.streams.conformance import read_all
@@ -358,12 +358,12 @@ async def test_chunks_are_what_plain_python_makes(
 ) -> None:
     """The engine as client, plain Python as server, over bytes carried by hand."""
     now = 1_700_000_000.0
-    pure = PureFramings(lambda: now)
+    pure = PureCiphers(lambda: now)
     keys = 16 if cipher == "aes-128-gcm" else 32
     up, master, request, salt = (bytes([n]) * keys for n in range(4))
     limit = 0xFFFF if modern else 0x3FFF
     far, wire = engine.pair()
-    framed = engine.framings.chunked(
+    framed = engine.ciphers.chunked(
         far,
         cipher,
         Sealing(up, b"prefix", b"\x00" + bytes(8) if modern else b""),
@@ -397,15 +397,15 @@ async def test_a_wrong_answer_is_refused(engine: Engine, wrong: str) -> None:
     """The 2022 edition's checks of an answer (SIP022, section 3.1.3)."""
     size = 16
     master, request, salt = (bytes([n]) * size for n in range(3))
-    framings = engine.framings
+    ciphers = engine.ciphers
     far, wire = engine.pair()
-    framed = framings.chunked(far, "aes-128-gcm", Sealing(master), Awaited(master, request), 0xFFFF)
-    key = framings.blake3_key("shadowsocks 2022 session subkey", master + salt, size)
+    framed = ciphers.chunked(far, "aes-128-gcm", Sealing(master), Awaited(master, request), 0xFFFF)
+    key = ciphers.blake3_key("shadowsocks 2022 session subkey", master + salt, size)
     kind = 0 if wrong == "type" else 1
     when = 1 if wrong == "time" else int(time.time())
     head = bytes([kind]) + when.to_bytes(8) + (salt if wrong == "request" else request)
-    sealed = framings.seal("aes-128-gcm", key, 0, head + (5).to_bytes(2))
-    body = framings.seal("aes-128-gcm", key, 1, b"hello")
+    sealed = ciphers.seal("aes-128-gcm", key, 0, head + (5).to_bytes(2))
+    body = ciphers.seal("aes-128-gcm", key, 1, b"hello")
     if wrong == "flipped":
         body = bytes([body[0] ^ 1]) + body[1:]
     await wire.write(salt + sealed + (body[:-1] if wrong == "cut" else body))
@@ -420,25 +420,25 @@ async def test_a_wrong_answer_is_refused(engine: Engine, wrong: str) -> None:
 async def test_chunks_take_only_engine_streams(engine: Engine) -> None:
     one, two = pair()
     with pytest.raises(TypeError):
-        engine.framings.chunked(one, "aes-128-gcm", Sealing(bytes(16)), Opening(bytes(16)), 1)
+        engine.ciphers.chunked(one, "aes-128-gcm", Sealing(bytes(16)), Opening(bytes(16)), 1)
     one.close()
     two.close()
 
 
 async def test_wrong_lengths_are_said(engine: Engine) -> None:
-    framings = engine.framings
+    ciphers = engine.ciphers
     one, two = engine.pair()
     with pytest.raises(ValueError, match="length"):
-        framings.chunked(one, "aes-256-gcm", Sealing(bytes(16)), Opening(bytes(16)), 0x3FFF)
+        ciphers.chunked(one, "aes-256-gcm", Sealing(bytes(16)), Opening(bytes(16)), 0x3FFF)
     two.close()
     with pytest.raises(ValueError, match="length"):
-        framings.seal("aes-128-gcm", bytes(15), 0, b"")
+        ciphers.seal("aes-128-gcm", bytes(15), 0, b"")
     with pytest.raises(ValueError, match="16 or 32"):
-        framings.aes_encrypt(bytes(24), bytes(16))
+        ciphers.aes_encrypt(bytes(24), bytes(16))
 
 
 def test_primitives_are_what_plain_python_makes() -> None:
-    pure = PureFramings()
+    pure = PureCiphers()
     block, material = bytes(range(16)), bytes(range(200))
     for key in (bytes(16), bytes(range(32))):
         assert _engine.aes_block(key, block) == pure.aes_encrypt(key, block)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import byway
-from byway.facts.python import Function, ScriptError, load, told
+from byway.facts.python import Function, ScriptError, fields_of, load
 from byway.facts.worker import seen
 from byway.facts.workers import MOST_WAITING, MOST_WORKERS, Pool
 from byway.flow import Flow, Network, Process, Sniffed, Target
@@ -335,7 +335,7 @@ def test_a_flow_is_shown_whole() -> None:
     facts = Facts((b"\n\0\0\1",), moment, Process("curl"), Sniffed("tls", "b.example"))
 
     def shown(flow: Flow, facts: Facts) -> byway.Flow:
-        return seen(json.loads(json.dumps(told(flow, facts))))
+        return seen(json.loads(json.dumps(fields_of(flow, facts))))
 
     assert shown(flow(), facts) == byway.Flow(
         "tcp", "home", Target.of("a.example", 443), Target.of("192.0.2.1", 5), "ann",

@@ -18,10 +18,10 @@ from byway.facts import quic
 from byway.facts.hello import Malformed, server_name
 from byway.facts.sniffing import sniff_packets
 from byway.flow import Sniffed
-from byway.sealing import Framings
-from byway.streams.framings import PureFramings
+from byway.sealing import Ciphers
+from byway.streams.ciphers import PureCiphers
 
-PURE = PureFramings()
+PURE = PureCiphers()
 CONNECTION = bytes.fromhex("8394c8f03e515708")
 
 # RFC 9001 appendix A.2, RFC 9369 appendix A.2: a ClientHello for example.com in a CRYPTO frame.
@@ -95,12 +95,12 @@ async def test_the_engine_opens_what_the_pure_double_opens() -> None:
     packet = initial(V1, FRAME.ljust(1162, b"\0"))
     engine = Engine()
     try:
-        framings: Framings = engine.framings
-        assert quic.crypto([packet], framings) == HELLO
+        ciphers: Ciphers = engine.ciphers
+        assert quic.crypto([packet], ciphers) == HELLO
         with pytest.raises(Malformed, match="not authentic"):
-            quic.crypto([packet[:-1] + b"\0"], framings)
+            quic.crypto([packet[:-1] + b"\0"], ciphers)
         with pytest.raises(ValueError, match="length"):
-            framings.open_packet("aes-128-gcm", b"short", bytes(12), b"", bytes(32))
+            ciphers.open_packet("aes-128-gcm", b"short", bytes(12), b"", bytes(32))
     finally:
         await engine.close()
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from byway.facts.sniffing import is_dns_query, sniff_packets, sniff_stream
 from byway.flow import PROTOCOLS, UNHEARD, Sniffed
-from byway.streams.framings import PureFramings
+from byway.streams.ciphers import PureCiphers
 
-PURE = PureFramings()
+PURE = PureCiphers()
 
 
 def client_hello(name: str | None, alpn: list[str] | None = None) -> bytes:

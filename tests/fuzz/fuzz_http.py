@@ -47,13 +47,13 @@ def forward(said: bytes) -> None:
     request = play(http.accept(near))
     forth = http_forward.outgoing(request)
     head = play(http.read_request(scripted(forth.head)[0]))
-    if http_forward.request_framing(head) != forth.framing:
+    if http_forward.request_length(head) != forth.body:
         raise AssertionError((request, forth))
     response = http.parse_response(answered)
     back = http_forward.incoming(response, request, keep_near=forth.keep)
-    if back.head and not (back.framing.dechunk or back.is_switched or back.is_interim):
+    if back.head and not (back.body.dechunk or back.is_switched or back.is_interim):
         reply = play(http.read_response(scripted(back.head)[0]))
-        if http_forward.response_framing(reply, "POST") != back.framing:
+        if http_forward.response_length(reply, "POST") != back.body:
             raise AssertionError((response, back))
     client.close()
 

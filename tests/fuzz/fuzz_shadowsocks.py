@@ -15,11 +15,11 @@ with atheris.instrument_imports(include=["byway"]):
     from byway.interfaces import Stream
     from byway.protocols import address, shadowsocks, shadowsocks2022
     from byway.protocols.shadowsocks import METHODS, Kit
-    from byway.streams.framings import PureFramings
+    from byway.streams.ciphers import PureCiphers
     from byway.streams.memory import play, scripted
 
 NOW = 1_700_000_000.0
-FRAMINGS = PureFramings(lambda: NOW)
+FRAMINGS = PureCiphers(lambda: NOW)
 KIT = Kit(FRAMINGS, bytes, lambda: NOW)
 OLD, NEW = METHODS["aes-128-gcm"], METHODS["2022-blake3-aes-128-gcm"]
 KEY, USER, SALT = bytes(range(16)), bytes([7]) * 16, bytes([9]) * 16

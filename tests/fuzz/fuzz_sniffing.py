@@ -13,9 +13,9 @@ with atheris.instrument_imports(include=["byway"]):
     from byway.facts import hello, quic
     from byway.facts.sniffing import sniff_packets, sniff_stream
     from byway.flow import PROTOCOLS, UNHEARD
-    from byway.streams.framings import PureFramings
+    from byway.streams.ciphers import PureCiphers
 
-PURE = PureFramings()
+PURE = PureCiphers()
 
 
 def one_input(data: bytes) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from byway.app import App
 from byway.config import load_text
-from byway.dns.told import Told
+from byway.dns.resolution import Resolution
 from byway.flow import packed_address
 from tests.interop.conftest import Certificate
 from tests.interop.programs import free_port, need, running
@@ -92,7 +92,7 @@ def unbound(
         yield Unbound(plain, tls, https, certificate.chain)
 
 
-async def told(text: str, name: str) -> Told:
+async def told(text: str, name: str) -> Resolution:
     """How an App with this `dns` resolves a name, at its first ask."""
     async with App(load_text(text)) as app:
         assert app.names.named is not None

@@ -12,13 +12,13 @@ import pytest
 
 from byway.facts.sniffing import sniff_packets, sniff_stream
 from byway.flow import UNHEARD, Sniffed
-from byway.streams.framings import PureFramings
+from byway.streams.ciphers import PureCiphers
 from tests.interop.byway import Byway
 from tests.interop.conftest import Origin
 from tests.interop.programs import CLEAN, free_port, need, run
 
 NAME = "www.example.com"
-PURE = PureFramings()
+PURE = PureCiphers()
 
 
 def first_bytes(command: Sequence[str], listener: socket.socket) -> bytes:

@@ -13,7 +13,7 @@ from byway.errors import Reason, Refused
 from byway.flow import Flow, Network, Target
 from byway.interfaces import Way
 from byway.ledger import Ledger, Passage
-from byway.ledger.limits import Limits, Terms
+from byway.ledger.limits import Limiter, Terms
 from byway.outbounds.over import Single
 from byway.rules import RuleRef, Via
 from byway.system.state import StateFile
@@ -29,8 +29,8 @@ class Clock:
         return self.now
 
 
-def limits(*terms: Terms, file: Path | None = None, clock: Clock | None = None) -> Limits:
-    made = Limits(StateFile(file), clock or Clock())
+def limits(*terms: Terms, file: Path | None = None, clock: Clock | None = None) -> Limiter:
+    made = Limiter(StateFile(file), clock or Clock())
     made.follow(terms)
     return made
 
@@ -39,7 +39,7 @@ def flow(number: int = 1, user: str | None = "ann") -> Flow:
     return Flow(number, Network.TCP, "office", None, Target.of("example.com", 443), user)
 
 
-def spend(limits: Limits, count: int, at: int = 0) -> None:
+def spend(limits: Limiter, count: int, at: int = 0) -> None:
     bucket = limits.all[at].bucket
     assert isinstance(bucket, Bucket)
     bucket.charge(True, count)

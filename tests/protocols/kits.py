@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from byway.protocols.shadowsocks import Kit
-from byway.streams.framings import PureFramings
+from byway.streams.ciphers import PureCiphers
 
 NOON = 1_700_000_000.0
 
@@ -24,4 +24,4 @@ def kit(*drawn: bytes, now: Callable[[], float] = lambda: NOON) -> Kit:
         count += 1
         return bytes([count % 256]) * size
 
-    return Kit(PureFramings(now), entropy, now)
+    return Kit(PureCiphers(now), entropy, now)

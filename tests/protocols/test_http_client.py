@@ -1,4 +1,4 @@
-"""HTTP/1.1 toward a web server: framings, bounds, and servers that do not keep to them."""
+"""HTTP/1.1 toward a web server: ciphers, bounds, and servers that do not keep to them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_request_goes_out_as_it_is_and_with_the_length_of_its_body() -> None:
         (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx", b"x", False),
     ],
 )  # fmt: skip
-def test_a_body_ends_where_its_framing_says(said: bytes, body: bytes, keeps: bool) -> None:
+def test_a_body_ends_where_its_length_says(said: bytes, body: bytes, keeps: bool) -> None:
     answer, found = got(said)
 
     assert (found, answer.keeps) == (body, keeps)

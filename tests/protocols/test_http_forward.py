@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from byway.protocols import http, http_forward
-from byway.protocols.http import Framing, HeadError, Request, ResponseHead
+from byway.protocols.http import BodyLength, HeadError, Request, ResponseHead
 from byway.protocols.http_forward import Incoming, Outgoing
 from byway.streams.memory import play, scripted
 
-EMPTY = Framing(length=0)
+EMPTY = BodyLength(length=0)
 
 
 def asked(fields: str = "", line: str = "GET http://example.com/ HTTP/1.1") -> Request:
@@ -82,20 +82,20 @@ class TestOutgoing:
     def test_connection_cannot_take_away_what_frames(self) -> None:
         got = sent("Connection: Host, Content-Length\nContent-Length: 3")
         assert got.head == b"GET / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 3\r\n\r\n"
-        assert got.framing == Framing(length=3)
+        assert got.body == BodyLength(length=3)
 
     def test_expect_goes_on(self) -> None:
         got = sent("Expect: 100-continue\nContent-Length: 3")
         assert b"\r\nExpect: 100-continue\r\n" in got.head
 
     def test_bodies(self) -> None:
-        assert sent().framing == EMPTY
+        assert sent().body == EMPTY
         assert b"Content-Length" not in sent().head
         assert b"\r\nContent-Length: 0\r\n" in sent("content-length: 0").head
         assert sent("Content-Length: 5\nContent-Length: 5").head.count(b"Content-Length: 5") == 1
-        assert sent("Content-Length: 5, 5").framing == Framing(length=5)
+        assert sent("Content-Length: 5, 5").body == BodyLength(length=5)
         chunked = sent("Transfer-Encoding: Chunked")
-        assert chunked.framing == Framing(chunked=True)
+        assert chunked.body == BodyLength(chunked=True)
         assert chunked.head.endswith(b"\r\nTransfer-Encoding: chunked\r\n\r\n")
 
     @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ class TestIncoming:
         assert got == Incoming(
             b"HTTP/1.1 200 OK\r\nServer: x\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n"
             b"Content-Length: 3\r\nVia: 1.1 byway\r\n\r\n",
-            Framing(length=3),
+            BodyLength(length=3),
             keep_near=True,
             keep_far=True,
         )
@@ -184,18 +184,18 @@ class TestIncoming:
     def test_chunked(self) -> None:
         got = back("Transfer-Encoding: chunked\nTrailer: X")
         assert got.head == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-        assert (got.framing, got.keep_near, got.keep_far) == (Framing(chunked=True), True, True)
+        assert (got.body, got.keep_near, got.keep_far) == (BodyLength(chunked=True), True, True)
 
     def test_chunked_to_an_old_client(self) -> None:
         got = back("Transfer-Encoding: chunked", request=asked(line="GET http://a/ HTTP/1.0"))
         assert got.head == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
-        assert got.framing == Framing(chunked=True, dechunk=True)
+        assert got.body == BodyLength(chunked=True, dechunk=True)
         assert (got.keep_near, got.keep_far) == (False, True)
 
     def test_until_the_end(self) -> None:
         got = back("Content-Type: x")
         assert got.head == b"HTTP/1.1 200 OK\r\nContent-Type: x\r\nConnection: close\r\n\r\n"
-        assert (got.framing, got.keep_near, got.keep_far) == (Framing(), False, False)
+        assert (got.body, got.keep_near, got.keep_far) == (BodyLength(), False, False)
 
     @pytest.mark.parametrize(
         ("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304), ("HEAD", 404)]
@@ -204,7 +204,7 @@ class TestIncoming:
     def test_no_body(self, method: str, status: int, fields: str) -> None:
         request = asked(line=f"{method} http://a/ HTTP/1.1")
         got = back(fields, f"HTTP/1.1 {status} x", request)
-        assert (got.framing, got.keep_near, got.keep_far) == (EMPTY, True, True)
+        assert (got.body, got.keep_near, got.keep_far) == (EMPTY, True, True)
         kept = fields.startswith("Content") and status != 204
         assert (b"Content-Length: 9" in got.head) is kept
         assert b"Transfer-Encoding" not in got.head
@@ -287,7 +287,7 @@ class TestUpgrade:
 
     def test_not_switched(self) -> None:
         got = back("Content-Length: 2", "HTTP/1.1 426 Upgrade Required", asked(self.ASKED))
-        assert (got.is_switched, got.framing) == (False, Framing(length=2))
+        assert (got.is_switched, got.body) == (False, BodyLength(length=2))
 
     @pytest.mark.parametrize(
         "fields",
@@ -342,12 +342,12 @@ def test_what_goes_on_is_never_in_doubt(
     except HeadError:
         return
     head = play(http.read_request(scripted(forth.head)[0]))
-    assert http_forward.request_framing(head) == forth.framing
+    assert http_forward.request_length(head) == forth.body
     assert len(http.values(head.fields, b"host")) == 1
     if answer.head:
         reply = play(http.read_response(scripted(answer.head)[0]))
-        if not (answer.framing.dechunk or answer.is_switched or answer.is_interim):
-            assert http_forward.response_framing(reply, "POST") == answer.framing
+        if not (answer.body.dechunk or answer.is_switched or answer.is_interim):
+            assert http_forward.response_length(reply, "POST") == answer.body
         if answer.keep_near:
-            assert answer.framing.length is not None or answer.framing.chunked
+            assert answer.body.length is not None or answer.body.chunked
             assert b"close" not in http.values(reply.fields, b"connection")

@@ -86,7 +86,7 @@ class TestEachMethod:
     def test_vectors(self, method: Method) -> None:
         subkey, wire = VECTORS[method.name]
         salt = SALT[: method.size]
-        assert session_key(kit().framings, key_of(method, "password"), salt).hex() == subkey
+        assert session_key(kit().ciphers, key_of(method, "password"), salt).hex() == subkey
         assert recorded(method) == salt + bytes.fromhex(wire)
 
     def test_the_server_reads_the_vector(self, method: Method) -> None:
@@ -148,9 +148,9 @@ class TestEachMethod:
         stream, far = pair()
         lent, key = kit(), key_of(method, "password")
         wire = SALT[: method.size]
-        subkey = session_key(lent.framings, key, wire)
+        subkey = session_key(lent.ciphers, key, wire)
         for count, part in enumerate((HEADER[:3], HEADER[3:] + SAID)):
-            seal = lent.framings.seal
+            seal = lent.ciphers.seal
             wire += seal(method.cipher, subkey, 2 * count, len(part).to_bytes(2))
             wire += seal(method.cipher, subkey, 2 * count + 1, part)
         far.write_nowait(wire)
@@ -160,12 +160,12 @@ class TestEachMethod:
 
     def test_empty_chunks_are_read_past(self, method: Method) -> None:
         lent, salt = kit(), SALT[: method.size]
-        subkey = session_key(lent.framings, key_of(method, "password"), salt)
+        subkey = session_key(lent.ciphers, key_of(method, "password"), salt)
         chunks = (b"", address.pack(Target.of("a.example", 25)), b"", b"", b"EHLO", b"", b" b")
         wire, count = salt, 0
         for chunk in chunks:
             for piece in (len(chunk).to_bytes(2), chunk):
-                wire += lent.framings.seal(method.cipher, subkey, count, piece)
+                wire += lent.ciphers.seal(method.cipher, subkey, count, piece)
                 count += 1
         request = play(server(method).accept(scripted(wire)[0]))
         assert request.target == Target.of("a.example", 25)
@@ -174,16 +174,16 @@ class TestEachMethod:
     @pytest.mark.parametrize("length", [0x4000, 0xFFFF])
     def test_a_bad_length_is_refused(self, method: Method, length: int) -> None:
         salt = SALT[: method.size]
-        subkey = session_key(kit().framings, key_of(method, "password"), salt)
-        head = kit().framings.seal(method.cipher, subkey, 0, length.to_bytes(2))
+        subkey = session_key(kit().ciphers, key_of(method, "password"), salt)
+        head = kit().ciphers.seal(method.cipher, subkey, 0, length.to_bytes(2))
         with pytest.raises(PeerError, match=f"{length} bytes"):
             play(server(method).accept(scripted(salt + head)[0]))
 
     def test_an_unknown_address_is_refused(self, method: Method) -> None:
         lent, salt = kit(), SALT[: method.size]
-        subkey = session_key(kit().framings, key_of(method, "password"), salt)
-        wire = salt + lent.framings.seal(method.cipher, subkey, 0, b"\0\2")
-        wire += lent.framings.seal(method.cipher, subkey, 1, b"\x09\x00")
+        subkey = session_key(kit().ciphers, key_of(method, "password"), salt)
+        wire = salt + lent.ciphers.seal(method.cipher, subkey, 0, b"\0\2")
+        wire += lent.ciphers.seal(method.cipher, subkey, 1, b"\x09\x00")
         with pytest.raises(PeerError, match="address type"):
             play(server(method).accept(scripted(wire)[0]))
 

@@ -24,14 +24,14 @@ from byway.protocols.shadowsocks2022 import (
     new_key,
     session_key,
 )
-from byway.streams.framings import PureFramings
+from byway.streams.ciphers import PureCiphers
 from byway.streams.memory import WouldWait, pair, play, scripted
 from tests.protocols.kits import NOON, kit
 from tests.protocols.targets import targets
 
 METHODS_2022 = [method for method in METHODS.values() if method.is_2022]
 SMALL = METHODS["2022-blake3-aes-128-gcm"]
-PURE = PureFramings(lambda: NOON)
+PURE = PureCiphers(lambda: NOON)
 SALT = bytes(range(0xA0, 0xC0))
 IPSK, UPSK = bytes(range(16)), bytes(range(16, 32))
 EXAMPLE = Target.of("example.com", 80)
@@ -199,7 +199,7 @@ class TestEachMethod:
 
     def test_what_is_from_before_the_server_began_is_refused(self, method: Method) -> None:
         lent = Kit(
-            PureFramings(lambda: NOON, since=NOON + 0.9), lambda size: b"s" * size, lambda: NOON
+            PureCiphers(lambda: NOON, since=NOON + 0.9), lambda size: b"s" * size, lambda: NOON
         )
         for off, fine in ((-1, False), (0, True), (30, True)):
             near, client = scripted(made(method, when=NOON + off))

@@ -16,7 +16,7 @@ import pytest
 from byway.flow import Target
 from byway.protocols import address, shadowsocks, shadowsocks2022
 from byway.protocols.shadowsocks import METHODS, Method
-from byway.streams.framings import PureFramings
+from byway.streams.ciphers import PureCiphers
 from tests.roads import clients
 from tests.roads.conftest import RunRoad
 from tests.roads.test_encrypted import at_client, at_server
@@ -24,7 +24,7 @@ from tests.roads.test_probes import keys
 
 pytestmark = pytest.mark.usefixtures("nowhere")
 
-PURE = PureFramings(time.time)
+PURE = PureCiphers(time.time)
 BANNER = b"220 hello\r\n"
 EMPTY = 40  # in a row
 

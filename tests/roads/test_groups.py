@@ -94,7 +94,7 @@ async def test_the_next_member_is_tried_in_the_same_flow(
         steps = [step for flow in run.app.ledger.past for step in flow.steps]
         (failure,) = [step for step in steps if step.failed]  # once, and then it is out
         assert (failure.group, failure.member) == ("g", "dead")
-        assert str(dead) in failure.told
+        assert str(dead) in failure.why
 
 
 async def test_select_tries_nothing_but_the_choice(road: RunRoad, echo: Target) -> None:
@@ -226,7 +226,7 @@ async def test_a_member_that_says_nothing_gives_way_in_time(road: RunRoad, echo:
             assert await passed(run, echo) == ("g", "direct")
             failure = run.app.ledger.past[0].steps[1]
             assert failure.failed
-            assert "no answer within 0.5 s" in failure.told
+            assert "no answer within 0.5 s" in failure.why
 
 
 async def test_when_all_fail_the_error_tells_of_each(road: RunRoad, echo: Target) -> None:

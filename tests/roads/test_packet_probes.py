@@ -19,7 +19,7 @@ from byway.engine import Engine, PacketListener, SealedPackets
 from byway.flow import Target
 from byway.protocols import shadowsocks, shadowsocks2022
 from byway.protocols.shadowsocks import METHODS, Method
-from byway.streams.framings import PureFramings, hkdf_sha1
+from byway.streams.ciphers import PureCiphers, hkdf_sha1
 from tests.roads import clients
 from tests.roads.conftest import Road, RunRoad
 from tests.roads.test_encrypted import at_client, at_server, word
@@ -28,7 +28,7 @@ from tests.roads.test_udp import associated
 
 pytestmark = pytest.mark.usefixtures("nowhere")
 
-PURE = PureFramings(time.time)
+PURE = PureCiphers(time.time)
 AES = "2022-blake3-aes-128-gcm"
 
 

@@ -18,7 +18,7 @@ from byway.config import load_text
 from byway.flow import Target
 from byway.protocols import address, shadowsocks, shadowsocks2022
 from byway.protocols.shadowsocks import METHODS, Kit, Method, ShadowsocksOptions
-from byway.streams.framings import PureFramings, hkdf_sha1
+from byway.streams.ciphers import PureCiphers, hkdf_sha1
 from byway.streams.memory import pair, play
 from tests.roads.conftest import RunRoad
 from tests.roads.test_encrypted import at_server, word
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("nowhere")
 PATIENCE = 0.8  # seconds for a handshake at the server
 AT_ONCE = 300  # probes on their way at a time
 
-PURE = PureFramings(time.time)
+PURE = PureCiphers(time.time)
 Seen = tuple[bytes, str]
 
 
@@ -42,7 +42,7 @@ def keys(method: Method) -> tuple[bytes, ...]:
 def recorded(method: Method, target: Target, off: float = 0.0) -> bytes:
     """The first packet of a client, whose clock may be off."""
     stream, far = pair()
-    pure = PureFramings(lambda: time.time() + off)
+    pure = PureCiphers(lambda: time.time() + off)
     kit = Kit(pure, random.randbytes, lambda: time.time() + off)
     connect = shadowsocks2022.connect if method.is_2022 else shadowsocks.connect
     framed = play(connect(stream, target, ShadowsocksOptions(method, keys(method)), kit))

@@ -17,7 +17,7 @@ from byway.engine import (
 from byway.engine.layers import Version
 from byway.interfaces import Stream
 from byway.sealing import Awaited, Cipher, Opening, Sealing
-from byway.streams.framings import hkdf_sha1
+from byway.streams.ciphers import hkdf_sha1
 from tests.streams.certificates import authority, certificate
 from tests.streams.test_engine import EngineConformance
 
@@ -41,18 +41,18 @@ class LayerConformance(EngineConformance):
         self, one: EngineStream, two: EngineStream, cipher: Cipher, modern: bool, limit: int
     ) -> tuple[EngineStream, EngineStream]:
         """`one` as a client whose request was opened already, `two` as the server that answers."""
-        framings = self.engine.framings
+        ciphers = self.engine.ciphers
         size = 16 if cipher == "aes-128-gcm" else 32
         up, master, request, salt = (bytes([n]) * size for n in range(4))
         if modern:
-            down = framings.blake3_key("shadowsocks 2022 session subkey", master + salt, size)
+            down = ciphers.blake3_key("shadowsocks 2022 session subkey", master + salt, size)
             lead, awaited = b"\x01" + bytes(8) + request, Awaited(master, request)
         else:
             down, lead = hkdf_sha1(master, salt, b"ss-subkey", size), b""
             awaited = Awaited(master)
         return (
-            framings.chunked(one, cipher, Sealing(up), awaited, limit),
-            framings.chunked(two, cipher, Sealing(down, salt, lead), Opening(up), limit),
+            ciphers.chunked(one, cipher, Sealing(up), awaited, limit),
+            ciphers.chunked(two, cipher, Sealing(down, salt, lead), Opening(up), limit),
         )
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from byway.flow import packed_address
-from byway.system.limits import flows_for, open_files, raise_open_files
+from byway.system.open_files import flows_for, open_files, raise_open_files
 from byway.system.own import OwnAddresses
 from tests.machine import HAS_IPV6
 

@@ -21,7 +21,7 @@ class NotRunning(BywayError):  # noqa: N818
     """No Byway answers at the control socket."""
 
 
-class Told(BywayError):  # noqa: N818
+class Refusal(BywayError):  # noqa: N818
     """The running Byway said no. `answer` is what it said, `status` the HTTP status."""
 
     def __init__(self, status: int, answer: Answer) -> None:
@@ -39,7 +39,7 @@ class Client:
         self._link = _Link(path, patience)
 
     def ask(self, method: str, path: str, question: object = None, **query: object) -> Answer:
-        """One question. Raises NotRunning, or Told when the answer is no."""
+        """One question. Raises NotRunning, or Refusal when the answer is no."""
         body = None if question is None else json.dumps(question).encode()
         where = f"{path}?{urlencode(query)}" if query else path
         try:
@@ -51,14 +51,14 @@ class Client:
             raise _not_running(self.path, error) from error
         answer = json.loads(data)
         if response.status != 200:
-            raise Told(response.status, answer)
+            raise Refusal(response.status, answer)
         assert isinstance(answer, dict)
         return answer
 
     def follow(self, path: str, question: object = None, **query: object) -> Iterator[Answer]:
         """The objects of an answer that comes bit by bit, until its end or that of Byway.
 
-        Raises NotRunning, or Told when the answer is no.
+        Raises NotRunning, or Refusal when the answer is no.
         """
         method = "GET" if question is None else "POST"
         body = None if question is None else json.dumps(question).encode()
@@ -66,7 +66,7 @@ class Client:
             self._link.request(method, f"{path}?{urlencode(query)}", body)
             response = self._link.getresponse()
             if response.status != 200:
-                raise Told(response.status, json.loads(response.read()))
+                raise Refusal(response.status, json.loads(response.read()))
             self._link.endless()
             while line := response.readline():
                 yield json.loads(line)

@@ -26,7 +26,7 @@ def group_view(chooser: Chooser, flows: Mapping[str, int]) -> View:
         "name": chooser.name,
         "type": chooser.kind,
         "taken": step.member or None,
-        "why": step.told,
+        "why": step.why,
         "used": None if chooser.used is None else round(now - chooser.used, 3),
         "flows": flows.get(chooser.name, 0),
         "members": [rank_view(rank, now) for rank in chooser.ranking(Network.TCP)],
@@ -38,7 +38,7 @@ def step_view(step: Step, now: float) -> View:
     return {
         "group": step.group,
         "member": step.member,
-        "why": step.told,
+        "why": step.why,
         "failed": step.failed,
         "members": [rank_view(rank, now) for rank in step.ranking],
     }
@@ -61,10 +61,10 @@ def rank_view(rank: Rank, now: float) -> View:
 def taken(chooser: Chooser, flow: Flow) -> Step:
     """The step that a group would take for a flow; without a member where none can carry it."""
     ranking = chooser.ranking(flow.network)
-    for member, told in chooser.turns(flow, peek=True):
-        return Step(chooser.name, member, told, ranking=ranking)
-    told = f"no member supports {flow.network.value.upper()}"
-    return Step(chooser.name, "", told, failed=True, ranking=ranking)
+    for member, why in chooser.turns(flow, peek=True):
+        return Step(chooser.name, member, why, ranking=ranking)
+    why = f"no member supports {flow.network.value.upper()}"
+    return Step(chooser.name, "", why, failed=True, ranking=ranking)
 
 
 def choices(

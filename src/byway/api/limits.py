@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from byway.flow import Flow
-from byway.ledger.limits import Limit, Limits, Terms, names_for
+from byway.ledger.limits import Limit, Limiter, Terms, names_for
 from byway.rules import Verdict, Via
 
 View = dict[str, object]
 
 
-def limit_views(limits: Limits) -> Sequence[View]:
+def limit_views(limits: Limiter) -> Sequence[View]:
     """Every limit. What it does not say is null; rates in bytes per second, times in seconds."""
     return [_view(limits, limit) for limit in limits.all]
 
 
-def _view(limits: Limits, limit: Limit) -> View:
+def _view(limits: Limiter, limit: Limit) -> View:
     terms, bucket = limit.terms, limit.bucket
     up, down, waits, dropped = bucket.seen()
     return {

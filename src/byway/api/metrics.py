@@ -28,14 +28,14 @@ def _lines(status: View) -> Iterator[str]:
     for name, value in cast("Mapping[str, int]", status["engine"]).items():
         yield from _metric(f"byway_engine_{name}", "gauge", "Of the engine.", value)
     for name, value in cast("Mapping[str, int]", status["packets"]).items():
-        told = "Open packet listeners."
-        yield from _metric(f"byway_packets_{name.removeprefix('packets_')}", "gauge", told, value)
+        text = "Open packet listeners."
+        yield from _metric(f"byway_packets_{name.removeprefix('packets_')}", "gauge", text, value)
     degraded = cast("list[object]", status["degraded"])
     yield from _metric("byway_degraded", "gauge", "Current problems.", len(degraded))
     limited = cast("list[View]", status["limited"])
-    for key, name, kind, told in _OF_LIMITS:
+    for key, name, kind, text in _OF_LIMITS:
         if limited:
-            yield f"# HELP byway_limit_{name} {told}"
+            yield f"# HELP byway_limit_{name} {text}"
             yield f"# TYPE byway_limit_{name} {kind}"
         for limit in limited:
             if limit[key] is not None:
@@ -51,13 +51,13 @@ def _of_groups(groups: list[View]) -> Iterator[str]:
     """A line for each member of each group, for each thing that is known of it."""
     if not groups:
         return
-    told = {
+    texts = {
         "state": "1 if the member works or is new, 0 if it is out or on trial.",
         "taken": "1 for the member that the group would use now.",
         "failures": "Failures in a row.",
         "delay_seconds": "The smoothed delay, if known.",
     }
-    for what, text in told.items():
+    for what, text in texts.items():
         yield f"# HELP byway_group_member_{what} {text}"
         yield f"# TYPE byway_group_member_{what} gauge"
         for group in groups:
@@ -86,8 +86,8 @@ _OF_LIMITS = (
 )
 
 
-def _metric(name: str, kind: str, told: str, value: object, **labels: object) -> Iterator[str]:
-    yield f"# HELP {name} {told}"
+def _metric(name: str, kind: str, text: str, value: object, **labels: object) -> Iterator[str]:
+    yield f"# HELP {name} {text}"
     yield f"# TYPE {name} {kind}"
     yield f"{name}{_labels(**labels)} {value}"
 

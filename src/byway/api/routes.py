@@ -114,13 +114,13 @@ class Routes:
         return Reply(view)
 
     async def _resolve(self, asked: Asked, _: object) -> Reply:
-        from byway.api.told import told_view
+        from byway.api.resolution import resolution_view
 
         try:
             name = Target.of(asked.query.get("name", ""), 0)
         except ValueError as error:
             raise Denied(400, str(error), "/resolve?name=www.example.com") from None
-        return Reply(told_view(await self._app.names.inquire(name.full)))
+        return Reply(resolution_view(await self._app.names.inquire(name.full)))
 
     async def _groups(self, _: Asked, __: object) -> Reply:
         return Reply({"groups": views.status_view(self._app, version())["groups"]})

@@ -20,7 +20,7 @@ def set_views(app: App) -> Sequence[View]:
     followed = {} if app.keepers.refresher is None else app.keepers.refresher.sets
     found: list[View] = []
     for name, rules in app.now.sets.items():
-        told = [str(problem) for problem in app.now.problems if problem.key == f"sets.{name}"]
+        texts = [str(problem) for problem in app.now.problems if problem.key == f"sets.{name}"]
         one = followed.get(name)
         found.append(
             {
@@ -29,7 +29,7 @@ def set_views(app: App) -> Sequence[View]:
                 "source": rules.source,
                 "entries": len(rules.contents),
                 "complete": rules.contents.complete,
-                "problems": told if one is None else [str(problem) for problem in one.problems],
+                "problems": texts if one is None else [str(problem) for problem in one.problems],
                 "web": None if one is None else _web_view(one),
             }
         )

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from byway.api.firewall import obeyed
 from byway.api.groups import choices, step_view
 from byway.api.limits import offered_to
+from byway.api.resolution import resolution_view, words
 from byway.api.rules import View, rule_view
-from byway.api.told import told_view, words
 from byway.app.naming import Naming
 from byway.app.ways import Ways
 from byway.config import Config
 from byway.config.limited import terms_of
-from byway.dns.told import Told
+from byway.dns.resolution import Resolution
 from byway.errors import Unreachable
 from byway.facts.finder import Finder
 from byway.flow import Flow, Target
@@ -199,25 +199,27 @@ def _asked(flow: Flow) -> View:
     }
 
 
-def _name(flow: Flow, chain: Sequence[Hop], names: Naming | None, told: Told | None) -> View | None:
+def _name(
+    flow: Flow, chain: Sequence[Hop], names: Naming | None, found: Resolution | None
+) -> View | None:
     """How the target's name is resolved, where that happens here; nobody is asked for it."""
     here = flow.target.is_name and chain and chain[-1].kind == "direct"
     use = chain[-1].dns if here else ()
-    if (told is None or use) and here and names is not None:
+    if (found is None or use) and here and names is not None:
         try:
-            told = names.chosen(flow.target.full, use)
+            found = names.chosen(flow.target.full, use)
         except Unreachable as error:
-            told = Told(flow.target.full, error=str(error))
-    return None if told is None else told_view(told)
+            found = Resolution(flow.target.full, error=str(error))
+    return None if found is None else resolution_view(found)
 
 
 def _explained(
     explanation: Explanation,
     facts: Facts,
     given: Facts = NO_FACTS,
-    resolved: Told | None = None,
+    resolved: Resolution | None = None,
 ) -> View:
-    told = {fact for fact, _ in _facts(given)}
+    asked = {fact for fact, _ in _facts(given)}
     sources = SOURCES if resolved is None else {**SOURCES, Fact.ADDRESS: words(resolved)}
     return {
         "rules": [
@@ -233,7 +235,7 @@ def _explained(
             {
                 "fact": fact.value,
                 "found": found,
-                "from": "the question" if fact in told else sources[fact],
+                "from": "the question" if fact in asked else sources[fact],
             }
             for fact, found in _facts(facts)
         ],
@@ -255,8 +257,8 @@ def _facts(facts: Facts) -> Sequence[tuple[Fact, str]]:
     if facts.sniffed is not None:
         found.append((Fact.SNIFFED, str(facts.sniffed) or "nothing known"))
     for function, said in facts.answers:
-        told = f"failed: {said.note}" if said.note else f"says {said.way or 'nothing'}"
-        found.append((Fact.ANSWER, f"{function.name} {told}"))
+        text = f"failed: {said.note}" if said.note else f"says {said.way or 'nothing'}"
+        found.append((Fact.ANSWER, f"{function.name} {text}"))
     return found
 
 

@@ -31,14 +31,14 @@ from byway.facts.finder import Finder
 from byway.inbounds.silence import Silence
 from byway.interfaces import InForce, Resolver
 from byway.ledger import Ledger
-from byway.ledger.limits import Limits
+from byway.ledger.limits import Limiter
 from byway.ledger.log import Log
 from byway.outbounds.loops import Loops
 from byway.outbounds.roster import Roster
 from byway.router import Router
 from byway.rules import Judge
 from byway.system.firewall.table import FirewallError
-from byway.system.limits import open_files, pipes_for
+from byway.system.open_files import open_files, pipes_for
 from byway.system.own import OwnAddresses
 from byway.system.state import StateFile
 
@@ -62,7 +62,7 @@ class App:
         self.in_force = InForce(nothing(config))
         self.reload_error = ""  # why the last one was refused
         self.log = Log(self.in_force)
-        self.limits = Limits(StateFile(memory and memory / "quotas.json"))
+        self.limits = Limiter(StateFile(memory and memory / "quotas.json"))
         self.ledger = Ledger(self.in_force, limits=self.limits)
         self._first = config
         self._resolver = resolver
@@ -100,7 +100,7 @@ class App:
         self.names = await Naming(self.engine, log, self.in_force, self._resolver).__aenter__()
         self._finder = Finder(
             self.names,
-            framings=self.engine.framings,
+            ciphers=self.engine.ciphers,
             in_force=self.in_force,
             tell=self._tell_fault,
             listed=self.names.listed,

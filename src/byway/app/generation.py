@@ -31,8 +31,8 @@ from byway.outbounds.roster import Roster
 from byway.rules import Judge
 from byway.rules.sets import RuleSet
 from byway.system.files import open_to_append
-from byway.system.limits import flows_for, open_files
 from byway.system.lines import LineWriter
+from byway.system.open_files import flows_for, open_files
 
 if TYPE_CHECKING:
     from byway.system.plugin import Plugin

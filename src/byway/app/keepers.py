@@ -119,5 +119,5 @@ class Keepers:
 
             self.prober = Prober(WebTls(self._lasting.engine), time.monotonic)
             self._start(self.prober.serve())
-        after.roster.told = self.prober.wake
+        after.roster.on_change = self.prober.wake
         self.prober.follow(probing, after.outbounds)

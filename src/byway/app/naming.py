@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from byway.app.ways import Ways
 from byway.config import Config, open_sets
 from byway.dns import SystemResolver
-from byway.dns.told import Told
+from byway.dns.resolution import Resolution
 from byway.engine import Engine, EngineAnswers
 from byway.errors import Unreachable
 from byway.flow import Dial, Target
@@ -109,7 +109,7 @@ class Naming:
         named = self._in_force.now.names.named
         return None if named is None else named.listed(name)
 
-    async def inquire(self, name: str, use: Sequence[str] = ()) -> Told:
+    async def inquire(self, name: str, use: Sequence[str] = ()) -> Resolution:
         """Resolve a name, and say how. What goes wrong is in its `error`."""
         if self.named is not None:
             return await self.named.inquire(name, " ".join(use))
@@ -118,14 +118,14 @@ class Naming:
             found = tuple(await self._system.resolve(name))
         except Unreachable as error:
             spent = time.monotonic() - begun
-            return Told(name, "server", (), host, seconds=spent, error=str(error))
-        return Told(name, "server", found, host, seconds=time.monotonic() - begun)
+            return Resolution(name, "server", (), host, seconds=spent, error=str(error))
+        return Resolution(name, "server", found, host, seconds=time.monotonic() - begun)
 
-    def chosen(self, name: str, use: Sequence[str] = ()) -> Told:
+    def chosen(self, name: str, use: Sequence[str] = ()) -> Resolution:
         """Who would be asked for a name. Asks nobody. Raises Unreachable for endless aliases."""
         if self.named is not None:
             return self.named.chosen(name, " ".join(use))
-        return Told(name, servers=("system",))
+        return Resolution(name, servers=("system",))
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()

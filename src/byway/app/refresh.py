@@ -20,7 +20,7 @@ from byway.config import Config, UrlSet
 from byway.config.rules import fetched
 from byway.config.rules.compiled import user_cache
 from byway.config.rules.fetched import Kept
-from byway.config.rules.sets import told
+from byway.config.rules.sets import problems_of
 from byway.errors import BywayError, PeerError, Problem, in_words
 from byway.ledger.log import Log
 from byway.outbounds.web import Denied, Document
@@ -166,7 +166,7 @@ class Refresher:
         kept, contents, bad = await asyncio.to_thread(self._read, one, document, others)
         before, one.kept, one.rules.contents = len(one.rules.contents), kept, contents
         one.renewed = time.monotonic()
-        one.problems = told(bad, str(one.section.url), one.name)
+        one.problems = problems_of(bad, str(one.section.url), one.name)
         for problem in one.problems:
             place = f"{problem.file}:{problem.line}:{problem.column}"
             self._log.warning(problem.message, at=place, key=problem.key)

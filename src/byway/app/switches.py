@@ -156,7 +156,7 @@ def stayed_off(before: Switched, judge: Judge) -> tuple[Mapping[int, Off], Seque
     places = defaultdict(list)
     for at, rule in enumerate(judge.rules):
         places[rule.verdict.rule.text].append(at)
-    told: list[str] = []
+    lines: list[str] = []
     taken: dict[str, int] = defaultdict(int)
     kept: dict[int, Off] = {}
     for at, rule in enumerate(before.whole.rules):
@@ -166,10 +166,10 @@ def stayed_off(before: Switched, judge: Judge) -> tuple[Mapping[int, Off], Seque
             now = places[text][nth] if nth < len(places[text]) else None
             if now is not None and judge.rules[now].enabled:
                 kept[now] = before.off[at]
-                told.append(f"= rule {text}: stays disabled")
+                lines.append(f"= rule {text}: stays disabled")
             elif now is None:
-                told.append(f"= rule {text}: was disabled, and no longer exists")
-    return kept, told
+                lines.append(f"= rule {text}: was disabled, and no longer exists")
+    return kept, lines
 
 
 def carried_over(hits: Mapping[RuleRef, int], rules: Sequence[RuleRef]) -> dict[RuleRef, int]:

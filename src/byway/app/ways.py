@@ -45,7 +45,7 @@ class Ways:
         self._watched = _members(config)
         self._lent = Lent(
             engine,
-            engine.framings,
+            engine.ciphers,
             resolver,
             log,
             OwnAddresses().holds,

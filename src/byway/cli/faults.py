@@ -10,9 +10,9 @@ from byway.errors import ConfigError, in_words
 def fault_lines(error: BaseException) -> Iterator[str]:
     """What went wrong, and the hint; of a config every problem at its place."""
     if isinstance(error, ConfigError):
-        from byway.config.read.excerpt import told_lines
+        from byway.config.read.excerpt import problem_lines
 
-        yield from told_lines(error.problems)
+        yield from problem_lines(error.problems)
         return
     first, *rest = in_words(error).split("\n")
     yield f"byway: {first}"

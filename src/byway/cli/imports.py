@@ -18,8 +18,8 @@ _MOST_WAYS = 12  # that lost rules are counted by
 
 def add_verb(verbs: Verbs) -> None:
     """Add it to the command line."""
-    told = "convert a config of another program, or a subscription"
-    verb = verbs.add_parser("import", help=told, description=f"{told[0].upper()}{told[1:]}.")
+    text = "convert a config of another program, or a subscription"
+    verb = verbs.add_parser("import", help=text, description=f"{text[0].upper()}{text[1:]}.")
     verb.add_argument(
         "source", metavar="FILE|URL|LINK|-", help="the file or URL to read; - is standard input"
     )

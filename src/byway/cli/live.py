@@ -48,9 +48,9 @@ def add_verbs(verbs: Verbs) -> None:
     log.set_defaults(verb=_log)
 
 
-def asking(verbs: Verbs, name: str, told: str) -> Parser:
+def asking(verbs: Verbs, name: str, text: str) -> Parser:
     """A verb that asks a running Byway."""
-    verb = verbs.add_parser(name, help=told, description=f"{told[0].upper()}{told[1:]}.")
+    verb = verbs.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     verb.add_argument("--socket", metavar="PATH", help="the control socket of the running Byway")
     verb.add_argument("-c", "--config", metavar="FILE", help="the config of the running Byway")
     return verb
@@ -146,7 +146,7 @@ def _listed(client: Client, options: argparse.Namespace) -> int:
 
 
 def _cut(client: Client, ids: list[int]) -> int:
-    from byway.api.client import Told
+    from byway.api.client import Refusal
 
     if not ids:
         print("byway: which flows? byway flows cut ID...", file=sys.stderr)
@@ -156,7 +156,7 @@ def _cut(client: Client, ids: list[int]) -> int:
         try:
             client.ask("DELETE", f"/flows/{number}")
             print(f"cut {number}")
-        except Told as error:
+        except Refusal as error:
             print(f"byway: {number}: {error}", file=sys.stderr)
             status = 1
     return status

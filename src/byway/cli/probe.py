@@ -24,8 +24,8 @@ def add_verb(verbs: Verbs) -> None:
     """Add it to the command line."""
     from byway.cli.live import asking, name
 
-    told = "measure the delay and throughput of outbounds, side by side"
-    probe = asking(verbs, "probe", told)
+    text = "measure the delay and throughput of outbounds, side by side"
+    probe = asking(verbs, "probe", text)
     probe.add_argument(
         "names", nargs="*", type=name, metavar="NAME|LINK",
         help="outbounds, groups, links (all outbounds)",
@@ -80,10 +80,10 @@ def table_lines(found: Sequence[View]) -> Iterator[str]:
         name = padded(clipped(escaped(str(one["name"])), wide), wide)
         dial, answer = (cast("float | None", one[key]) for key in ("dial", "answer"))
         rate = cast("float | None", one["rate"])
-        told = "-" if rate is None else f"{size(rate)}B/s"
+        text = "-" if rate is None else f"{size(rate)}B/s"
         read = size(cast(int, one["bytes"])) if one["bytes"] else "-"
         times = " ".join(f"{_ms(value):>8}" for value in (dial, answer, _delay(one)))
-        yield f"{name} {times} {told:>9} {read:>6}"
+        yield f"{name} {times} {text:>9} {read:>6}"
     for one in found:
         if one["error"] is not None:
             hop = one["hop"]
@@ -199,14 +199,14 @@ class _Bar:
 
         done = sum(bool(view["done"]) for view in found.values())
         now = [view for view in found.values() if not view["done"]]
-        told = ""
+        text = ""
         if now:
             last = now[-1]
             rate = cast("float | None", last["rate"])
             what = "delay" if last["phase"] == "delay" else f"{size(rate or 0)}B/s"
-            told = f"{last['name']}: {what}"
+            text = f"{last['name']}: {what}"
         full = BAR * done // max(len(found), 1)
-        line = f"[{'#' * full}{'-' * (BAR - full)}] {done} of {len(found)}  {told}"
+        line = f"[{'#' * full}{'-' * (BAR - full)}] {done} of {len(found)}  {text}"
         self._shown = clipped(escaped(line), 79)
         self._to.write(f"\r\x1b[K{self._shown}")
         self._to.flush()

@@ -38,7 +38,7 @@ def show(found: Sequence[View], as_json: bool) -> int:
 
 
 async def _resolved(config: Config, names: Sequence[str]) -> list[View]:
-    from byway.api.told import told_view
+    from byway.api.resolution import resolution_view
     from byway.app.naming import alone
     from byway.flow import Target
 
@@ -46,7 +46,7 @@ async def _resolved(config: Config, names: Sequence[str]) -> list[View]:
         found: list[View] = []
         for name in names:
             host = Target.of(name, 0)
-            found.append(told_view(await it.names.inquire(host.full)))
+            found.append(resolution_view(await it.names.inquire(host.full)))
         return found
 
 

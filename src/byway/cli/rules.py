@@ -54,8 +54,8 @@ def _lines(answer: View) -> Iterator[str]:
     for one in found:
         rule = cast("View", one["rule"])
         place = f"{str(rule['file']).rpartition('/')[2]}:{rule['line']}"
-        told = escaped(f"{one['number']:>5} {one['hits']:>9}  {place:<20} {rule['text']}")
-        yield told if one["state"] == "on" else f"{told}  [{_state(one)}]"
+        text = escaped(f"{one['number']:>5} {one['hits']:>9}  {place:<20} {rule['text']}")
+        yield text if one["state"] == "on" else f"{text}  [{_state(one)}]"
     more = cast(int, answer["total"]) - len(found)
     if more:
         yield f"and {more} more; use --limit to show more"

@@ -15,7 +15,7 @@ from byway.app import App, Reread
 from byway.config import Config
 from byway.errors import ConfigError, in_words
 from byway.ledger.log import escaped_lines
-from byway.system.limits import raise_open_files
+from byway.system.open_files import raise_open_files
 from byway.system.state import state_folder
 
 
@@ -53,7 +53,7 @@ async def _serve(config: Config, reread: Reread, system_proxy: bool) -> None:
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
     async with app, Control(app, reread), asyncio.TaskGroup() as tasks:
-        reloading = tasks.create_task(_reload_when_told(app, reread, reloads))
+        reloading = tasks.create_task(_reload_when_asked(app, reread, reloads))
         _calm_collector()
         _announce(app)
         async with _desktop_led_here(app, system_proxy):
@@ -90,9 +90,9 @@ async def _desktop_led_here(app: App, wanted: bool) -> AsyncIterator[None]:
         await asyncio.to_thread(proxy.put_back)
 
 
-async def _reload_when_told(app: App, reread: Reread, told: asyncio.Queue[None]) -> None:
+async def _reload_when_asked(app: App, reread: Reread, asked: asyncio.Queue[None]) -> None:
     while True:
-        await told.get()
+        await asked.get()
         with contextlib.suppress(ConfigError, OSError):  # the log has it
             for line in await app.reload_from(reread):
                 app.log.info("changed", what=line)

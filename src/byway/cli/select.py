@@ -29,7 +29,7 @@ def select(options: argparse.Namespace) -> int:
 
 def choices_of(client: Client, flow: Flow, outbound: str) -> Mapping[str, View]:
     """What each group of the running Byway would do for a flow that leaves by this outbound."""
-    from byway.api.client import NotRunning, Told
+    from byway.api.client import NotRunning, Refusal
 
     try:
         source = None if flow.source is None else str(flow.source)
@@ -38,7 +38,7 @@ def choices_of(client: Client, flow: Flow, outbound: str) -> Mapping[str, View]:
             "outbound": outbound,
         }  # fmt: skip
         return cast("dict[str, View]", client.ask("POST", "/groups/choices", question)["choices"])
-    except (NotRunning, Told):
+    except (NotRunning, Refusal):
         return {}
 
 
@@ -50,8 +50,8 @@ def _choose(client: Client, options: argparse.Namespace) -> int:
     else:
         print(escaped(f"{options.group} now uses {options.member}"))
     if answer["problem"]:
-        told = escaped(f"byway: this selection will not survive a restart: {answer['problem']}")
-        print(told, file=sys.stderr)
+        text = escaped(f"byway: this selection will not survive a restart: {answer['problem']}")
+        print(text, file=sys.stderr)
     return 0
 
 

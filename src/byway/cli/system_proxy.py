@@ -71,9 +71,9 @@ class SystemProxy:
         from byway.system.desktop import desktop
 
         try:
-            told = wanted(self._inbounds, None, False)
+            want = wanted(self._inbounds, None, False)
             found = desktop(os.environ)
-            _settings().take(found, told, os.getpid())
+            _settings().take(found, want, os.getpid())
         except (BywayError, ValueError) as error:
             hint = getattr(error, "hint", "")
             self._log.warning("the system's proxy is not set", error=error, hint=hint or None)
@@ -84,7 +84,7 @@ class SystemProxy:
     def put_back(self) -> None:
         """Put back what was there."""
         if self._desktop is not None:
-            _told_back(self._log, self._desktop)
+            _log_put_back(self._log, self._desktop)
 
 
 def put_back_what_was_left(log: Log) -> None:
@@ -98,12 +98,12 @@ def put_back_what_was_left(log: Log) -> None:
     if left is not None:
         log.warning("the system's proxy is still set by a Byway that crashed")
         try:
-            _told_back(log, desktop(os.environ, left.desktop))
+            _log_put_back(log, desktop(os.environ, left.desktop))
         except DesktopError as error:
             log.warning("the system's proxy is not restored", error=error)
 
 
-def _told_back(log: Log, found: Desktop) -> None:
+def _log_put_back(log: Log, found: Desktop) -> None:
     from byway.system.desktop import DesktopError
 
     try:
@@ -178,12 +178,12 @@ def _on(options: argparse.Namespace) -> int:
     found.client.close()
     inbounds = found.status["inbounds"]
     assert isinstance(inbounds, list)
-    told = wanted(inbounds, options.inbound, options.pac)
+    want = wanted(inbounds, options.inbound, options.pac)
     there = desktop(os.environ, options.desktop)
-    _settings().take(there, told)
-    where = told.pac or ", ".join(
+    _settings().take(there, want)
+    where = want.pac or ", ".join(
         f"{kind} {target}"
-        for kind, target in (("HTTP", told.http), ("SOCKS", told.socks))
+        for kind, target in (("HTTP", want.http), ("SOCKS", want.socks))
         if target is not None
     )
     print(f"on: {there.name} uses {where}")

@@ -146,14 +146,14 @@ def member_lines(members: Sequence[View], taken: str, why: str) -> Iterator[str]
         mark = "->" if member["name"] == taken else "  "
         delay = member["delay"]
         known = "-" if delay is None else f"{cast(float, delay) * 1000:.0f} ms"
-        told = ""
+        text = ""
         if member["failures"]:
-            told = f"{member['failures']} failed: {member['error']}"
+            text = f"{member['failures']} failed: {member['error']}"
         if member["state"] == "out":
-            told = f"for {age(cast(float, member['back']))}; {told}"
+            text = f"for {age(cast(float, member['back']))}; {text}"
         if member["name"] == taken:
-            told = f"{why}; {told}" if told else why
-        line = f"{mark} {named(member)} {member['state']!s:<6} {known:>8}  {told}"
+            text = f"{why}; {text}" if text else why
+        line = f"{mark} {named(member)} {member['state']!s:<6} {known:>8}  {text}"
         yield escaped(line.rstrip())
 
 
@@ -168,13 +168,13 @@ def _packet_lines(packets: Mapping[str, int]) -> Iterator[str]:
     if not count:
         return
     yield f"packets   {packets['packets_up']} up, {packets['packets_down']} down"
-    told = ", ".join(
+    text = ", ".join(
         f"{name.upper()} {'on' if packets[name] == count else f'on {packets[name]} of {count}'}"
         if packets[name]
         else f"{name.upper()} off"
         for name in ("gro", "gso")
     )
-    yield f"offloads  {told}"
+    yield f"offloads  {text}"
 
 
 def _name_lines(names: View) -> Iterator[str]:
@@ -196,15 +196,15 @@ def _name_lines(names: View) -> Iterator[str]:
 def limit_line(limit: View) -> str:
     """A limit: what it allows, how far it is used, and what came of it."""
     most = "" if limit["flows"] is None else f"/{limit['flows']}"
-    told = [f"{limit['live']}{most} flows"]
+    text = [f"{limit['live']}{most} flows"]
     ways = [way for way in ("up", "down") if limit[way] is not None]
-    told += [f"{size(cast(float, limit[way]))}/s {way}" for way in ways]
+    text += [f"{size(cast(float, limit[way]))}/s {way}" for way in ways]
     if limit["quota"] is not None:
         used, left = size(cast(int, limit["used"])), cast("float | None", limit["left"])
         again = "" if left is None else f", whole in {age(left)}"
-        told.append(f"{used} of {size(cast(int, limit['quota']))} used{again}")
-    told += [f"{limit[key]} {key}" for key in ("waits", "dropped", "refused") if limit[key]]
-    return f"{limit['name']!s:<30} {', '.join(told)}"
+        text.append(f"{used} of {size(cast(int, limit['quota']))} used{again}")
+    text += [f"{limit[key]} {key}" for key in ("waits", "dropped", "refused") if limit[key]]
+    return f"{limit['name']!s:<30} {', '.join(text)}"
 
 
 def size(count: float) -> str:

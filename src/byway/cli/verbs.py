@@ -55,8 +55,8 @@ def parser() -> Parser:
     lab.add_argument("arguments", nargs="?", metavar="HOST", help="the host (laptop)")
     lab.set_defaults(verb=partial(_program, "byway.lab"))
 
-    told = "print the link of an outbound or inbound, with a QR code"
-    link = live.asking(verbs, "link", told)
+    text = "print the link of an outbound or inbound, with a QR code"
+    link = live.asking(verbs, "link", text)
     link.add_argument("name", type=name, metavar="NAME", help="an outbound or an inbound")
     link.add_argument(
         "--host", help="the address of this host for others, for the link of an inbound"

@@ -89,21 +89,21 @@ def resolved(name: View) -> str:
     led = f" (hosts: {name['led']})" if name["led"] else ""
     rule = cast("View | None", name["rule"])
     by = f", by {_place(rule)} {rule['text']}" if rule else ""
-    told = f"{name['words']}{by}"
-    return f"{name['name']}{led}: " + (f"{found} (from {told})" if found else told)
+    text = f"{name['words']}{by}"
+    return f"{name['name']}{led}: " + (f"{found} (from {text})" if found else text)
 
 
 def _check_lines(check: View, indent: int) -> Iterator[str]:
     answer = {True: "yes", False: "no"}.get(cast(bool, check["answer"]), "unknown")
-    told = f"{check['condition']}: {answer}"
+    text = f"{check['condition']}: {answer}"
     if check["lacks"]:
-        told += f", {check['asked']} was not needed"
+        text += f", {check['asked']} was not needed"
     elif check["found"]:
-        told += f", {check['found']}"
+        text += f", {check['found']}"
     elif check["asked"]:
         within = "in " if str(check["condition"]).split()[-1] in _WITHIN else ""
-        told += f", {check['asked']} is not {within}{check['wanted']}"
-    yield escaped(" " * indent + told)
+        text += f", {check['asked']} is not {within}{check['wanted']}"
+    yield escaped(" " * indent + text)
     for part in _views(check["parts"]):
         yield from _check_lines(part, indent + 2)
 
@@ -113,12 +113,12 @@ def _place(rule: View) -> str:
 
 
 def _hop(hop: View, answer: View) -> str:
-    told = f"{hop['name']}"
+    text = f"{hop['name']}"
     if hop["server"]:
-        told += f" ({hop['type']} {hop['server']})"
+        text += f" ({hop['type']} {hop['server']})"
     if hop["line"]:
-        told += f" [{str(answer['file']).rpartition('/')[2]}:{hop['line']}]"
-    return told
+        text += f" [{str(answer['file']).rpartition('/')[2]}:{hop['line']}]"
+    return text
 
 
 def _flow(config: Config, options: argparse.Namespace) -> Flow:

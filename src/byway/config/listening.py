@@ -12,7 +12,7 @@ from byway.flow import Target
 def cannot_listen(config: Config, name: str, error: OSError) -> OSError:
     """The error of opening an inbound, as a problem of its key `listen`, in the same class."""
     line, column = config.listen_place(name)
-    told = Problem(
+    problem = Problem(
         config.file,
         line,
         column,
@@ -20,14 +20,14 @@ def cannot_listen(config: Config, name: str, error: OSError) -> OSError:
         in_words(error),
         _hint(config, name, error),
     )
-    return type(error)(error.errno, str(told))
+    return type(error)(error.errno, str(problem))
 
 
 def refused(config: Config, section: str, name: str, error: OSError) -> OSError:
     """An error of the system, as a problem of an entry of the config, in the same class."""
     line = config.line(section, name)
-    told = Problem(config.file, line, 1, f"{section}.{name}", in_words(error))
-    return type(error)(error.errno, str(told))
+    problem = Problem(config.file, line, 1, f"{section}.{name}", in_words(error))
+    return type(error)(error.errno, str(problem))
 
 
 def _hint(config: Config, name: str, error: OSError) -> str:

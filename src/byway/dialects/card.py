@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from byway.inbounds.listener import Address
     from byway.interfaces import Inbound, Outbound
     from byway.ledger.log import Log
-    from byway.sealing import Framings
+    from byway.sealing import Ciphers
     from byway.system.plugin import Plugin
 
 Written = dict[str, object]
@@ -55,7 +55,7 @@ class Lent:
     """What the composition root lends to every card. `dial` is in seconds, `now` since 1970."""
 
     engine: Engine
-    framings: Framings
+    ciphers: Ciphers
     resolver: Names
     log: Log
     own: Callable[[bytes], bool]

@@ -17,9 +17,9 @@ from byway.dns.families import Order, Reach, arranged
 from byway.dns.hosts import Hosts
 from byway.dns.lookups import Lookup, Lookups, given_up
 from byway.dns.message import Family
+from byway.dns.resolution import Resolution
 from byway.dns.server import Asked, Heard, SystemServer, first_answer
 from byway.dns.start import Start
-from byway.dns.told import Told
 from byway.engine import EngineAnswers, Families, Outcome
 from byway.errors import Reason, Unreachable
 from byway.flow import UNHEARD, Flow, Network, Process, Target
@@ -152,9 +152,9 @@ class NameResolver:
             raise _nothing(name, outcome, choice)
         return addresses
 
-    async def inquire(self, name: str, use: str = "") -> Told:
+    async def inquire(self, name: str, use: str = "") -> Resolution:
         """Resolve, and say how. What goes wrong is in its `error`."""
-        begun, told, known = self._clock(), Told(name), None
+        begun, told, known = self._clock(), Resolution(name), None
         try:
             told = self.chosen(name, use)
             led = told.led or name
@@ -175,14 +175,14 @@ class NameResolver:
         source = "cache" if known is not None else "server"
         return replace(told, source=source, seconds=self._clock() - begun)
 
-    def chosen(self, name: str, use: str = "") -> Told:
+    def chosen(self, name: str, use: str = "") -> Resolution:
         """Who would be asked for a name, and by which rule. Asks nobody. Raises Unreachable."""
         led, listed = self._listed(name)
         last = "" if led == name else led
         if listed is not None:
-            return Told(name, "hosts", listed, led=last)
+            return Resolution(name, "hosts", listed, led=last)
         choice, rule = self._choice(led, use)
-        return Told(name, "", (), choice.names, rule, led=last)
+        return Resolution(name, "", (), choice.names, rule, led=last)
 
     def listed(self, name: str) -> Sequence[bytes] | None:
         """The addresses of a name that `hosts` tells; None for all others. Asks nobody."""

@@ -10,7 +10,7 @@ from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketCaller, Pac
 from byway.engine.engine import Engine
 from byway.engine.flows import Flows
 from byway.engine.layers import (
-    EngineFramings,
+    EngineCiphers,
     KnownSalts,
     NotTls,
     SaltFilter,
@@ -41,8 +41,8 @@ __all__ = [
     "DialOptions",
     "Engine",
     "EngineAnswers",
+    "EngineCiphers",
     "EngineDatagrams",
-    "EngineFramings",
     "EngineListener",
     "EngineLists",
     "EngineRelay",

@@ -16,7 +16,7 @@ from byway.engine.datagrams import (
     PacketListener,
     raw_datagrams,
 )
-from byway.engine.layers import EngineFramings, NotTls, TlsClient, TlsServer
+from byway.engine.layers import EngineCiphers, NotTls, TlsClient, TlsServer
 from byway.engine.options import (
     Body,
     Codec,
@@ -46,7 +46,7 @@ class Engine:
         self._loop = loop
         self._raw = _engine.Engine(threads or len(os.sched_getaffinity(0)), loop)
         loop.add_reader(self._raw.fileno(), self._raw.drain)
-        self.framings = EngineFramings(self._raw)
+        self.ciphers = EngineCiphers(self._raw)
         """Ciphers, and the framing of sealed chunks, for the protocols."""
         self._closed = False
         self._packets: WeakSet[PacketListener] = WeakSet()
@@ -282,9 +282,9 @@ class Engine:
         """What all packet listeners did, and how many of them have which offload."""
         total: dict[str, int] = {"listeners": 0}
         for listener in self._packets:
-            if told := listener.stats():
+            if counts := listener.stats():
                 total["listeners"] += 1
-                for name, count in told.items():
+                for name, count in counts.items():
                     total[name] = total.get(name, 0) + count
         return total
 

@@ -36,8 +36,8 @@ class KnownSalts:
         return self._filter.fresh(salt, now)
 
 
-class EngineFramings:
-    """`interfaces.Framings` by the engine: what handshakes and streams of chunks are made with."""
+class EngineCiphers:
+    """`sealing.Ciphers` by the engine: what handshakes and streams of chunks are made with."""
 
     __slots__ = ("_raw", "_salts")
 

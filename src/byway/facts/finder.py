@@ -12,7 +12,7 @@ from byway.errors import Unreachable
 from byway.flow import UNHEARD, Flow, Network, Process, Sniffed, Target
 from byway.interfaces import Bounds, Enough, InForce, Resolver
 from byway.rules import NO_FACTS, Fact, Facts, Lacks, Said
-from byway.sealing import Framings
+from byway.sealing import Ciphers
 from byway.system.neighbours import mac_of
 from byway.system.processes import NOBODY, owner_of
 
@@ -44,7 +44,7 @@ class Finder:
         self,
         resolver: Resolver,
         now: Callable[[], datetime] = lambda: datetime.now().astimezone(),
-        framings: Framings | None = None,
+        ciphers: Ciphers | None = None,
         in_force: InForce[Bounds] | None = None,
         tell: Callable[[str, str], None] = lambda function, note: None,
         listed: Callable[[str], Sequence[bytes] | None] = lambda name: None,
@@ -54,7 +54,7 @@ class Finder:
         self._tell = tell
         self._told: set[str] = set()
         self._pools: dict[tuple[Script, bool], Pool] = {}
-        self._framings = framings
+        self._ciphers = ciphers
         self._resolver = resolver
         self._now = now
         self._processes: dict[tuple[Network, Target], tuple[float, Process]] = {}
@@ -104,10 +104,10 @@ class Finder:
             nonlocal found
             if flow.network is Network.TCP:
                 found, done = sniff_stream(pieces[0])
-            elif self._framings is None:
+            elif self._ciphers is None:
                 return True
             else:
-                found, done = sniff_packets(pieces, self._framings)
+                found, done = sniff_packets(pieces, self._ciphers)
             return done
 
         await hear(enough, self._in_force.now.sniff)

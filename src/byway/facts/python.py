@@ -79,7 +79,7 @@ class Function:
     async def answer(self, flow: Flow, facts: Facts, pool: Pool) -> Said:
         """What it says of a flow, within its time, by a pool of its script. Raises nothing but
         CancelledError."""
-        outcome = await pool.ask(self._word, told(flow, facts), self._timeout)
+        outcome = await pool.ask(self._word, fields_of(flow, facts), self._timeout)
         match outcome:
             case Outcome("said", None):
                 return Said(None)
@@ -95,7 +95,7 @@ class Function:
         return Said(None, note, f"{self.script.source.path}:{self.name}: {place}")
 
 
-def told(flow: Flow, facts: Facts) -> list[object]:
+def fields_of(flow: Flow, facts: Facts) -> list[object]:
     """A flow, and what is known of it, as it goes to a worker."""
     packed = facts.addresses if flow.target.packed is None else (flow.target.packed,)
     process, sniffed, moment = facts.process, facts.sniffed, facts.moment

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from byway.facts.hello import Cursor, Malformed
-from byway.sealing import Framings
+from byway.sealing import Ciphers
 
 MOST_CRYPTO = 16384  # bytes of a ClientHello that are put together
 MOST_PACKETS = 16  # Initial packets that are opened for one flow
@@ -54,7 +54,7 @@ def version_of(datagram: bytes) -> Version | None:
     return VERSIONS.get(int.from_bytes(datagram[1:5]))
 
 
-def crypto(datagrams: Sequence[bytes], framings: Framings) -> bytes:
+def crypto(datagrams: Sequence[bytes], ciphers: Ciphers) -> bytes:
     """What the client's Initial packets carry of its handshake, as far as it is there whole.
 
     Raises Malformed when none of the packets can be opened.
@@ -63,7 +63,7 @@ def crypto(datagrams: Sequence[bytes], framings: Framings) -> bytes:
     opened = 0
     for datagram in datagrams:
         try:
-            for frames in _initials(datagram, framings):
+            for frames in _initials(datagram, ciphers):
                 opened += 1
                 pieces += _crypto_frames(frames)
                 if opened >= MOST_PACKETS:
@@ -87,7 +87,7 @@ def client_keys(version: Version, connection: bytes) -> Keys:
     )
 
 
-def _initials(datagram: bytes, framings: Framings) -> Iterator[bytes]:
+def _initials(datagram: bytes, ciphers: Ciphers) -> Iterator[bytes]:
     """The frames of each Initial packet in a datagram (RFC 9000 sections 12.2, 17.2)."""
     at = 0
     while at + 7 <= len(datagram) and datagram[at] & _LONG:
@@ -108,16 +108,16 @@ def _initials(datagram: bytes, framings: Framings) -> Iterator[bytes]:
         fields.take(length)
         if kind == 0:
             keys = client_keys(version, connection)
-            yield _opened(packet[: head + length], head, keys, framings)
+            yield _opened(packet[: head + length], head, keys, ciphers)
         at += head + length
 
 
-def _opened(packet: bytes, head: int, keys: Keys, framings: Framings) -> bytes:
+def _opened(packet: bytes, head: int, keys: Keys, ciphers: Ciphers) -> bytes:
     """Take off header protection and seal (RFC 9001 sections 5.3, 5.4)."""
     sample = packet[head + 4 : head + 4 + _SAMPLE]
     if len(sample) < _SAMPLE:
         raise Malformed("too short to be protected")
-    mask = framings.aes_encrypt(keys.mask, sample)
+    mask = ciphers.aes_encrypt(keys.mask, sample)
     first = packet[0] ^ mask[0] & 0x0F
     size = (first & 3) + 1
     hidden = packet[head : head + size]
@@ -125,7 +125,7 @@ def _opened(packet: bytes, head: int, keys: Keys, framings: Framings) -> bytes:
     shown = bytes([first]) + packet[1:head] + number
     counter = int.from_bytes(keys.iv) ^ int.from_bytes(number)
     try:
-        return framings.open_packet(
+        return ciphers.open_packet(
             "aes-128-gcm", keys.key, counter.to_bytes(12), shown, packet[head + size :]
         )
     except ValueError:

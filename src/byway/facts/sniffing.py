@@ -13,7 +13,7 @@ from byway.facts.hello import Malformed, host_name, message_length, server_name
 from byway.facts.quic import crypto, looks_like_quic, version_of
 from byway.flow import UNHEARD, Sniffed
 from byway.interfaces import MOST_HEARD
-from byway.sealing import Framings
+from byway.sealing import Ciphers
 
 Heard = tuple[Sniffed, bool]
 """What was understood, and whether that is all there can be."""
@@ -48,13 +48,13 @@ def sniff_stream(data: bytes) -> Heard:
     return _dns_stream(data)
 
 
-def sniff_packets(packets: Sequence[bytes], framings: Framings) -> Heard:
+def sniff_packets(packets: Sequence[bytes], ciphers: Ciphers) -> Heard:
     """The first packets of a flow."""
     if not packets:
         return _UNDECIDED
     first = packets[0]
     if looks_like_quic(first):
-        return _quic(packets, framings)
+        return _quic(packets, ciphers)
     if _is_stun(first):
         return Sniffed("stun"), True
     if _is_dtls(first):
@@ -137,12 +137,12 @@ def _dns_stream(data: bytes) -> Heard:
     return (Sniffed("dns"), True) if is_dns_query(data[2 : 2 + size]) else _NOTHING
 
 
-def _quic(packets: Sequence[bytes], framings: Framings) -> Heard:
+def _quic(packets: Sequence[bytes], ciphers: Ciphers) -> Heard:
     if version_of(packets[0]) is None:
         # a version to be negotiated, or one to come; a client pads its first packet (RFC 9000 14.1)
         return (Sniffed("quic"), True) if len(packets[0]) >= 1200 else _NOTHING
     try:
-        message = crypto(packets, framings)
+        message = crypto(packets, ciphers)
     except Malformed:
         return _NOTHING
     try:

@@ -25,7 +25,7 @@ from typing import Any, cast
 from byway import scripting
 from byway.flow import Process, Sniffed, Target
 
-MOST_NAMES = 10_000  # of a file are told of
+MOST_NAMES = 10_000  # of a file are fields of
 MOST_WORD = 1024  # characters of an answer
 MOST_QUESTION = 1024 * 1024  # bytes
 
@@ -61,9 +61,9 @@ def main(path: str, number: int, parent: int, side_by_side: bool) -> None:
             _answer_in_turn(link, functions)
 
 
-def seen(told: Seen) -> scripting.Flow:
+def seen(fields: Seen) -> scripting.Flow:
     """A flow as rules see it."""
-    network, inbound, target, source, user, addresses, process, sniffed, moment = told
+    network, inbound, target, source, user, addresses, process, sniffed, moment = fields
     return scripting.Flow(
         network,
         inbound,
@@ -77,8 +77,8 @@ def seen(told: Seen) -> scripting.Flow:
     )
 
 
-def _target(told: list[Any]) -> Target:
-    host, port, packed, absolute = told
+def _target(fields: list[Any]) -> Target:
+    host, port, packed, absolute = fields
     return Target(host, port, None if packed is None else bytes.fromhex(packed), absolute)
 
 
@@ -125,23 +125,23 @@ class _Functions:
         self._names = names
         self._known: dict[str, OrderedDict[Hashable, Answer]] = {}
 
-    def asked(self, name: str, told: Seen) -> Answer:
+    def asked(self, name: str, fields: Seen) -> Answer:
         """The answer of a function."""
         try:
-            flow, function = seen(told), cast("Callable[..., object]", self._names[name])
+            flow, function = seen(fields), cast("Callable[..., object]", self._names[name])
             terms = scripting.terms_of(function)
             key = _key(terms, flow)
             return self._remembered(name, key) or self._taken(name, terms, key, function(flow))
         except BaseException as error:  # sys.exit() in a rule is a fault of the rule
             return self._failed(error)
 
-    async def asked_side_by_side(self, name: str, told: Seen) -> Answer:
+    async def asked_side_by_side(self, name: str, fields: Seen) -> Answer:
         """The answer of a coroutine, in its time."""
         import asyncio
 
         terms = scripting.terms_of(self._names[name])
         try:
-            flow = seen(told)
+            flow = seen(fields)
             function = cast("Callable[..., Awaitable[object]]", self._names[name])
             key = _key(terms, flow)
             known = self._remembered(name, key)
@@ -206,8 +206,8 @@ def _answer_in_turn(link: socket.socket, functions: _Functions) -> None:
     own = os.getpid()
     with link.makefile("rb") as questions:
         for line in questions:
-            number, name, told = json.loads(line)
-            answer = functions.asked(name, told)
+            number, name, fields = json.loads(line)
+            answer = functions.asked(name, fields)
             _leave_copies(own)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 _send(link, [number, *answer])
@@ -217,8 +217,8 @@ def _answer_side_by_side(link: socket.socket, functions: _Functions) -> None:
     import asyncio
 
     async def answer(line: bytes, writer: asyncio.StreamWriter) -> None:
-        number, name, told = json.loads(line)
-        said = await functions.asked_side_by_side(name, told)
+        number, name, fields = json.loads(line)
+        said = await functions.asked_side_by_side(name, fields)
         writer.write(_line([number, *said]))
 
     async def serve() -> None:

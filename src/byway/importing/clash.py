@@ -243,7 +243,7 @@ def _inline(name: str, provider: Node, found: Fields, draft: Draft) -> None:
             entries.append(entry)
             kind, *parts = clash_rules.split(entry)
             if behavior == "classical" and not kind.upper().endswith("-REGEX"):
-                clash_rules.told_options(kind.upper(), parts[0], parts[1:], item.line, draft)
+                clash_rules.note_options(kind.upper(), parts[0], parts[1:], item.line, draft)
     if entries:
         draft.set(name, provider.line, {"format": "clash", "items": entries})
     else:

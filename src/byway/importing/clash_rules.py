@@ -156,7 +156,7 @@ def condition(
         if not (inner.startswith("(") and inner.endswith(")")):
             raise Unsaid("expected SUB-RULE,(KIND,value),name")
         return _inner(inner[1:-1], line, draft, depth)
-    told_options(kind, value, options, line, draft)
+    note_options(kind, value, options, line, draft)
     if kind in ("AND", "OR", "NOT"):
         return _logic(kind, value, line, draft, depth)
     if kind in _SIMPLE:
@@ -169,7 +169,7 @@ def condition(
     return unresolved(found) if kind in _SOURCES and "no-resolve" in options else found
 
 
-def told_options(kind: str, value: str, options: list[str], line: int, draft: Draft) -> None:
+def note_options(kind: str, value: str, options: list[str], line: int, draft: Draft) -> None:
     """Note the options that a rule, or a line of a list, has to no purpose."""
     logic = kind in ("AND", "OR", "NOT")
     for option in options:

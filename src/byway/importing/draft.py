@@ -221,14 +221,14 @@ class Draft:
     def rule_is_read(self, line: int, what: str, to: str) -> None:
         """Tell of the parts that the rule is without, if any, and begin with the next."""
         if self.missing:
-            self.left_out.append(LeftOut(line, what, told(to), part=True))
+            self.left_out.append(LeftOut(line, what, way_name(to), part=True))
         for why in filter(None, self.missing):
             self.note(line, what, why)
         self.missing.clear()
 
     def lost_rule(self, line: int, what: str, to: str, why: str, *, part: bool = False) -> None:
         """A rule, or a part of it, that has no equivalent; `to` is its way, theirs."""
-        self.left_out.append(LeftOut(line, what, told(to), part))
+        self.left_out.append(LeftOut(line, what, way_name(to), part))
         self.note(line, what, why)
 
     def step(self, count: int = 1) -> None:
@@ -248,7 +248,7 @@ class Draft:
         self.entries[section][name] = Item(content, line, theirs)
 
 
-def told(way: object) -> str:
+def way_name(way: object) -> str:
     """A way of theirs as notes name it; those that the import itself makes begin with NUL."""
     return str(way).removeprefix("\0")
 

@@ -7,12 +7,12 @@ import re
 from byway.config import load_text
 from byway.errors import ConfigError, Problem
 from byway.importing import yaml_text
-from byway.importing.draft import LOST, Draft, Imported, Item, Section, Way, listed, told
+from byway.importing.draft import LOST, Draft, Imported, Item, Section, Way, listed, way_name
 from byway.importing.settled import Settled, settle
 
 
 def finished(draft: Draft) -> Imported:
-    """The config; what the check refuses is left out, and told with its reason."""
+    """The config; what the check refuses is left out, and way_name with its reason."""
     if not any(draft.entries["inbounds"].values()):
         draft.entries["inbounds"]["mixed"] = Item(
             {"type": "mixed", "listen": "127.0.0.1:1080"}, 0, "mixed"
@@ -87,7 +87,7 @@ class _Removing:
 
     def _lost_rule(self, item: Item, source: tuple[int, str], problem: Problem) -> None:
         others = [place for place in item.parts.values() if place == source]
-        way = told(item.content["to"])
+        way = way_name(item.content["to"])
         self._draft.lost_rule(*source, way, problem.message, part=bool(others))
 
     def _from_rule(self, item: Item, problems: list[Problem]) -> bool:

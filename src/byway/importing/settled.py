@@ -22,7 +22,7 @@ from byway.importing.draft import (
     Section,
     Way,
     listed,
-    told,
+    way_name,
 )
 
 _MOST_NAMED = 5  # members in a note
@@ -33,7 +33,7 @@ _NOWHERE = "tcp://127.0.0.1:9"
 
 @dataclass(slots=True)
 class Settled:
-    """The sections of a config in our names, and what was to be told while they were made."""
+    """The sections of a config in our names, and what was to be way_name while they were made."""
 
     sections: dict[str, dict[str, Section]] = field(default_factory=dict)
     dns: Section = field(default_factory=dict)
@@ -149,7 +149,7 @@ class _Settling:
         self._first[name] = "direct" if content["type"] == "direct" and not via else "proxy"
         self._direct[name] = self._first[name] == "direct"
         if isinstance(via, Way) and self._here(via) in (None, NEXT, *VERDICTS):
-            why = f"it is reached through {told(via)!r}, which is not supported"
+            why = f"it is reached through {way_name(via)!r}, which is not supported"
             self._note(item.line, item.what, why)
             return None
         if isinstance(via, Way) and self._is_weaker(via):
@@ -171,7 +171,7 @@ class _Settling:
         if content is None:
             return None
         kept = listed(content["members"])
-        missing = [told(way) for way in members if way not in kept]
+        missing = [way_name(way) for way in members if way not in kept]
         if missing and item.line:  # a group that the import itself made says nothing new
             more = len(missing) - _MOST_NAMED
             named = ", ".join(missing[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
@@ -224,7 +224,7 @@ class _Settling:
 
     def _note_lost(self, item: Item, left: list[object]) -> None:
         if left:
-            others = ", ".join(map(told, left))
+            others = ", ".join(map(way_name, left))
             why = f"rejects now: its proxies are not carried, and {others!r} would go direct"
         else:
             why = "none of its members is supported"
@@ -237,7 +237,7 @@ class _Settling:
         if isinstance(via, Way):
             here = self._here(via)
             if here in (None, NEXT, *VERDICTS):
-                why = f"is not kept: {told(via)!r}, by which it is fetched, is not carried"
+                why = f"is not kept: {way_name(via)!r}, by which it is fetched, is not carried"
                 self._note(item.line, item.what, why)
                 return
             if here == "direct":
@@ -249,7 +249,7 @@ class _Settling:
         way = rule[key]
         here = self._here(way) if isinstance(way, Way) else str(way)
         if here is None:
-            self._note(line, what, f"rejects now: {told(way)!r} is not carried")
+            self._note(line, what, f"rejects now: {way_name(way)!r} is not carried")
         return None if here == NEXT else {**self._plain(rule), key: here or "reject"}
 
     def _dns(self, dns: Section) -> Section:
@@ -269,8 +269,8 @@ class _Settling:
             return made
         for name, via in lost.items():
             if via == LOST:
-                continue  # told already
-            self._note(0, f"dns.servers.{name}", f"is not asked: {told(via)!r} is not carried")
+                continue  # way_name already
+            self._note(0, f"dns.servers.{name}", f"is not asked: {way_name(via)!r} is not carried")
         nowhere = next(word for word in _NOWHERES if word not in servers)
         made_servers = {
             name: self._translated(one) for name, one in servers.items() if name not in lost

@@ -128,8 +128,8 @@ class PacketDoor:
             made.ready.set_result(await way.associate(dial))
         except BaseException as error:
             del self._associations[key]
-            told = error if isinstance(error, Exception) else Unreachable("given up", "udp")
-            made.ready.set_exception(told)
+            failure = error if isinstance(error, Exception) else Unreachable("given up", "udp")
+            made.ready.set_exception(failure)
             made.ready.exception()  # known to whoever shares it; nobody may
             raise
         return made

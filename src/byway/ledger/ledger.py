@@ -18,7 +18,7 @@ from byway.errors import Reason, Refused
 from byway.flow import Flow, Network, Step, source_key
 from byway.interfaces import Bounds, Bucket, InForce, Outbound, Relay, Way
 from byway.ledger.deadline import Deadline
-from byway.ledger.limits import QUOTA, Limit, Limits
+from byway.ledger.limits import QUOTA, Limit, Limiter
 from byway.ledger.room import Room
 from byway.rules import NO_FACTS, Judge, RuleRef, Verdict
 from byway.system.state import StateFile
@@ -122,10 +122,10 @@ class Ledger:
         self,
         in_force: InForce[Bounds] | None = None,
         past: int = 1024,
-        limits: Limits | None = None,
+        limits: Limiter | None = None,
     ) -> None:
         self._in_force = in_force or InForce(Bounds())
-        self.limits = limits or Limits(StateFile(None))
+        self.limits = limits or Limiter(StateFile(None))
         self.room = Room(self._in_force)
         self.past: deque[Passage] = deque(maxlen=past)
         self.carried = 0
@@ -209,8 +209,8 @@ class Ledger:
         """A quota is over: so are the flows that are under it."""
         if passage.reason == QUOTA:
             passage.reason = limit.spent_words
-        if not limit.told:
-            limit.told = True
+        if not limit.reported:
+            limit.reported = True
             for other in self._live.values():
                 if other.relay is not None and limit in other.limits:
                     other.relay.cut(limit.spent_words)

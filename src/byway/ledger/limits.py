@@ -49,14 +49,14 @@ class Terms:
 class Limit:
     """One limit at work. It keeps its bucket, and what is used, when its terms change."""
 
-    __slots__ = ("bucket", "live", "refused", "since", "terms", "told")
+    __slots__ = ("bucket", "live", "refused", "reported", "since", "terms")
 
     def __init__(self, terms: Terms, used: int, since: float) -> None:
         self.terms = terms
         self.since = since  # when the present time of the quota began, by the clock on the wall
         self.live = 0
         self.refused = 0
-        self.told = False  # that the quota is used up
+        self.reported = False  # that the quota is used up
         self.bucket = Bucket(terms.up or 0, terms.down or 0, terms.quota, used)
 
     def __str__(self) -> str:
@@ -65,7 +65,7 @@ class Limit:
     def become(self, terms: Terms) -> None:
         """Hold flows to other terms from now on, those under way too."""
         if terms != self.terms:
-            self.terms, self.told = terms, False
+            self.terms, self.reported = terms, False
             self.bucket.set(terms.up or 0, terms.down or 0, terms.quota)
 
     def enter(self, now: float) -> None:
@@ -95,11 +95,11 @@ class Limit:
         self.since = min(self.since, now)  # the clock was turned back
         if per is not None and now - self.since >= per:
             self.since = now - (now - self.since) % per
-            self.told = False
+            self.reported = False
             self.bucket.renew()
 
 
-class Limits:
+class Limiter:
     """All limits of a running Byway, by name. `file` is where used quotas outlive it."""
 
     def __init__(self, file: StateFile, clock: Callable[[], float] = time.time) -> None:

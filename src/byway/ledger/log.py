@@ -97,8 +97,8 @@ class Log:
         """A fault of Byway's own, with its place in the code."""
         last = traceback.extract_tb(error.__traceback__)[-1:]
         place = f"{last[0].filename}:{last[0].lineno}" if last else "?"
-        told = f"{type(error).__name__}: {in_words(error)}"
-        self.error("internal error", **fields, error=told, at=place)
+        text = f"{type(error).__name__}: {in_words(error)}"
+        self.error("internal error", **fields, error=text, at=place)
 
     def _say(self, level: str, message: str, fields: Mapping[str, object]) -> None:
         writing = self._in_force.now.writing

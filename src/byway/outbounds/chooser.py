@@ -237,15 +237,15 @@ class Fastest(Chooser):
         for at in order:
             found = delays[at]
             if ranks[at].state is not State.WELL:
-                told = _standing_words(ranks[at], at)
+                why = _standing_words(ranks[at], at)
             elif found is None:
-                told = "no delay measured yet"
+                why = "no delay measured yet"
             elif at == order[0] and least is not None and found > least:
                 margin = f"{self._tolerance * 1000:.0f} ms"
-                told = f"{_ms(found)}, kept: no other is faster by more than {margin}"
+                why = f"{_ms(found)}, kept: no other is faster by more than {margin}"
             else:
-                told = f"{_ms(found)}, the fastest" if at == order[0] else _ms(found)
-            turns.append((ranks[at].member, told))
+                why = f"{_ms(found)}, the fastest" if at == order[0] else _ms(found)
+            turns.append((ranks[at].member, why))
         return turns
 
     def succeed(self, former: Chooser) -> None:

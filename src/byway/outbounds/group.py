@@ -58,8 +58,8 @@ class Group:
         turns = list(islice(chooser.turns(flow, peek), MOST_TRIED))
         shown = _shown(ranking, turns)
         failed: list[tuple[str, Exception]] = []
-        for left, (member, told) in zip(range(len(turns) - 1, -1, -1), turns, strict=True):
-            steps.append(Step(self.name, member, told, ranking=shown))
+        for left, (member, why) in zip(range(len(turns) - 1, -1, -1), turns, strict=True):
+            steps.append(Step(self.name, member, why, ranking=shown))
             patience = self._patience(ranking, member, clock() - began) if left else math.inf
             until = clock() + patience
             error: Exception | None = None
@@ -91,10 +91,10 @@ class Group:
         errors = [error for _, error in failed]
         if len(errors) == 1:
             return errors[0]
-        told = [f"{member}: {in_words(error)}" for member, error in failed[:MOST_TOLD]]
+        parts = [f"{member}: {in_words(error)}" for member, error in failed[:MOST_TOLD]]
         if len(failed) > MOST_TOLD:
-            told.append(f"and {len(failed) - MOST_TOLD} more")
-        message = f"{self.name}: all members failed: {'; '.join(told)}"
+            parts.append(f"and {len(failed) - MOST_TOLD} more")
+        message = f"{self.name}: all members failed: {'; '.join(parts)}"
         reasons = [reason for error in errors if (reason := reason_of(error)) not in _VAGUE]
         reason = reasons[0] if reasons else reason_of(errors[-1])
         if all(isinstance(error, Refused) for error in errors):

@@ -95,18 +95,18 @@ async def measured(
     async def _load(way: Outbound, found: Measure, plan: Plan, place: WebAddress) -> None:
         asking = Asking(place, (200, 206), max(plan.delay.timeout, plan.seconds))
         timed = await probed(Own(way), asking, secure)
-        length = timed.head.framing.length
+        length = timed.head.body.length
         most = plan.most if length is None else min(plan.most, length)
         clock = asyncio.get_running_loop().time
-        began = told = clock()
+        began = shown = clock()
         try:
             # As it comes, chunk heads and all: what counts is what the way carries.
             async with asyncio.timeout(plan.seconds):
                 while found.moved < most:
                     found.moved += len(await timed.stream.read(READ))
-                    if clock() - told >= TELLING:
-                        told = clock()
-                        found.rate = found.moved / (told - began)
+                    if clock() - shown >= TELLING:
+                        shown = clock()
+                        found.rate = found.moved / (shown - began)
                         news.put_nowait(found)
         except TimeoutError:
             pass  # enough

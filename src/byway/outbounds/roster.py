@@ -27,7 +27,7 @@ class Roster:
         self.choosers: dict[str, Chooser] = {}
         self.healths: dict[str, Health] = {}
         self.former = former
-        self.told: Callable[[], None] = lambda: None  # of each change of a state
+        self.on_change: Callable[[], None] = lambda: None  # of each change of a state
         self.choices: dict[str, str] = dict(choices if former is None else former.choices)
 
     def keep(self, ways: Mapping[str, Outbound]) -> None:
@@ -63,7 +63,7 @@ class Roster:
         """A person's choice. Raises KeyError, or ValueError for what is not to be chosen."""
         self.choosers[group].select(member)
         self.choices[group] = member
-        self.changed()
+        self.on_change()
 
     def strayed(self) -> Iterator[tuple[str, str, str]]:
         """Groups whose chosen member is gone: the group, that member, and the one now taken."""
@@ -81,4 +81,4 @@ class Roster:
         """A member's state changed, and may have changed what is chosen anywhere."""
         for chooser in self.choosers.values():
             chooser.renew()
-        self.told()
+        self.on_change()

@@ -86,7 +86,7 @@ Page = Callable[[RequestHead], bytes | None]
 
 
 @frozen
-class Framing:
+class BodyLength:
     """Where a body ends: after `length` bytes, with its last chunk, or (neither) with the stream.
 
     `dechunk`: the receiver is to get the payload of the chunks only. `without`: trailers of these

@@ -14,7 +14,7 @@ from byway.errors import PeerError
 from byway.interfaces import Stream
 from byway.protocols.http import (
     HEAD_LIMIT,
-    Framing,
+    BodyLength,
     RequestHead,
     ResponseHead,
     indexed,
@@ -22,7 +22,7 @@ from byway.protocols.http import (
     read_response,
     values,
 )
-from byway.protocols.http_forward import response_framing
+from byway.protocols.http_forward import response_length
 
 _MOST_INTERIM = 8  # 1xx responses before the answer
 _CHUNK_LINE = 4096  # of a chunk's size, its extensions included, and of a trailer's line
@@ -38,7 +38,7 @@ class Answer:
     """The head of an answer, and where its body, still to be read, will end."""
 
     head: ResponseHead
-    framing: Framing
+    body: BodyLength
 
     @property
     def status(self) -> int:
@@ -53,7 +53,7 @@ class Answer:
     @property
     def keeps(self) -> bool:
         """Whether the stream is good for another request once the body is read."""
-        if self.framing.length is None and not self.framing.chunked:
+        if self.body.length is None and not self.body.chunked:
             return False
         options = listed(indexed(self.head.fields), b"connection")
         return b"close" not in options and (self.head.minor >= 1 or b"keep-alive" in options)
@@ -77,17 +77,17 @@ async def ask(
         if response.status == 101:
             raise PeerError("the web server speaks another protocol than HTTP/1.1")
         if response.status >= 200:
-            return Answer(response, response_framing(response, request.method))
+            return Answer(response, response_length(response, request.method))
     raise PeerError("the web server sent only 1xx responses")
 
 
 async def parts(stream: Stream, answer: Answer, limit: int) -> AsyncIterator[bytes]:
     """The body as it comes, chunks undone. Raises TooLarge past `limit` bytes (before any is read
     when the server says so itself), PeerError for bad chunks or a body cut short, OSError."""
-    framing = answer.framing
-    if framing.length is not None and framing.length > limit:
-        raise TooLarge(f"the answer has {framing.length} bytes, more than {limit}")
-    source = _chunks(stream) if framing.chunked else _plain(stream, framing.length)
+    body = answer.body
+    if body.length is not None and body.length > limit:
+        raise TooLarge(f"the answer has {body.length} bytes, more than {limit}")
+    source = _chunks(stream) if body.chunked else _plain(stream, body.length)
     count = 0
     async for part in source:
         count += len(part)

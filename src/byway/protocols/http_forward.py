@@ -1,8 +1,8 @@
 """Forwarding a plain HTTP request: what goes on to the origin, and what comes back.
 
 Sources: RFC 9110 section 7.6 (fields between hops, Via, Upgrade), RFC 9112 sections 6 (where a
-body ends) and 9.3 (persistence). Pure: heads in, heads and framings out. Whoever forwards writes
-the head, moves the body as its framing says, and asks again for the next head.
+body ends) and 9.3 (persistence). Pure: heads in, heads and body lengths out. A forwarder writes the
+head, moves as much of the body as its length says, and asks again for the next head.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from byway.flow import frozen
 from byway.protocols.http import (
+    BodyLength,
     Fields,
-    Framing,
     HeadError,
     Index,
     Request,
@@ -34,7 +34,7 @@ class Outgoing:
     """
 
     head: bytes
-    framing: Framing
+    body: BodyLength
     keep: bool
     upgrade: bytes | None = None
 
@@ -49,7 +49,7 @@ class Incoming:
     """
 
     head: bytes
-    framing: Framing
+    body: BodyLength
     is_interim: bool = False
     is_switched: bool = False
     keep_near: bool = False
@@ -64,16 +64,16 @@ def outgoing(request: Request, *, keep_far: bool = True, via: str | None = PSEUD
     """
     head = request.head
     index = indexed(head.fields)
-    framing = _request_framing(index, head.minor)
+    body = _request_length(index, head.minor)
     upgrade = _upgrade(index, head.minor)
     fields = [(b"Host", request.authority.encode("latin-1"))]
     fields += _end_to_end(head.fields, index, _REQUEST_HOPS)
     if head.method in _COUNTED and b"max-forwards" in index:
         fields = _counted_down(head.method, fields, index[b"max-forwards"])
-    if framing.chunked:
+    if body.chunked:
         fields.append((b"Transfer-Encoding", b"chunked"))
     elif b"content-length" in index:
-        fields.append((b"Content-Length", b"%d" % (framing.length or 0)))
+        fields.append((b"Content-Length", b"%d" % (body.length or 0)))
     if upgrade is not None:
         fields += [(b"Connection", b"Upgrade"), (b"Upgrade", upgrade)]
     elif not keep_far:
@@ -83,7 +83,7 @@ def outgoing(request: Request, *, keep_far: bool = True, via: str | None = PSEUD
     sent = RequestHead(head.method, request.path, tuple(fields)).encode()
     # RFC 9112 section 9.3: a proxy keeps no connection with an HTTP/1.0 client.
     keep = head.minor >= 1 and b"close" not in _connection(index)
-    return Outgoing(sent, framing, keep, upgrade)
+    return Outgoing(sent, body, keep, upgrade)
 
 
 def incoming(
@@ -105,12 +105,12 @@ def incoming(
         fields += _via(response, via)
         sent = ResponseHead(status, response.phrase, tuple(fields)).encode()
         return Incoming(sent, _EMPTY, is_interim=True)
-    framing = _response_framing(index, response, request.head.method)
-    if framing.chunked and old:
-        framing = Framing(chunked=True, dechunk=True)
-    delimited = framing.length is not None or (framing.chunked and not framing.dechunk)
+    body = _response_length(index, response, request.head.method)
+    if body.chunked and old:
+        body = BodyLength(chunked=True, dechunk=True)
+    delimited = body.length is not None or (body.chunked and not body.dechunk)
     keep_near = keep_near and delimited and not old
-    if framing.chunked and not framing.dechunk:
+    if body.chunked and not body.dechunk:
         fields.append((b"Transfer-Encoding", b"chunked"))
     elif b"content-length" in index and status != 204:
         fields.append((b"Content-Length", b"%d" % (_length(index, 502, "server") or 0)))
@@ -119,42 +119,42 @@ def incoming(
     fields += _via(response, via)
     return Incoming(
         ResponseHead(status, response.phrase, tuple(fields)).encode(),
-        framing,
+        body,
         keep_near=keep_near,
-        keep_far=_origin_keeps(response, index, framing),
+        keep_far=_origin_keeps(response, index, body),
     )
 
 
-def request_framing(head: RequestHead) -> Framing:
+def request_length(head: RequestHead) -> BodyLength:
     """Where a request's body ends (RFC 9112 section 6.3). Raises HeadError (400 or 501)."""
-    return _request_framing(indexed(head.fields), head.minor)
+    return _request_length(indexed(head.fields), head.minor)
 
 
-def response_framing(head: ResponseHead, method: str) -> Framing:
+def response_length(head: ResponseHead, method: str) -> BodyLength:
     """Where the body of a response to `method` ends (RFC 9112 section 6.3).
 
     Raises HeadError (502). Codings other than chunked are refused: we offer none.
     """
-    return _response_framing(indexed(head.fields), head, method)
+    return _response_length(indexed(head.fields), head, method)
 
 
-def _request_framing(index: Index, minor: int) -> Framing:
+def _request_length(index: Index, minor: int) -> BodyLength:
     length = _length(index, 400, "client")
     if b"transfer-encoding" not in index:
-        return Framing(length=length or 0)
+        return BodyLength(length=length or 0)
     if minor == 0:
         raise HeadError(400, "the client sent Transfer-Encoding in HTTP/1.0")
     if length is not None:
         raise HeadError(400, "the client sent both Content-Length and Transfer-Encoding")
     codings = listed(index, b"transfer-encoding")
     if codings == [b"chunked"]:
-        return Framing(chunked=True, without=tuple(_connection(index)))
+        return BodyLength(chunked=True, without=tuple(_connection(index)))
     if codings[-1:] == [b"chunked"] and b"chunked" not in codings[:-1]:
         raise HeadError(501, f"the client sent an unknown transfer coding {codings[0][:40]!r}")
     raise HeadError(400, "the client sent a Transfer-Encoding that does not end in chunked")
 
 
-def _response_framing(index: Index, head: ResponseHead, method: str) -> Framing:
+def _response_length(index: Index, head: ResponseHead, method: str) -> BodyLength:
     length = _length(index, 502, "server")
     is_coded = b"transfer-encoding" in index
     if is_coded:
@@ -167,8 +167,8 @@ def _response_framing(index: Index, head: ResponseHead, method: str) -> Framing:
     if method == "HEAD" or head.status < 200 or head.status in (204, 304):
         return _EMPTY
     if is_coded:
-        return Framing(chunked=True, without=tuple(_connection(index)))
-    return Framing(length=length)
+        return BodyLength(chunked=True, without=tuple(_connection(index)))
+    return BodyLength(length=length)
 
 
 def _switched(response: ResponseHead, index: Index, request: Request, via: str | None) -> Incoming:
@@ -178,7 +178,7 @@ def _switched(response: ResponseHead, index: Index, request: Request, via: str |
     fields = _end_to_end(response.fields, index, _RESPONSE_HOPS)
     fields += [(b"Connection", b"Upgrade"), (b"Upgrade", given[0]), *_via(response, via)]
     sent = ResponseHead(101, response.phrase, tuple(fields)).encode()
-    return Incoming(sent, Framing(), is_switched=True)
+    return Incoming(sent, BodyLength(), is_switched=True)
 
 
 def _upgrade(index: Index, minor: int) -> bytes | None:
@@ -194,8 +194,8 @@ def _upgrade(index: Index, minor: int) -> bytes | None:
     return None if b"h2c" in listed(index, b"upgrade") else wanted[0]
 
 
-def _origin_keeps(response: ResponseHead, index: Index, framing: Framing) -> bool:
-    if framing.length is None and not framing.chunked:
+def _origin_keeps(response: ResponseHead, index: Index, body: BodyLength) -> bool:
+    if body.length is None and not body.chunked:
         return False
     options = _connection(index)
     if b"close" in options:
@@ -248,7 +248,7 @@ def _length(index: Index, status: int, who: str) -> int | None:
 
 
 _LONGEST_LENGTH = 18  # digits; fits 64 bits with room, and no body is an exabyte
-_EMPTY = Framing(length=0)
+_EMPTY = BodyLength(length=0)
 _COUNTED = frozenset({"TRACE", "OPTIONS"})
 _HOPS = frozenset(
     {

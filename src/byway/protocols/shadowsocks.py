@@ -1,7 +1,7 @@
 """Shadowsocks with AEAD ciphers: both ends. The 2022 edition is in `shadowsocks2022`.
 
 Sources: the AEAD document of shadowsocks.org (SIP004), RFC 5869 (HKDF), RFC 8439, RFC 1928 for
-the address form. Ciphers, and the framing of all that follows the handshake, are lent by a `Kit`.
+the address form. Ciphers, and the sealing of all that follows the handshake, are lent by a `Kit`.
 
 A stream is, in each direction, a random salt and sealed chunks under a key made of it. The server
 says nothing until it has something to relay, so a failed request must not be answered either: see
@@ -18,7 +18,7 @@ from byway.errors import PeerError, Reason, Refused
 from byway.flow import Target, frozen
 from byway.interfaces import Stream
 from byway.protocols import address
-from byway.sealing import Awaited, Cipher, Framings, Opening, Sealing
+from byway.sealing import Awaited, Cipher, Ciphers, Opening, Sealing
 
 TAG = 16
 LONGEST_CHUNK = 0x3FFF
@@ -65,7 +65,7 @@ METHODS = {
 class Kit:
     """Lent to both ends: ciphers, random bytes, and the time in seconds since 1970."""
 
-    framings: Framings
+    ciphers: Ciphers
     entropy: Callable[[int], bytes]
     now: Callable[[], float]
 
@@ -123,9 +123,9 @@ def key_of(method: Method, password: str) -> bytes:
     return made[: method.size]
 
 
-def session_key(framings: Framings, key: bytes, salt: bytes) -> bytes:
+def session_key(ciphers: Ciphers, key: bytes, salt: bytes) -> bytes:
     """The key of one direction of one connection: HKDF-SHA1 (RFC 5869), as long as `key`."""
-    return framings.hkdf_sha1(key, salt, b"ss-subkey", len(key))
+    return ciphers.hkdf_sha1(key, salt, b"ss-subkey", len(key))
 
 
 async def connect(stream: Stream, target: Target, options: ShadowsocksOptions, kit: Kit) -> Stream:
@@ -136,8 +136,8 @@ async def connect(stream: Stream, target: Target, options: ShadowsocksOptions, k
     """
     method, key = options.method, options.keys[-1]
     salt = kit.entropy(method.size)
-    sealing = Sealing(session_key(kit.framings, key, salt), salt)
-    framed = kit.framings.chunked(stream, method.cipher, sealing, Awaited(key), LONGEST_CHUNK)
+    sealing = Sealing(session_key(kit.ciphers, key, salt), salt)
+    framed = kit.ciphers.chunked(stream, method.cipher, sealing, Awaited(key), LONGEST_CHUNK)
     framed.hold(address.pack(target))
     return framed
 
@@ -150,7 +150,7 @@ class Server:
         self._key = key
         self._kit = kit
         self._user = user
-        self._seen = kit.framings.salts(remembered(method, key), kit.now(), REMEMBERED)
+        self._seen = kit.ciphers.salts(remembered(method, key), kit.now(), REMEMBERED)
 
     async def accept(self, stream: Stream) -> Request:
         """Read a client's request. What it sent beyond its address stays readable.
@@ -158,23 +158,23 @@ class Server:
         Raises Refused (CREDENTIALS) for what is not authentic or is a replay, PeerError for what is
         no request, EOFError. Nothing was answered then, and nothing must be.
         """
-        method, framings = self._method, self._kit.framings
+        method, ciphers = self._method, self._kit.ciphers
         head = await stream.read_exactly(method.size + 2 + TAG)
         salt = head[: method.size]
-        key = session_key(framings, self._key, salt)
-        length = int.from_bytes(opened(framings, method, key, 0, head[method.size :]))
+        key = session_key(ciphers, self._key, salt)
+        length = int.from_bytes(opened(ciphers, method, key, 0, head[method.size :]))
         if length > LONGEST_CHUNK:  # an empty one is read past, as all later ones are
             raise PeerError(f"the client sent a first chunk of {length} bytes")
         sealed = await stream.read_exactly(length + TAG)
-        plain = opened(framings, method, key, 1, sealed)
+        plain = opened(ciphers, method, key, 1, sealed)
         parsed = address.unpack(plain)
         if not self._seen.fresh(salt, self._kit.now()):
             raise replayed()
         own = self._kit.entropy(method.size)
-        framed = framings.chunked(
+        framed = ciphers.chunked(
             stream,
             method.cipher,
-            Sealing(session_key(framings, self._key, own), own),
+            Sealing(session_key(ciphers, self._key, own), own),
             Opening(key, 2),
             LONGEST_CHUNK,
         )
@@ -187,10 +187,10 @@ class Server:
         return Request(framed, target, self._user)
 
 
-def opened(framings: Framings, method: Method, key: bytes, count: int, sealed: bytes) -> bytes:
+def opened(ciphers: Ciphers, method: Method, key: bytes, count: int, sealed: bytes) -> bytes:
     """The plain bytes of a client's chunk. Raises Refused (CREDENTIALS)."""
     try:
-        return framings.open(method.cipher, key, count, sealed)
+        return ciphers.open(method.cipher, key, count, sealed)
     except ValueError:
         raise Refused(
             "the client's request is not authentic: another password or method, or a probe",

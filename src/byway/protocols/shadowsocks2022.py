@@ -30,7 +30,7 @@ from byway.protocols.shadowsocks import (
     remembered,
     replayed,
 )
-from byway.sealing import Awaited, Framings, Opening, Sealing
+from byway.sealing import Awaited, Ciphers, Opening, Sealing
 
 LONGEST_CHUNK = 0xFFFF
 MOST_PADDING = 900
@@ -67,14 +67,14 @@ def new_key(method: Method, entropy: bytes) -> str:
     return base64.b64encode(entropy).decode("ascii")
 
 
-def session_key(framings: Framings, key: bytes, salt: bytes) -> bytes:
+def session_key(ciphers: Ciphers, key: bytes, salt: bytes) -> bytes:
     """The key of one direction of one connection (SIP022 section 2.2)."""
-    return framings.blake3_key("shadowsocks 2022 session subkey", key + salt, len(key))
+    return ciphers.blake3_key("shadowsocks 2022 session subkey", key + salt, len(key))
 
 
-def identity_key(framings: Framings, key: bytes, salt: bytes) -> bytes:
+def identity_key(ciphers: Ciphers, key: bytes, salt: bytes) -> bytes:
     """The key of the identity header that a server with this key reads (SIP023 section 2)."""
-    return framings.blake3_key("shadowsocks 2022 identity subkey", key + salt, len(key))
+    return ciphers.blake3_key("shadowsocks 2022 identity subkey", key + salt, len(key))
 
 
 async def connect(stream: Stream, target: Target, options: ShadowsocksOptions, kit: Kit) -> Stream:
@@ -83,18 +83,16 @@ async def connect(stream: Stream, target: Target, options: ShadowsocksOptions, k
     Nothing is sent yet: all headers go out in one write with the first payload, or alone after a
     few milliseconds. There is always padding, so that the first packet's size tells little.
     """
-    method, framings, keys = options.method, kit.framings, options.keys
+    method, ciphers, keys = options.method, kit.ciphers, options.keys
     salt = kit.entropy(method.size)
     identities = [
-        framings.aes_encrypt(identity_key(framings, key, salt), framings.blake3(after)[:IDENTITY])
+        ciphers.aes_encrypt(identity_key(ciphers, key, salt), ciphers.blake3(after)[:IDENTITY])
         for key, after in pairwise(keys)
     ]
     sealing = Sealing(
-        session_key(framings, keys[-1], salt), b"".join((salt, *identities)), b"\x00" + bytes(8)
+        session_key(ciphers, keys[-1], salt), b"".join((salt, *identities)), b"\x00" + bytes(8)
     )
-    framed = framings.chunked(
-        stream, method.cipher, sealing, Awaited(keys[-1], salt), LONGEST_CHUNK
-    )
+    framed = ciphers.chunked(stream, method.cipher, sealing, Awaited(keys[-1], salt), LONGEST_CHUNK)
     padding = 1 + int.from_bytes(kit.entropy(2)) % MOST_PADDING
     framed.hold(address.pack(target) + padding.to_bytes(2) + bytes(padding))
     return framed
@@ -117,8 +115,8 @@ class Server:
         self._method = method
         self._key = key
         self._kit = kit
-        self._users = {kit.framings.blake3(user.key)[:IDENTITY]: user for user in users}
-        self._seen = kit.framings.salts(remembered(method, key), kit.now(), KEPT, KEEP)
+        self._users = {kit.ciphers.blake3(user.key)[:IDENTITY]: user for user in users}
+        self._seen = kit.ciphers.salts(remembered(method, key), kit.now(), KEPT, KEEP)
 
     async def accept(self, stream: Stream) -> Request:
         """Read a client's request. What it sent beyond its headers stays readable.
@@ -126,7 +124,7 @@ class Server:
         Raises Refused (CREDENTIALS) for what is not authentic, too old or a replay, PeerError for
         what is no request, EOFError. Nothing was answered then, and nothing must be.
         """
-        method, framings = self._method, self._kit.framings
+        method, ciphers = self._method, self._kit.ciphers
         size = method.size + (IDENTITY if self._users else 0)
         head = await stream.read_exactly(size + 1 + 8 + 2 + TAG)
         salt = head[: method.size]
@@ -134,15 +132,15 @@ class Server:
         if user is not None and user.relay is not None:
             return await self._passed_on(stream, salt, head[size:], user, user.relay)
         theirs = self._key if user is None else user.key
-        key = session_key(framings, theirs, salt)
-        length = self._checked(opened(framings, method, key, 0, head[size:]))
+        key = session_key(ciphers, theirs, salt)
+        length = self._checked(opened(ciphers, method, key, 0, head[size:]))
         sealed = await stream.read_exactly(length + TAG)
-        target, payload = _asked(opened(framings, method, key, 1, sealed))
+        target, payload = _asked(opened(ciphers, method, key, 1, sealed))
         if not self._seen.fresh(salt, self._kit.now()):
             raise replayed()
         own = self._kit.entropy(method.size)
-        sealing = Sealing(session_key(framings, theirs, own), own, b"\x01" + bytes(8) + salt)
-        framed = framings.chunked(stream, method.cipher, sealing, Opening(key, 2), LONGEST_CHUNK)
+        sealing = Sealing(session_key(ciphers, theirs, own), own, b"\x01" + bytes(8) + salt)
+        framed = ciphers.chunked(stream, method.cipher, sealing, Opening(key, 2), LONGEST_CHUNK)
         if payload:
             framed.unread(payload)
         return Request(framed, target, None if user is None else user.name)
@@ -164,10 +162,8 @@ class Server:
         """Who it is; None where there is one user."""
         if not self._users:
             return None
-        framings = self._kit.framings
-        found = self._users.get(
-            framings.aes_decrypt(identity_key(framings, self._key, salt), block)
-        )
+        ciphers = self._kit.ciphers
+        found = self._users.get(ciphers.aes_decrypt(identity_key(ciphers, self._key, salt), block))
         if found is None:
             raise Refused("unknown user, another method, or a probe", Reason.CREDENTIALS)
         return found

@@ -125,9 +125,9 @@ def function_check(function: Function, facts: Facts) -> Check:
     said = facts.said(function)
     if lacking is not None or said is None:
         return Check("python", f"what {function.name} says", "a way", lacking or Fact.ANSWER)
-    told = said.way or said.note or "nothing"
+    answer = said.way or said.note or "nothing"
     wanted = f"a way ({function.name})"
-    return Check("python", told, wanted, said.way is not None, said.way or "")
+    return Check("python", answer, wanted, said.way is not None, said.way or "")
 
 
 def check(matcher: m.Matcher, flow: Flow, facts: Facts) -> Check:

@@ -61,9 +61,9 @@ class Gnome:
 
     def read(self) -> Values:
         """All keys below org.gnome.system.proxy."""
-        told = _run(["gsettings", "list-recursively", _SCHEMA], self._environ)
+        output = _run(["gsettings", "list-recursively", _SCHEMA], self._environ)
         found: dict[str, str | None] = {}
-        for line in told.splitlines():
+        for line in output.splitlines():
             schema, _, rest = line.partition(" ")
             key, _, value = rest.partition(" ")
             name = f"{schema.removeprefix(_SCHEMA).lstrip('.')} {key}".strip()

@@ -169,15 +169,15 @@ class Plugin:
             waiting.set_result(self._place)
 
     def _environment(self, local: Target) -> dict[str, str]:
-        told = {
+        variables = {
             "SS_REMOTE_HOST": self._remote.full,
             "SS_REMOTE_PORT": str(self._remote.port),
             "SS_LOCAL_HOST": local.host,
             "SS_LOCAL_PORT": str(local.port),
         }
         if self._options:
-            told["SS_PLUGIN_OPTIONS"] = self._options
-        return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | told
+            variables["SS_PLUGIN_OPTIONS"] = self._options
+        return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | variables
 
     async def _ended(self) -> None:
         """Asked first, then made to."""

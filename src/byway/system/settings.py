@@ -44,13 +44,13 @@ class Settings:
 
     def taken(self) -> Taken | None:
         """What is set now by us, as far as we know."""
-        told = self._file.read()
-        before, now, owner = told.get("before"), told.get("set"), told.get("owner")
-        if told.get("version") != _VERSION or not isinstance(owner, int):
+        record = self._file.read()
+        before, now, owner = record.get("before"), record.get("set"), record.get("owner")
+        if record.get("version") != _VERSION or not isinstance(owner, int):
             return None
         if not _are_values(before) or not _are_values(now):
             return None
-        return Taken(str(told["desktop"]), before, now, owner)
+        return Taken(str(record["desktop"]), before, now, owner)
 
     def left_behind(self) -> Taken | None:
         """What a process set that is no more."""
@@ -75,14 +75,14 @@ class Settings:
             raise DesktopError(
                 f"another Byway has set the settings of {former.desktop}", "byway system-proxy off"
             )
-        told: dict[str, Kept] = {
+        record: dict[str, Kept] = {
             "version": _VERSION,
             "desktop": desktop.name,
             "owner": owner,
             "before": before,
             "set": dict(values),
         }
-        if not self._file.write(told):
+        if not self._file.write(record):
             raise DesktopError(f"the previous settings cannot be saved: {self._file.problem}")
         try:
             desktop.write(values)

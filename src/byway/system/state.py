@@ -91,8 +91,8 @@ def state_folder(config: str, environ: Mapping[str, str], uid: int) -> Path | No
         return None
     place = os.path.realpath(config) if os.path.exists(config) else config
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", os.path.basename(place)).strip("-.")[:40]
-    told = hashlib.sha256(place.encode(errors="backslashreplace")).hexdigest()[:16]
-    return base / (f"{plain}-{told}" if plain else told)
+    digest = hashlib.sha256(place.encode(errors="backslashreplace")).hexdigest()[:16]
+    return base / (f"{plain}-{digest}" if plain else digest)
 
 
 def _base(environ: Mapping[str, str], uid: int) -> Path | None:

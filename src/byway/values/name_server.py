@@ -65,7 +65,7 @@ def read_address(text: str) -> ServerAddress:
     return ServerAddress(scheme, _placed(place, PORTS[scheme]), path if scheme == "https" else "")
 
 
-def told(word: str) -> str:
+def without_path(word: str) -> str:
     """A server's name, or its address without the path, which may be secret."""
     return str(read_address(word)) if "://" in word else word
 

@@ -38,7 +38,7 @@ from byway.config.rules.returning import check_returns
 from byway.errors import ConfigError
 from byway.rules import RuleRef
 from byway.values import name as names
-from byway.values.name_server import told
+from byway.values.name_server import without_path
 from byway.values.problems import Path, Problems
 from byway.values.section import Section, keys_of
 from byway.values.written import Entry, Node
@@ -94,7 +94,7 @@ class _Checker:
         self._made: dict[tuple[object, ...], str] = {}  # the name for what a link says
         self._numbers: dict[str, int] = {}  # how many links want this name
         self._rule_places: list[int] = []  # where each sound rule stands
-        self._told: set[Path] = set()  # what is not to be told again
+        self._reported: set[Path] = set()  # not to be reported again
 
     def config(self) -> Config:
         self._unknown_keys((), self._root, _SECTIONS)
@@ -201,7 +201,7 @@ class _Checker:
             for rule, item in zip(dns.rules, rules.items(), strict=True):
                 text = crosscheck.rule_text(item)
                 for word in rule.use:
-                    text = text.replace(word, told(word))
+                    text = text.replace(word, without_path(word))
                 rule._ref = RuleRef(self._problems.file, item.line, text)
         return dns
 
@@ -224,7 +224,7 @@ class _Checker:
             path = (section, name)
             if name not in self._links:
                 self._name(path, name, one)
-            if path in self._told:
+            if path in self._reported:
                 continue
             word = self._kind(path, entry.value, kinds)
             if word is not None:
@@ -312,7 +312,7 @@ class _Checker:
             link = read_link(str(node.content))
         except Wrong as error:
             self._problems.wrong(path, error)
-            self._told.add(path)
+            self._reported.add(path)
             return
         _become(node, link.outbound)
 

@@ -16,7 +16,7 @@ _VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
 _WORD = re.compile(r"""(?P<quoted>"[^"]*"?|'[^']*'?)|(?P<plain>[^\s{}\[\],:#"'][^{}\[\],#"'\s]*)""")
 
 
-def told_lines(problems: Sequence[Problem], excerpts: bool = True) -> Iterator[str]:
+def problem_lines(problems: Sequence[Problem], excerpts: bool = True) -> Iterator[str]:
     """Each problem, the line that it is about, and its hint; of one kind only the first few."""
     sources: dict[str, list[str]] = {}
     more: dict[tuple[str, str], int] = {}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 from byway.config.model import Config
-from byway.config.read.excerpt import told_lines
+from byway.config.read.excerpt import problem_lines
 from byway.config.read.load import default, load
 from byway.config.rules.sets import open_sets
 from byway.errors import ConfigError, Problem
@@ -30,8 +30,8 @@ class Report:
 
     def human(self) -> str:
         """Lines for a person; each problem begins with `file:line:column:`, as editors expect."""
-        lines = list(told_lines(self.problems))
-        lines += told_lines([_as_warning(one) for one in self.warnings], excerpts=False)
+        lines = list(problem_lines(self.problems))
+        lines += problem_lines([_as_warning(one) for one in self.warnings], excerpts=False)
         if self.config is None:
             lines.append(f"{_count(len(self.problems), 'error')} in {self.file}")
         else:

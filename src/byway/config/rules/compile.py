@@ -18,7 +18,7 @@ from byway.rules.names import Keyword, Regex, Wildcard
 from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
 from byway.rules.sets import FromSet, InSet, RuleSet
 from byway.rules.sniffed import SniffedName, SniffedProtocol
-from byway.values.name_server import told
+from byway.values.name_server import without_path
 
 
 def judge_of(config: Config, sets: Mapping[str, RuleSet] | None = None) -> Judge:
@@ -45,7 +45,7 @@ def names_judge_of(config: Config, dns: Dns, sets: Mapping[str, RuleSet]) -> tup
         Rule(_condition(rule.asked, known), Via(server_key(rule.use), rule.ref))
         for rule in dns.rules
     ]
-    said = f"use: {', '.join(map(told, dns.use))}"
+    said = f"use: {', '.join(map(without_path, dns.use))}"
     ref = RuleRef(config.file, config.line("dns", "use"), said)
     default = Via(server_key(dns.use), ref)
     return Judge(rules, default), default

@@ -76,16 +76,16 @@ def find(address: WebAddress, folder: Path) -> Kept | None:
         with path.open("rb") as file:
             line = file.readline(_LONGEST_LINE)
             status = os.fstat(file.fileno())
-        told = json.loads(line)
-        if not isinstance(told, dict) or told.get("version") != _VERSION:
+        record = json.loads(line)
+        if not isinstance(record, dict) or record.get("version") != _VERSION:
             return None
         found = Kept(
             path,
-            str(told["form"]),
-            str(told["etag"]),
-            str(told["modified"]),
-            str(told["digest"]),
-            int(told["size"]),
+            str(record["form"]),
+            str(record["etag"]),
+            str(record["modified"]),
+            str(record["digest"]),
+            int(record["size"]),
             status.st_mtime,
             len(line),
         )
@@ -174,7 +174,7 @@ def prune(folder: Path, wanted: Collection[Path], most: int = MOST_BYTES) -> Non
 
 
 def _line(kept: Kept) -> bytes:
-    told = {
+    record = {
         "version": _VERSION,
         "form": kept.form,
         "etag": kept.etag,
@@ -182,7 +182,7 @@ def _line(kept: Kept) -> bytes:
         "digest": kept.digest,
         "size": kept.size,
     }
-    return json.dumps(told).encode() + b"\n"
+    return json.dumps(record).encode() + b"\n"
 
 
 def _place(address: WebAddress, folder: Path) -> Path:

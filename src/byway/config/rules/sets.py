@@ -65,7 +65,7 @@ def _open(
         gathered = Gathering(world=config.world)
         lines = config.item_lines(name) or repeat(0)
         read_lines(section.format, zip(lines, section.items, strict=False), gathered)
-        bad = told(gathered.bad, config.file, name)
+        bad = problems_of(gathered.bad, config.file, name)
         return RuleSet(name, config.file, gathered.contents()), bad
     source = section.path if isinstance(section, FileSet) else str(section.url)
     try:
@@ -80,7 +80,7 @@ def _open(
         why = f"the set is empty: its file cannot be read: {(error.strerror or str(error)).lower()}"
         problem = Problem(source, 0, 0, f"sets.{name}", why)
         return RuleSet(name, source, Contents(complete=False)), [problem]
-    return RuleSet(name, source, contents), told(entries, source, name)
+    return RuleSet(name, source, contents), problems_of(entries, source, name)
 
 
 def _of_file(section: FileSet, cache: Path, world: World) -> tuple[Contents, list[BadEntry]]:
@@ -134,7 +134,7 @@ def _of_web(section: UrlSet, cache: Path, world: World) -> tuple[Contents, list[
     return fetched.read(kept, section.format, cache, world, part=section.list or "")
 
 
-def told(bad: Sequence[BadEntry], file: str, name: str) -> list[Problem]:
+def problems_of(bad: Sequence[BadEntry], file: str, name: str) -> list[Problem]:
     """What is bad in a list, for a person: the first entries one by one."""
     key = f"sets.{name}"
     found = [

@@ -247,7 +247,7 @@ class Exchange:
             self._reused
             and not self._answered
             and self._request.head.method in _SAFE
-            and self._outgoing.framing.is_empty
+            and self._outgoing.body.is_empty
         )
 
     async def _exchange(self) -> tuple[str, bool]:
@@ -255,7 +255,7 @@ class Exchange:
         assert self._far is not None
         await self._far.write(self._outgoing.head)
         self._count_head(self._outgoing.head, rising=True)
-        if self._outgoing.framing.is_empty:
+        if self._outgoing.body.is_empty:
             incoming = await self._response(None)
             return await self._finish(incoming, None)
         sending = asyncio.ensure_future(self._send_body())
@@ -268,7 +268,7 @@ class Exchange:
 
     async def _send_body(self) -> None:
         assert self._far is not None
-        body = _body(self._outgoing.framing)
+        body = _body(self._outgoing.body)
         try:
             await self._engine.send_body(
                 self._near,
@@ -343,8 +343,8 @@ class Exchange:
         assert self._far is not None
         if incoming.is_switched:
             return await self._switched(), True
-        if not incoming.framing.is_empty:
-            body = _body(incoming.framing)
+        if not incoming.body.is_empty:
+            body = _body(incoming.body)
             await self._engine.send_body(
                 self._far,
                 self._near,
@@ -390,8 +390,8 @@ async def _is_quiet(far: Stream) -> bool:
     return quiet
 
 
-def _body(framing: http.Framing) -> Body:
-    return Body(framing.length, framing.chunked, framing.dechunk, framing.without)
+def _body(body: http.BodyLength) -> Body:
+    return Body(body.length, body.chunked, body.dechunk, body.without)
 
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})

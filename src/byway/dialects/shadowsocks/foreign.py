@@ -67,18 +67,18 @@ def _plugin_of_clash(entry: Foreign) -> Written:
     if not plugin:
         return {}
     if plugin == "obfs":
-        told = [f"obfs={_escaped(options.text('mode'))}"]
+        words = [f"obfs={_escaped(options.text('mode'))}"]
         host = options.text("host")
-        told += [f"obfs-host={_escaped(host)}"] if host else []
+        words += [f"obfs-host={_escaped(host)}"] if host else []
         program = "obfs-local"
     elif plugin == "v2ray-plugin":
         options.pass_over("mode")
-        told = ["tls"] if options.flag("tls") else []
-        told += [
+        words = ["tls"] if options.flag("tls") else []
+        words += [
             f"{key}={_escaped(options.text(key))}" for key in ("host", "path") if key in options
         ]
         if "mux" in options and not options.flag("mux"):
-            told.append("mux=0")
+            words.append("mux=0")
         for key in ("skip-cert-verify", "fingerprint", "headers", "ech-opts"):
             if options.says(key):
                 options.note(key, f"v2ray-plugin does not support {key}")
@@ -86,7 +86,7 @@ def _plugin_of_clash(entry: Foreign) -> Written:
     else:
         raise NotCarried(f"the plugin {plugin} is not known here")
     made: Written = {"plugin": program}
-    return made | ({"plugin_opts": ";".join(told)} if told else {})
+    return made | ({"plugin_opts": ";".join(words)} if words else {})
 
 
 def _escaped(value: str) -> str:

@@ -153,10 +153,10 @@ def _method(name: str) -> str:
     return name
 
 
-def _plugin(told: str) -> Written:
-    if not told:
+def _plugin(text: str) -> Written:
+    if not text:
         return {}
-    name, _, options = told.partition(";")
+    name, _, options = text.partition(";")
     plugin = PLUGINS.get(name)
     if plugin is None:
         hint = f"put it into a config; known here: {', '.join(PLUGINS)}"

@@ -180,7 +180,7 @@ class ShadowsocksInbound(Carrying):
         entry = Entry(name, means, guarded=self.guarded, inner=self.inner)
         # Where relayed users go was chosen here and not by a client.
         relayed = Entry(name, means, guarded=self.allow_local is False)
-        kit = shadowsocks.Kit(lent.framings, lent.entropy, lent.now)
+        kit = shadowsocks.Kit(lent.ciphers, lent.entropy, lent.now)
         method = METHODS[self.method]
         key, users = self._keys(method)
         server: Server
@@ -249,8 +249,8 @@ class ShadowsocksInbound(Carrying):
         public, inner = self.listen[0], loopback_port()
         assert self.plugin is not None
         assert isinstance(public, Target)
-        told = self.plugin_opts or ""
-        plugin = Plugin(self.plugin, told, public, inner, lent.log.info, lent.group)
+        given = self.plugin_opts or ""
+        plugin = Plugin(self.plugin, given, public, inner, lent.log.info, lent.group)
         lent.plugins.append(plugin)
         return Plugged(StreamInbound(entry, [inner], greet, options), plugin, public)
 
@@ -317,7 +317,7 @@ class ShadowsocksOutbound(Streamed):
         else:
             keys = (shadowsocks.key_of(method, password),)
         options = shadowsocks.ShadowsocksOptions(method, keys)
-        kit = shadowsocks.Kit(lent.framings, lent.entropy, lent.now)
+        kit = shadowsocks.Kit(lent.ciphers, lent.entropy, lent.now)
         client = ShadowsocksClient(options, kit, lent.engine, self.server, self._by_itself)
         return UdpOverTcp(client, lent.engine) if self.udp_over_tcp else client
 
@@ -325,8 +325,8 @@ class ShadowsocksOutbound(Streamed):
         """What a stream to the server goes by: `via`, or the plugin in front of it."""
         if self.plugin is None:
             return via
-        told = self.plugin_opts or ""
-        plugin = Plugin(self.plugin, told, self.server, None, lent.log.info, lent.group)
+        given = self.plugin_opts or ""
+        plugin = Plugin(self.plugin, given, self.server, None, lent.log.info, lent.group)
         lent.plugins.append(plugin)
         lent.dialling.append(plugin)
         # Whatever `direct` is bound to leads to the server, and not to a program on this host.
@@ -345,8 +345,8 @@ class ShadowsocksOutbound(Streamed):
         password, plugin = self.password.get_secret_value(), self.plugin
         if plugin is not None:
             # where the program lies is this host's affair
-            told = (plugin.rpartition("/")[2], self.plugin_opts)
-            plugin = ";".join(filter(None, told))
+            parts = (plugin.rpartition("/")[2], self.plugin_opts)
+            plugin = ";".join(filter(None, parts))
         return write_link(self.server, METHODS[self.method], password, plugin, name)
 
 

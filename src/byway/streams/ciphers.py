@@ -1,4 +1,4 @@
-"""The engine's ciphers and framings once more, in plain Python: what tests play handshakes with.
+"""The engine's ciphers and sealed chunks in plain Python, for tests of handshakes.
 
 It does byte for byte what the engine's does, slowly, over any stream. Ciphers come from the
 `cryptography` library, which only tests have.
@@ -26,8 +26,8 @@ WINDOW = 30  # seconds that two clocks may differ (SIP022 section 3.1.3)
 SUBKEY_2022 = "shadowsocks 2022 session subkey"
 
 
-class PureFramings:
-    """`interfaces.Framings` without the engine. `now` is the clock, in seconds since 1970, and
+class PureCiphers:
+    """`sealing.Ciphers` without the engine. `now` is the clock, in seconds since 1970, and
     `since` the time from which its filters say that they know all salts."""
 
     def __init__(self, now: Callable[[], float] = lambda: 0.0, since: float = 0.0) -> None:
@@ -98,7 +98,7 @@ class ChunkedStream:
 
     def __init__(
         self,
-        framings: PureFramings,
+        ciphers: PureCiphers,
         stream: Stream,
         cipher: Cipher,
         sealing: Sealing,
@@ -106,7 +106,7 @@ class ChunkedStream:
         limit: int,
         now: Callable[[], float],
     ) -> None:
-        self._framings = framings
+        self._ciphers = ciphers
         self._stream = stream
         self._cipher = cipher
         self._sealing = sealing
@@ -202,11 +202,11 @@ class ChunkedStream:
     def _seal(self, plain: bytes) -> bytes:
         self._sealed += 1
         key = self._sealing.key
-        return self._framings.seal(self._cipher, key, self._sealed - 1, plain)
+        return self._ciphers.seal(self._cipher, key, self._sealed - 1, plain)
 
     def _open(self, key: bytes, sealed: bytes) -> bytes:
         try:
-            plain = self._framings.open(self._cipher, key, self._opened, sealed)
+            plain = self._ciphers.open(self._cipher, key, self._opened, sealed)
         except ValueError:
             raise PeerError("the other side sent a chunk that is not authentic") from None
         self._opened += 1
@@ -236,7 +236,7 @@ class ChunkedStream:
             return
         head_size = 1 + 8 + size + 2
         data = await self._stream.read_exactly(size + head_size + TAG)
-        key = self._framings.blake3_key(SUBKEY_2022, awaited.master + data[:size], size)
+        key = self._ciphers.blake3_key(SUBKEY_2022, awaited.master + data[:size], size)
         head = self._open(key, data[size:])
         if head[0] != 1:
             raise PeerError("the server's answer is no answer")

@@ -8,7 +8,7 @@ from byway.rules import RuleRef
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Resolution:
     """`source`: hosts, cache or server; "" where nobody was asked (yet).
 
     `led` is the last of its names in `hosts`. `left`: seconds that the answer is fresh, below zero
