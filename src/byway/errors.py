@@ -47,7 +47,7 @@ class PeerError(BywayError):
 
 
 class Reason(Enum):
-    """Why somebody said no, in words that each inbound can translate into its own protocol."""
+    """The reason of a failure, which each inbound translates into its own protocol."""
 
     RULES = "not allowed by rules"
     CREDENTIALS = "wrong or missing credentials"
@@ -83,11 +83,11 @@ class EngineError(BywayError):
 
 
 FAULTS = (BywayError, OSError, EOFError)
-"""What a dial, a stream or a peer raises. Anything else is a fault of Byway."""
+"""The errors of dials, streams and peers. Any other is a fault of Byway."""
 
 
 def in_words(error: BaseException, file: bool = True) -> str:
-    """An error as a person is told of it: no number of the system's in it, and never empty.
+    """An error as text for a person: without the system's error number, and never empty.
 
     `file`: the file that it is about is named, where there is one.
     """
@@ -105,7 +105,7 @@ def in_words(error: BaseException, file: bool = True) -> str:
 
 
 def reason_of(error: BaseException | None) -> Reason:
-    """What any error of the road means to the one who asked for the flow."""
+    """The reason that the near side is given for any error of the road."""
     if isinstance(error, (Refused, Unreachable)):
         return error.reason
     if isinstance(error, TimeoutError):

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: type[T]) -> type[T]:
-    """A dataclass with slots, compared and hashed by its fields, that mypy lets nobody change.
+    """A dataclass with slots, compared and hashed by its fields, and frozen for mypy.
 
     `dataclass(frozen=True)` guards it at run time too, by a call for each field: a flow with its
     seven then takes nine times as long to make.
@@ -30,8 +30,8 @@ class Network(Enum):
 
 TCP_ONLY = frozenset({Network.TCP})
 TCP_AND_UDP = frozenset({Network.TCP, Network.UDP})
-"""What outbounds and inbounds carry is one of these sets by name, never all that there are: a
-network that is added later is claimed by nobody who does not name it."""
+"""Outbounds and inbounds carry one of these sets by name, never all networks: one that is added
+later is claimed only where it is named."""
 
 
 @frozen
@@ -109,7 +109,7 @@ class Target:
 
     @property
     def full(self) -> str:
-        """The host as whoever resolves it must get it: with the final dot of an absolute name."""
+        """The host as a resolver must get it: with the final dot of an absolute name."""
         return f"{self.host}." if self.absolute else self.host
 
     def __str__(self) -> str:
@@ -135,7 +135,7 @@ class Flow:
 
 @frozen
 class Dial:
-    """What is dialled, for whom, and under which guard.
+    """A dial: its target, the near side, and the guard.
 
     `near` is the loop of the engine on which the near stream lives, so that both ends meet there
     (None: any). `guarded`: the target must not be on this host, its links or its metadata services.
@@ -170,7 +170,7 @@ class Process:
 
 @frozen
 class Sniffed:
-    """What a flow's first bytes tell. What was not understood is empty."""
+    """Protocol and name found in a flow's first bytes; empty where unknown."""
 
     protocol: str = ""
     name: str = ""  # that is asked for inside: of TLS and QUIC the SNI, of HTTP the Host
@@ -230,7 +230,7 @@ PROTOCOLS = ("tls", "http", "quic", "ssh", "dns", "stun", "dtls", "bittorrent")
 
 
 def source_key(source: Target | None) -> bytes | None:
-    """What counts as one source: an IPv4 address, or the /64 of an IPv6 one."""
+    """The unit in which sources are counted: an IPv4 address, or the /64 of an IPv6 one."""
     if source is None or source.packed is None:
         return None
     return source.packed[:8]

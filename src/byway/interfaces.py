@@ -40,7 +40,7 @@ class Stream(Protocol):
         """Up to and including `mark`. Raises EOFError, or ValueError past `limit` bytes."""
 
     async def peek(self, limit: int, within: float) -> bytes:
-        """What comes within so many seconds (may be b""), left in place to be read again."""
+        """The bytes that come within so many seconds (may be b""), left for the next read."""
 
     def unread(self, data: bytes) -> None:
         """Put bytes back in front of what is to be read."""
@@ -65,7 +65,7 @@ class Datagrams(Protocol):
 
 
 class Bucket(Protocol):
-    """What several flows may use together: bytes per second each way, and bytes in all."""
+    """A budget that several flows share: bytes per second each way, and bytes in all."""
 
     @property
     def spent(self) -> bool:
@@ -193,7 +193,7 @@ MOST_HEARD = 16384
 """Bytes of a stream that are shown before it is judged."""
 
 Enough = Callable[[Sequence[bytes]], bool]
-"""Takes the first bytes so far (a stream's in one piece, each packet's), says whether to stop."""
+"""Takes the first bytes so far (a stream's in one piece, each packet's). True: enough."""
 
 
 class Arrival(Protocol[FarT]):
@@ -207,7 +207,7 @@ class Arrival(Protocol[FarT]):
     async def hear(self, enough: Enough, within: float) -> None:
         """Show the near side's first bytes, until they are enough or the time is over.
 
-        A near side that waits for its answer is told yes before; what fails later is a close then.
+        A near side that waits for its answer gets its success reply first; a later failure closes.
         All of the bytes are relayed afterwards. Nothing to hear is no error. Raises OSError.
         """
 
@@ -261,7 +261,7 @@ class Bounds:
 
 
 class InForce(Generic[PartT]):
-    """What comes of the config in force. A reload exchanges `now`, and nothing else has to be told.
+    """The generation in force. A reload exchanges `now`, and nothing else needs to know.
 
     Each station names the part of it that it reads. What belongs to one flow is read once, when the
     flow arrives.

@@ -20,7 +20,7 @@ _UNTIMED = nullcontext()
 
 
 class Router:
-    """Carries flows: the only one who knows judge, outbounds and ledger together."""
+    """Carries flows: the only part that knows judge, outbounds and ledger together."""
 
     def __init__(self, in_force: InForce[Course], finder: Finder, ledger: Ledger, log: Log) -> None:
         self._in_force = in_force

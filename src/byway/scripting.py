@@ -50,19 +50,19 @@ class Flow:
 
 @dataclass(frozen=True, slots=True)
 class Via:
-    """Leave by this outbound or group; its name alone says the same."""
+    """Leave by this outbound or group; its name alone means the same."""
 
     outbound: str
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """Tell the near side no; "reject" says the same."""
+    """Refuse the near side; "reject" means the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """Tell the near side nothing; "drop" says the same."""
+    """Send the near side nothing; "drop" means the same."""
 
 
 Verdict = str | Via | Reject | Drop
@@ -73,7 +73,7 @@ D = TypeVar("D", bound=Decide)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a function declares of itself."""
+    """The options that a function declares."""
 
     key: Key | None = None
     needs: tuple[Need, ...] = ()
@@ -115,6 +115,6 @@ def rule(
 
 
 def terms_of(function: object) -> Terms:
-    """What a function has declared, or the usual."""
+    """The options that a function declared, or the defaults."""
     terms = getattr(function, _TERMS, None)
     return terms if isinstance(terms, Terms) else Terms()

@@ -1,6 +1,6 @@
 """How the bytes of a stream are sealed: the words that wires and the engine share.
 
-A wire says with which key, from which count on, and in chunks of which size; the engine does it.
+A wire gives the key, the first count and the size of the chunks; the engine seals.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class App:
 
     @property
     def now(self) -> Generation:
-        """What comes of the config in force."""
+        """The generation in force."""
         return self.in_force.now
 
     @property
@@ -90,7 +90,7 @@ class App:
 
     @property
     def log_problem(self) -> str:
-        """What is wrong with the log: lines were lost, or it cannot be written now; "": nothing."""
+        """The fault of the log: lines were lost, or it cannot be written now; "": none."""
         return "" if self.now.writer is None else self.now.writer.loss
 
     async def __aenter__(self) -> Self:
@@ -152,7 +152,7 @@ class App:
             await self._closed()
 
     async def drain(self) -> None:
-        """Accept no more, and wait for the flows, up to `limits.drain` or until `hurry`."""
+        """Stop accepting, and wait for the flows, up to `limits.drain` or until `hurry`."""
         await self._open_up()
         for inbound in self.now.inbounds.values():
             inbound.close()
@@ -192,8 +192,8 @@ class App:
     async def reload(self, config: Config) -> Sequence[str]:
         """Run this config from now on; what changed, in lines for a person.
 
-        What is the same keeps its listeners, outbounds and flows, and the flows of what is not the
-        same come to their own end. Raises OSError, with the old config still in force, where an
+        Unchanged sections keep their listeners, outbounds and flows; the flows of changed ones come
+        to their own end. Raises OSError, with the old config still in force, where an
         address or a file cannot be had.
         """
         news = (await self._exchange.to(config)).news

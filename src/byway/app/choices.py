@@ -1,4 +1,4 @@
-"""What a person chose in groups of type select, remembered for the next start."""
+"""The members that a person selected in groups of type select, kept for the next start."""
 
 from __future__ import annotations
 

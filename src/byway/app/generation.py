@@ -45,7 +45,7 @@ STDERR = 2
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Generation(Bounds, Logged, Course, Switched, Listening, Resolving):
-    """What is in force, or may be next. The parts that stations read are theirs; here is the rest.
+    """The generation in force, or the next one. The stations declare the parts that they read.
 
     `number` counts from 1; 0 is what there is before the first: nothing. `inbounds` are open, once
     it is in force; `door` makes one of them anew, not yet open (OSError for a bad file). `plugins`
@@ -75,7 +75,7 @@ class Generation(Bounds, Logged, Course, Switched, Listening, Resolving):
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """What outlives every generation, and reads the one in force."""
+    """The parts that outlive every generation, and read the one in force."""
 
     in_force: InForce[Generation]
     engine: Engine
@@ -90,7 +90,7 @@ class Lasting:
 
 
 def nothing(config: Config) -> Generation:
-    """What there is before the first generation, that of `config`. Its lines wait for a writer."""
+    """The empty generation before the first, that of `config`. Its lines wait for a writer."""
 
     def door(name: str) -> Inbound:
         raise KeyError(name)
@@ -116,7 +116,7 @@ async def build(config: Config, lasting: Lasting, running: Mapping[str, RuleSet]
     """What comes of a config, with all that goes on as it is out of the generation in force, and
     the sets that are `running`. Raises OSError for a file that is not what it should be."""
     before, limits = lasting.in_force.now, config.limits
-    # What takes long is made aside while flows go on, and at once where there are none yet.
+    # Slow work is done in a thread while flows go on, and at once before there are any.
     aside = _in_thread if before.number else _at_once
     sets = await aside(open_sets, config, None, running)
     whole = await aside(judge_of, config, sets.sets)  # seconds, of many rules

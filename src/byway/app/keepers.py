@@ -1,4 +1,4 @@
-"""What outlives a config and has work: quotas, plugins, probes, sets from the web.
+"""Background work that outlives a config: quotas, plugins, probes, sets from the web.
 
 Each starts when a config first needs it, and from then on follows what is in force.
 """
@@ -63,14 +63,14 @@ class Keepers:
             self._lasting.log.warning("used quotas may be lost at a restart", why=limits.problem)
 
     def stop(self) -> None:
-        """Work no more."""
+        """Stop all work."""
         if self.refresher is not None:
             self.refresher.stop()
         for task in self._running:
             task.cancel()
 
     async def close(self) -> None:
-        """End the plugins that nobody serves."""
+        """End the plugins that no config in force uses."""
         for plugins in self._plugins:
             for plugin in plugins:
                 await plugin.close()

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What comes of a config's `dns`. `named` and `answers` are None for the host's resolver."""
+    """The resolver of a config's `dns`. `named` and `answers` are None for the host's resolver."""
 
     named: NameResolver | None = None
     answers: EngineAnswers | None = None
@@ -51,7 +51,7 @@ class Names:
 
 @dataclass(frozen=True, kw_only=True)
 class Resolving:
-    """What is in force about names."""
+    """The part of a generation that is about names."""
 
     names: Names = field(default_factory=Names)
     mark: int | None = None
@@ -59,7 +59,7 @@ class Resolving:
 
 
 class Naming:
-    """`interfaces.Resolver` of a whole App: the host's resolver, or what `dns` says.
+    """`interfaces.Resolver` of a whole App: the host's resolver, or the one of `dns`.
 
     Enter and leave it in one task; leaving ends every look-up. What needs dnspython is imported
     when a config first has a `dns`.
@@ -105,12 +105,12 @@ class Naming:
         return _Through(self, " ".join(use))
 
     def listed(self, name: str) -> Sequence[bytes] | None:
-        """The addresses of a name that `hosts` tells; None for all others. Asks nobody."""
+        """The addresses of a name in `hosts`; None for all others. Sends no query."""
         named = self._in_force.now.names.named
         return None if named is None else named.listed(name)
 
     async def inquire(self, name: str, use: Sequence[str] = ()) -> Resolution:
-        """Resolve a name, and say how. What goes wrong is in its `error`."""
+        """Resolve a name and report how. A failure is in its `error`."""
         if self.named is not None:
             return await self.named.inquire(name, " ".join(use))
         begun, host = time.monotonic(), ("system",)
@@ -122,7 +122,7 @@ class Naming:
         return Resolution(name, "server", found, host, seconds=time.monotonic() - begun)
 
     def chosen(self, name: str, use: Sequence[str] = ()) -> Resolution:
-        """Who would be asked for a name. Asks nobody. Raises Unreachable for endless aliases."""
+        """The servers for a name. Sends no query. Raises Unreachable for endless aliases."""
         if self.named is not None:
             return self.named.chosen(name, " ".join(use))
         return Resolution(name, servers=("system",))
@@ -344,7 +344,7 @@ def end_names(before: Names, after: Names) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """What a config that is not run is asked by. A way out is built when it is asked for."""
+    """The ways and the resolver of a config that is not run. Each way is built on first use."""
 
     ways: Ways
     names: Naming

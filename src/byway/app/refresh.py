@@ -106,7 +106,7 @@ class Refresher:
                 self._tasks[name] = tasks.create_task(self._keep(self.sets[name]))
 
     def stop(self) -> None:
-        """Fetch no more."""
+        """Stop fetching."""
         for task in self._tasks.values():
             task.cancel()
 

@@ -20,7 +20,7 @@ LONGEST = 366 * 86400.0  # seconds
 
 
 class NoSwitch(BywayError):  # noqa: N818 - says of a rule what it lacks
-    """The rule cannot be switched; the text says why."""
+    """The rule cannot be switched; the text has the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Off:
 
 @dataclass(frozen=True, kw_only=True)
 class Switched:
-    """What is in force about rules: `judge` decides, and `whole` would if no rule were off by hand.
+    """The part of a generation about rules: `judge` decides; `whole` is the same with all rules on.
     Rules are counted from 0."""
 
     whole: Judge

@@ -93,7 +93,7 @@ class Both:
             door.become(other._door())
 
     def close(self) -> None:
-        """Accept no more. Packet sessions end with their port."""
+        """Stop accepting. Packet sessions end with their port."""
         if self._streams is not None:
             self._streams.close()
         for door in self._doors:

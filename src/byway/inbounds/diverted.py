@@ -1,4 +1,4 @@
-"""What others were sent, and a firewall diverts here: each flow keeps the target that it had.
+"""Flows that a firewall diverts here: each keeps the target that it had.
 
 By NAT (nftables' redirect) the kernel remembers where a connection wanted to go; by tproxy the
 packets come as they are, and this host answers with the target's address. Nothing is spoken: what

@@ -1,4 +1,4 @@
-"""What an inbound's flows have in common, and what the app lends to every inbound."""
+"""The common data of an inbound's flows, and the parts that the app lends to every inbound."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Means:
     head: int = 65536
     packets: PacketOptions = field(default_factory=PacketOptions)
     pac: Callable[[str, Target], str] | None = None
-    """The PAC file of an inbound, for those who reach it at this address."""
+    """The PAC file of an inbound, for clients that reach it at this address."""
     room: Room = field(default_factory=lambda: Room(InForce(Bounds())))
     silence: Silence = field(default_factory=Silence)
 
@@ -50,14 +50,14 @@ class Inner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One inbound's name, users and guard. `verify` is None where nobody needs to log in."""
+    """One inbound's name, users and guard. `verify` is None where no login is required."""
 
     name: str
     means: Means
     verify: Verify | None = None
     guarded: bool = False
     inner: Mapping[str, Inner] = field(default_factory=dict)
-    """What becomes of connections to hosts that stand for more than one flow, by their names."""
+    """Servers of connections to hosts that stand for more than one flow, by name."""
 
     def flow(
         self, network: Network, source: Target | None, target: Target, user: str | None = None
@@ -80,7 +80,7 @@ class Visit:
 
 
 Met = Arrival[Stream] | Visit
-"""What a greeting leads to."""
+"""The outcome of a greeting."""
 
 Greet = Callable[[EngineStream], Awaitable[Met]]
-"""Hears what a client wants. Raises with the client already told no."""
+"""Reads a client's request. When it raises, the client has its refusal already."""

@@ -8,7 +8,7 @@ from byway.interfaces import MOST_HEARD, Enough, Stream
 
 
 async def overhear(stream: Stream, enough: Enough, within: float) -> None:
-    """Show what a stream says, until it is `enough`, ends, is too much, or the time is over.
+    """Show the bytes of a stream, until it is `enough`, ends, is too much, or the time is over.
 
     All of it is still to be read afterwards. Raises OSError.
     """

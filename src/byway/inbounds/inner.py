@@ -1,4 +1,4 @@
-"""What becomes of a connection to a host that does not exist, by which a client asks for more.
+"""Connections to reserved host names, by which a client asks for a session of many flows.
 
 UDP over TCP is one such, at every inbound; a mux is another, at those that have one.
 """
@@ -12,7 +12,7 @@ from byway.protocols import uot
 
 
 def inner(entry: Entry, target: Target) -> Inner | None:
-    """What serves a connection to this target, if it is one of those hosts."""
+    """The server of a connection to this target, if it is one of those hosts."""
     if uot.is_asked(target):
         return OverTcp
     return entry.inner.get(target.host) if entry.inner else None

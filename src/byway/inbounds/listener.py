@@ -78,7 +78,7 @@ class StreamInbound:
         self._greet, self._means, self._patience = other._greet, other._means, other._patience
 
     def close(self) -> None:
-        """Accept no more; flows that are under way go on."""
+        """Stop accepting; flows that are under way go on."""
         self._closed = True
         for listener in self._listeners:
             listener.close()

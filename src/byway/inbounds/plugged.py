@@ -40,5 +40,5 @@ class Plugged:
             keeping.cancel()
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting."""
         self._inner.close()

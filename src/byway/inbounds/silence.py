@@ -1,4 +1,4 @@
-"""What a prober gets, for a time of its own, and a dropped flow: nothing, for a while."""
+"""Silence for a while: the answer to a prober, for a time of its own, and to a dropped flow."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Silence:
             self._ends.discard(end)
 
     def end(self) -> None:
-        """Hold nobody any longer."""
+        """Release all."""
         self._over = True
         for end in self._ends:
             end.reschedule(0.0)

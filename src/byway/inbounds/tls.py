@@ -29,7 +29,7 @@ class Certificate:
         return TlsServerOptions([pair], tuple(self.alpn), clients=clients)
 
     def stamp(self) -> tuple[tuple[int, int], ...]:
-        """What changes when a file does. Raises OSError."""
+        """A value that changes when a file does. Raises OSError."""
         files = [file for file in (self.chain, self.key, self.clients) if file is not None]
         found = [os.stat(file) for file in files]
         return tuple((seen.st_mtime_ns, seen.st_ino) for seen in found)

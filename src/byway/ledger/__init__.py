@@ -1,6 +1,6 @@
 """The flows now on the road, what limits them, and the lines of the log.
 
-Comes in: a `Passage` for each flow. Goes out: what it says about itself, or a refusal. On flow
+Comes in: a `Passage` for each flow. Goes out: its record, or a refusal. On flow
 time.
 """
 

@@ -1,6 +1,6 @@
 """The live flows and the last ones that ended: list, count, limit, cut.
 
-Comes in: a `Passage` for each flow, from the router. Goes out: what it says about itself. On flow
+Comes in: a `Passage` for each flow, from the router. Goes out: its record. On flow
 time: entering and leaving cost a few dictionary operations.
 """
 
@@ -28,7 +28,7 @@ JUDGES = 4  # so many judges that are not in force any more are kept, for `why -
 
 @dataclass(frozen=True, kw_only=True)
 class Course:
-    """What a flow keeps from its arrival to its end, whatever is in force by then."""
+    """The generation as a flow needs it: kept from its arrival to its end."""
 
     judge: Judge
     outbounds: Mapping[str, Outbound]
@@ -38,7 +38,7 @@ class Course:
 
 
 class Passage:
-    """One flow's way through Byway: who decided, by which chain, how much, how it ended.
+    """One flow's way through Byway: the rule that decided, its chain, bytes and end.
 
     `chain` is empty until it was dialled, `reason` until it ended. `steps` are those of the groups
     that it left by, with the members that failed. `judge` and `facts` are what the verdict was
@@ -81,7 +81,7 @@ class Passage:
 
     @property
     def buckets(self) -> Sequence[Bucket]:
-        """What its relay draws from."""
+        """The buckets of its relay."""
         return [limit.bucket for limit in self.limits] if self.limits else ()
 
     @property

@@ -1,7 +1,7 @@
 """Rates, quotas and flow counts that many flows share.
 
-Comes in: what the config says, and each flow with its rule and chain. Goes out: the engine's
-buckets for its relay, or a refusal. Who waits for bytes waits in the engine; here, on flow time,
+Comes in: the terms of the config, and each flow with its rule and chain. Goes out: the engine's
+buckets for its relay, or a refusal. Waits for bytes are in the engine; here, on flow time,
 flows are counted, and on config time quotas are renewed and remembered.
 """
 
@@ -22,12 +22,12 @@ EVERY = 30.0  # seconds between two looks at what is used; a crash forgets no mo
 MOST_KEPT = 4096  # quotas of earlier configs that are remembered
 
 QUOTA = "quota"
-"""How the engine says that a relay ended for want of one."""
+"""The engine's reason for a relay that ended for want of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What one limit says. `place` is where the config has it; None stands for no limit.
+    """The terms of one limit. `place` is where the config has it; None stands for no limit.
 
     Rates in bytes per second, the quota in bytes, both ways counted together; it is whole again
     every `per` seconds, or never.
@@ -210,7 +210,7 @@ class Limiter:
 
 
 def names_for(flow: Flow, rule: RuleRef, chain: Sequence[str]) -> Iterator[str]:
-    """What the limits are called that a flow may be under, on this way."""
+    """The names of the limits that a flow may be under, on this way."""
     yield f"inbound {flow.inbound}"
     if flow.user is not None:
         yield user_name(flow.inbound, flow.user)
@@ -220,7 +220,7 @@ def names_for(flow: Flow, rule: RuleRef, chain: Sequence[str]) -> Iterator[str]:
 
 
 def user_name(inbound: str, user: str) -> str:
-    """What the limit of a user is called."""
+    """The name of a user's limit."""
     return f"user {user} of inbound {inbound}"
 
 

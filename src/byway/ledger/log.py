@@ -22,7 +22,7 @@ from byway.rules import Drop, Reject, Verdict
 from byway.values.name import visible
 
 Level = Literal["debug", "info", "warning", "error"]
-RECENT = 200  # lines that are kept for those who ask later
+RECENT = 200  # lines that are kept for later questions
 LEVELS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -45,7 +45,7 @@ class Writing:
 
 @dataclass(frozen=True, kw_only=True)
 class Logged:
-    """What the log reads of what is in force."""
+    """The part of a generation that the log reads."""
 
     writing: Writing
 
@@ -69,7 +69,7 @@ class Log:
         return cls(InForce(Logged(writing=writing)))
 
     def debug(self, message: str, **fields: object) -> None:
-        """Of use to who looks for a fault in Byway."""
+        """For finding a fault in Byway."""
         if self._in_force.now.writing.least <= 10:
             self._say("debug", message, fields)
 
@@ -84,7 +84,7 @@ class Log:
             self._say("warning", message, fields)
 
     def error(self, message: str, **fields: object) -> None:
-        """Something failed that somebody has to see to."""
+        """A failure that needs attention."""
         self._say("error", message, fields)
 
     def flow(self, passage: Passage) -> None:

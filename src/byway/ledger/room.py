@@ -9,7 +9,7 @@ from byway.interfaces import Bounds, InForce
 
 
 class Closable(Protocol):
-    """What gives its descriptors back when it is closed."""
+    """A holder of descriptors, which gives them back when it is closed."""
 
     def close(self) -> None: ...
 

@@ -81,7 +81,7 @@ def in_turn(
 
 
 def site_of(target: Target) -> str:
-    """What belongs together of a target: an address, or the part of a name that one buys.
+    """The site of a target: an address, or the part of a name that one buys.
 
     An approximation that needs no list: the last two labels, or three where the name ends in two
     letters behind a label that registries sell below (`bbc.co.uk`, `www.gov.cn`).
@@ -95,7 +95,7 @@ def site_of(target: Target) -> str:
 
 
 def _place(rank: Rank, trusting: bool) -> tuple[int, float]:
-    """Where a member stands: the lower the better. Who is out comes by its return."""
+    """The place of a member: the lower the better. Those that are out, by their return."""
     if rank.state is State.OUT:
         return (State.OUT, rank.back)
     return (State.WELL if trusting else rank.state, 0.0)

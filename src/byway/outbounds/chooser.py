@@ -1,4 +1,4 @@
-"""What a group knows and remembers: its members' health, who was chosen, whose turn it is.
+"""The state of a group: its members' health, the chosen one, whose turn it is.
 
 Comes in: a flow. Goes out: its members in the order in which they are to be tried, each with the
 reason in a few words. The time is passed in by `clock`, and what is chosen is `choice.py`'s.
@@ -16,7 +16,7 @@ from byway.flow import Flow, Network, Rank, State, Target
 from byway.outbounds import choice
 
 FRESH = 1.0
-"""Seconds that a ranking holds while nobody's state changes."""
+"""Seconds that a ranking holds while no state changes."""
 
 MOST_STICKY = 4096
 """Pairs of source and site that one group remembers; the one unused for longest is forgotten."""
@@ -52,7 +52,7 @@ class Chooser(ABC):
         self.name = name
         self.clock = clock
         self.used: float | None = None  # when it was last
-        self.awaited: Callable[[], None] | None = None  # told of the next use
+        self.awaited: Callable[[], None] | None = None  # called at the next use
         self.trusting = trusting
         self._carries = carries
         self._rankings: dict[Network, tuple[tuple[Rank, ...], float]] = {}
@@ -68,7 +68,7 @@ class Chooser(ABC):
         self._rankings.clear()
 
     def ranking(self, network: Network) -> tuple[Rank, ...]:
-        """What is known of the members, in the config's order; a moment old at most."""
+        """The state of the members, in the config's order; at most a second old."""
         now = self.clock()
         found = self._rankings.get(network)
         if found is None or now >= found[1]:
@@ -87,7 +87,7 @@ class Chooser(ABC):
         return known[1]
 
     def rank(self, network: Network, now: float) -> Rank:
-        """What another group sees of this one: the member that it would take first."""
+        """The rank of this group in another one: that of the member it would take first."""
         flow = Flow(0, network, "", None, _ANYWHERE)
         ranks = {rank.member: rank for rank in self.ranking(network)}
         for member, _ in self.turns(flow, peek=True):
@@ -103,7 +103,7 @@ class Chooser(ABC):
         """The members to be tried, in order. With `peek` nothing is remembered of it."""
 
     def select(self, member: str) -> None:
-        """Obey a person. Raises ValueError where nobody is asked, or for no member."""
+        """Take this member from now on. Raises ValueError for no member, and unless overridden."""
         raise ValueError(
             f"the group {self.name} of type {self.kind} selects its member automatically"
         )
@@ -159,7 +159,7 @@ class Select(Chooser):
 
     @property
     def selected(self) -> str:
-        """The chosen member; the default one where nobody chose, or the chosen one is gone."""
+        """The chosen member; the default one where none was chosen, or it is gone."""
         chosen = self.choice
         return chosen if chosen is not None and chosen in self.members else self.default
 
@@ -278,7 +278,7 @@ class Balance(Chooser):
         if self.by == "hash":
             return self._told(ranks, choice.hashed(ranks, self.trusting, site), f"by {site}")
         if flow.network is Network.UDP and self.by == "round-robin":
-            # What comes from one socket leaves by one address, whomever it speaks with.
+            # Packets of one socket leave by one address, whatever their targets.
             source = str(flow.source)
             return self._told(ranks, choice.hashed(ranks, self.trusting, source), f"by {source}")
         stood = self.standing(flow.network, ranks)

@@ -169,7 +169,7 @@ class Lent:
     def _is_right(self, remote: Target | None) -> bool:
         if remote is None or remote.packed is None or self._peer not in (None, remote.packed):
             return False
-        # A guarded flow must not meet this host itself, whoever called first.
+        # A guarded flow must not meet this host itself, whichever side called first.
         return self._closed is None or self._closed(remote.packed) is None
 
     def close(self) -> None:

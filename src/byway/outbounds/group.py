@@ -27,7 +27,7 @@ LEAST_PATIENCE = 2.0
 """Seconds that a member with a known delay may take at least: a lost packet is sent again after
 one (RFC 6298). After ten times its usual delay, the next member is the better bet."""
 
-MOST_TOLD = 4  # failed members that one message tells of
+MOST_NAMED = 4  # failed members that one message names
 
 
 class Group:
@@ -91,9 +91,9 @@ class Group:
         errors = [error for _, error in failed]
         if len(errors) == 1:
             return errors[0]
-        parts = [f"{member}: {in_words(error)}" for member, error in failed[:MOST_TOLD]]
-        if len(failed) > MOST_TOLD:
-            parts.append(f"and {len(failed) - MOST_TOLD} more")
+        parts = [f"{member}: {in_words(error)}" for member, error in failed[:MOST_NAMED]]
+        if len(failed) > MOST_NAMED:
+            parts.append(f"and {len(failed) - MOST_NAMED} more")
         message = f"{self.name}: all members failed: {'; '.join(parts)}"
         reasons = [reason for error in errors if (reason := reason_of(error)) not in _VAGUE]
         reason = reasons[0] if reasons else reason_of(errors[-1])
@@ -176,7 +176,7 @@ class Choice(Over):
 
 
 def _shown(ranking: tuple[Rank, ...], turns: Sequence[Turn]) -> tuple[Rank, ...]:
-    """What is remembered with a flow: all, of a large group those that it would try."""
+    """The ranking that a flow keeps: of all members, or of those that it would try."""
     if len(ranking) <= MOST_TRIED:
         return ranking
     tried = {member for member, _ in turns}

@@ -25,7 +25,7 @@ _METADATA = frozenset(
     )
 )
 
-# What carries an IPv4 address in an IPv6 one, as the bytes before it.
+# Prefixes of IPv6 addresses that carry an IPv4 address.
 _BEFORE = (
     bytes(12),  # compatible (RFC 4291 2.5.5.1)
     bytes(10) + b"\xff\xff",  # mapped (2.5.5.2)
@@ -67,7 +67,7 @@ def why_closed(packed: bytes, own: Own) -> str | None:
 def check(target: Target, own: Own) -> None:
     """Raise Refused (RULES) when a target that is an address is closed; names pass.
 
-    127.1, 0x7f000001 and the like are names to us, but addresses to whoever resolves them.
+    127.1, 0x7f000001 and the like are names to us, but addresses to many resolvers.
     """
     packed = target.packed or _old_spelling(target.host)
     if packed is not None and (why := why_closed(packed, own)) is not None:
@@ -100,7 +100,7 @@ def _closed_v4(packed: bytes) -> str | None:
 
 
 def _carried_v4(packed: bytes) -> Sequence[bytes]:
-    """The IPv4 addresses that whoever forwards this IPv6 address may send to."""
+    """The IPv4 addresses to which a forwarder of this IPv6 address may send."""
     if packed[:12] in _BEFORE:
         return (packed[12:],)
     if packed[:6] == _NAT64_HERE:

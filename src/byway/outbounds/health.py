@@ -31,7 +31,7 @@ fault and never fast, so the smoothed delay stays near the fast ones."""
 
 
 class Score:
-    """What is known of one outbound's dials for one network. `began`, `now` are one clock's."""
+    """The record of one outbound's dials for one network. `began`, `now` are one clock's."""
 
     __slots__ = (
         "answer", "delay", "doubts", "failed", "failures", "mute", "out", "reached", "seen", "went",
@@ -72,7 +72,7 @@ class Score:
     def fail(self, why: str, began: float, now: float, chance: float, mute: bool = False) -> bool:
         """A dial that began then failed; `chance` is of 0 to 1. Whether that changed the state.
 
-        Dials that began before the last failure tell nothing new: a hundred that fail at once are
+        Dials that began before the last failure add nothing: a hundred that fail at once are
         one failure. `mute`: the dial went well, and nothing came after it.
         """
         self.failed += 1
@@ -96,7 +96,7 @@ class Score:
         return self.fail(why, began, now, chance, mute)
 
     def state(self, now: float) -> State:
-        """What it is now."""
+        """Its state now."""
         if not self.failures:
             return State.WELL
         return State.OUT if now < self.out else State.TRIAL
@@ -131,7 +131,7 @@ class Health:
         self._scores = {Network.TCP: Score(), Network.UDP: Score()}
 
     def score(self, network: Network) -> Score:
-        """What is known for a network."""
+        """The record for a network."""
         return self._scores[network]
 
     def reached(self) -> None:
@@ -192,7 +192,7 @@ class Health:
             self.changed()
 
     def rank(self, network: Network, now: float) -> Rank:
-        """What is known of it for a network: without its TCP there is no UDP."""
+        """Its rank for a network: without its TCP there is no UDP."""
         tcp = score = self._scores[Network.TCP]
         if network is Network.UDP and self._scores[network].state(now) >= tcp.state(now):
             score = self._scores[network]

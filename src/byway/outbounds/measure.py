@@ -23,7 +23,7 @@ TELLING = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is asked of each way: `times` answers from `delay`, then as much of `load` as fits into
+    """The questions to each way: `times` answers from `delay`, then as much of `load` as fits into
     `most` bytes and `seconds`; `load` None: none of it. `at_once` loads run side by side.
     """
 
@@ -37,9 +37,9 @@ class Plan:
 
 @dataclass(slots=True)
 class Measure:
-    """What was found of one way. Times are seconds, `rate` is bytes a second; None: unknown.
+    """The findings about one way. Times are seconds, `rate` is bytes a second; None: unknown.
 
-    `dial` and `answer` are of the quickest of the probes. `hop` is who failed, where it is known.
+    `dial` and `answer` are of the quickest of the probes. `hop` is the failed one, where known.
     """
 
     name: str

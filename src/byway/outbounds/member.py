@@ -1,6 +1,6 @@
 """An outbound that is a member of a group: what its dials show goes to its health.
 
-It is watched for whichever group dials by it, for a rule, and as somebody's `via`.
+It is watched when a group or a rule dials by it, and as a `via`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from byway.outbounds.over import Over, ways_over
 T = TypeVar("T")
 
 PATIENT = 1.0
-"""Seconds. A dial that was given up sooner tells nothing: its client had second thoughts."""
+"""Seconds. A dial that was given up sooner does not count: its client changed its mind."""
 
 
 class Watched:

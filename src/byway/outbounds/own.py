@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Own:
-    """Dials by the ways of an outbound, as the road does for a flow; nobody counts it."""
+    """Dials by the ways of an outbound as the road does, without a place in the ledger."""
 
     def __init__(self, outbound: Outbound) -> None:
         self._outbound = outbound

@@ -1,6 +1,6 @@
 """The way to a server behind a SIP003 plugin: streams start at the plugin, which dials the server.
 
-Nothing runs before the first dial. When the plugin does not start, dials fail, and no more.
+Nothing runs before the first dial. When the plugin does not start, only dials fail.
 """
 
 from __future__ import annotations

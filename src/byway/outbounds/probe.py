@@ -27,7 +27,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """What a probe asks, and which answers count (none named: 200 to 299). `timeout` in seconds."""
+    """A probe's request, and which answers count (none named: 200 to 299). `timeout` in seconds."""
 
     address: WebAddress
     expect: tuple[int, ...] = ()

@@ -1,6 +1,6 @@
 """Probes members that no flow tests, as long as their group is in use. Nothing is probed before.
 
-`due` says when, and is pure; the `Prober` waits until then, and probes a few at a time.
+`due` gives the time, and is pure; the `Prober` waits until then, and probes a few at a time.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Prober:
                 await self._wait(self._woken, self._started(probes, room))
 
     def _started(self, probes: asyncio.TaskGroup, room: asyncio.Semaphore) -> float | None:
-        """Start what is due; the seconds until something else is, None: when somebody wakes us."""
+        """Start what is due; the seconds until something else is, None: at a wake-up."""
         now = self._clock()
         next_look: float | None = None
         for probing in self._probing:

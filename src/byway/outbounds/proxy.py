@@ -25,7 +25,7 @@ class Client(Protocol):
 
     @property
     def networks(self) -> frozenset[Network]:
-        """What it carries."""
+        """The networks that it carries."""
 
     @property
     def carries_names(self) -> bool:
@@ -158,7 +158,7 @@ class ProxyWay(Over):
         except BaseException as error:
             reach.close()
             if error is reach.failed:
-                raise  # it says already which hop it was
+                raise  # it names the hop already
             raise broken(error, proxy.name, proxy.server) from error
 
 

@@ -191,7 +191,7 @@ async def packets_by(via: Way, dial: Dial) -> tuple[Datagrams, Target]:
 
 
 def broken(error: BaseException, name: str, server: Target) -> BaseException:
-    """What a handshake with a proxy's server failed with, in the proxy's name."""
+    """The error of a handshake with a proxy's server, in the proxy's name."""
     if isinstance(error, asyncio.CancelledError):
         error.add_note(f"{name} at {server} did not answer")
     if isinstance(error, Refused):

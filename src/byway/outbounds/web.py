@@ -22,7 +22,7 @@ from byway.protocols.web_address import WebAddress
 
 MOST_REDIRECTS = 5
 AGENT = "Byway"
-"""What servers are told that asks, where nobody says otherwise."""
+"""The default User-Agent."""
 
 
 Secure = Callable[[Stream, str], Awaitable[Stream]]
@@ -40,7 +40,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What was fetched, and what the server says to know it again by."""
+    """A fetched body, with the validators of its server."""
 
     body: bytes = field(repr=False)
     etag: str = ""
@@ -68,7 +68,7 @@ async def fetch(
     agent: str = AGENT,
 ) -> Document | None:
     """The document, unpacked, of at most `limit` bytes; None when it is still the `known` one.
-    `agent` is what the server is told that asks: visible ASCII.
+    `agent` is the User-Agent: visible ASCII.
 
     Raises Denied for any answer but yes, PeerError (TooLarge among them), TimeoutError, and what
     dialling raises. A cancel closes the connection. A server elsewhere cannot redirect to what the
@@ -96,7 +96,7 @@ class _Dialler:
 
     def __init__(self, way: Dialer) -> None:
         self._way = way
-        self._trusted = True  # whoever chose the next address may lead to this host itself
+        self._trusted = True  # a redirect may lead to this host itself
 
     async def connect(self, address: WebAddress) -> Stream:
         try:
