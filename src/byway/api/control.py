@@ -1,6 +1,6 @@
-"""The door of the control interface: its sockets, who may speak, one task per connection.
+"""The door of the control interface: its sockets, access, one task per connection.
 
-What answers is imported at the first request, so that a Byway nobody asks pays for a socket alone.
+The code of the answers is imported at the first request: without one, only a socket is paid for.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ if TYPE_CHECKING:
 
 
 def _answers(path: str) -> bool:
-    """Whether somebody listens at a path. Raises OSError where there is no socket but something."""
+    """Whether a path is listened at. Raises OSError where there is no socket but something."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as probe:
         probe.settimeout(1)
         try:

@@ -17,7 +17,7 @@ PATIENCE = 10.0  # seconds for a request, and for an answer to be taken
 
 
 class Conversation:
-    """Speaks HTTP with those who were let in."""
+    """Speaks HTTP with admitted clients."""
 
     def __init__(self, app: App, reread: Reread) -> None:
         self._routes = Routes(app, reread)
@@ -65,7 +65,7 @@ class Conversation:
 
 
 class _Heard:
-    """What a client sent and nobody has read yet."""
+    """The unread bytes of a client."""
 
     def __init__(self, link: socket.socket) -> None:
         self._link = link

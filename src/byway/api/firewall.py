@@ -1,4 +1,4 @@
-"""What the firewall does for a running Byway, as plain data."""
+"""The state of the firewall of a running Byway, as plain data."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from byway.outbounds.chooser import Chooser, Select
 View = dict[str, object]
 
 ANYONE = Flow(0, Network.TCP, "", None, Target("", 0))
-"""A flow that says nothing of itself, for whoever asks what a group would do."""
+"""A flow without properties, for questions about a group."""
 
 
 def group_view(chooser: Chooser, flows: Mapping[str, int]) -> View:
@@ -34,7 +34,7 @@ def group_view(chooser: Chooser, flows: Mapping[str, int]) -> View:
 
 
 def step_view(step: Step, now: float) -> View:
-    """What a group did, or would do, for a flow."""
+    """One step of a group, taken or foreseen, as plain data."""
     return {
         "group": step.group,
         "member": step.member,
@@ -70,7 +70,7 @@ def taken(chooser: Chooser, flow: Flow) -> Step:
 def choices(
     choosers: Mapping[str, Chooser], flow: Flow, outbound: Outbound | None = None
 ) -> dict[str, View]:
-    """What each group would do for a flow. Those on its way by this outbound are asked as its ways
+    """The choice of each group for a flow. Those on its way by this outbound are asked as its ways
     are: a group under `via` chooses for the server that it leads to."""
     steps = {name: taken(chooser, flow) for name, chooser in choosers.items()}
     if outbound is not None:
@@ -102,7 +102,7 @@ def asked_flow(question: object) -> Flow:
 
 
 def asked_choice(choosers: Mapping[str, Chooser], question: object) -> tuple[str, str]:
-    """The group and the member that somebody chose. Raises Denied."""
+    """The chosen group and member. Raises Denied."""
     asked = question if isinstance(question, dict) else {}
     group, member = asked.get("group"), asked.get("member")
     if not isinstance(group, str) or not isinstance(member, str):

@@ -1,4 +1,4 @@
-"""What is said of the limits of flows: their terms, and how far they are used."""
+"""Limits of flows as plain data: their terms, and how far they are used."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _PHRASES = {
 
 
 class Denied(Exception):  # noqa: N818 - it is an answer
-    """What is wrong with a request, and the status that says so."""
+    """The fault of a request, and its HTTP status."""
 
     def __init__(self, status: int, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -102,7 +102,7 @@ def asked(data: bytes) -> Asked:
 
 
 def question(body: bytes) -> object:
-    """What a request asks in its body; None where it has none. Raises Denied."""
+    """The JSON of a request's body; None where it has none. Raises Denied."""
     if not body:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Where the control socket is, for the one who makes it and the ones who look for it."""
+"""The place of the control socket, for its server and its clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `byway probe` asks for, and how it is told: by a running Byway, or without one."""
+"""The question and the results of `byway probe`, with a running Byway or without one."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def chosen(config: Config, names: Sequence[object]) -> list[str]:
 async def lines(
     names: Sequence[str], outbounds: Mapping[str, Outbound], plan: Plan, engine: Engine
 ) -> AsyncGenerator[str, None]:
-    """What is found, as JSON, one object a line, each whenever something in it is new."""
+    """The findings as JSON, one object a line, whenever something in it is new."""
     ways = {name: outbounds[name] for name in names}
     found = measured(ways, plan, WebTls(engine))
     try:
@@ -98,7 +98,7 @@ def measure_view(measure: Measure, way: Outbound) -> View:
 
 
 async def alone(config: Config, names: Sequence[str], plan: Plan) -> AsyncGenerator[str, None]:
-    """As `lines`, by the outbounds of a config that nobody runs. Raises OSError for a bad file."""
+    """As `lines`, by the outbounds of a config that is not run. Raises OSError for a bad file."""
     quiet = config.log.model_copy(update={"level": "error", "file": None})
     # Nothing enters, and no list is fetched; names are resolved and proxies reached as ever.
     bare: dict[str, object] = {"log": quiet, "inbounds": {}, "rules": ()}

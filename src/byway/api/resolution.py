@@ -24,7 +24,7 @@ def resolution_view(found: Resolution) -> View:
 
 
 def words(found: Resolution) -> str:
-    """From where it is known, or who would be asked."""
+    """The source of the answer, or the servers that would be queried."""
     who = " or ".join(found.servers)
     if found.source == "hosts":
         return "hosts"

@@ -1,4 +1,4 @@
-"""What can be asked of a running Byway, and what is answered: one table, one method each.
+"""Questions to a running Byway and their answers: one table, one method each.
 
 `openapi.py` describes the same table; a test holds the two together.
 """
@@ -126,7 +126,7 @@ class Routes:
         return Reply({"groups": views.status_view(self._app, version())["groups"]})
 
     async def _choices(self, _: Asked, question: object) -> Reply:
-        """What each group would do for a flow."""
+        """The choice of each group for a flow."""
         now, flow = self._app.now, groups.asked_flow(question)
         name = question.get("outbound") if isinstance(question, dict) else None
         outbound = now.outbounds.get(name) if isinstance(name, str) else None
@@ -150,7 +150,7 @@ class Routes:
         return Reply(await switched(self._app, int(asked.path.split("/")[2]), question))
 
     async def _probe(self, _: Asked, question: object) -> Reply | Follow:
-        """Delay and throughput of outbounds, told as they are found."""
+        """Delay and throughput of outbounds, sent as they are found."""
         from byway.api import probe
 
         asked, app = question if isinstance(question, dict) else {}, self._app

@@ -1,4 +1,4 @@
-"""What the control interface shows of rule sets, and orders them to be fetched."""
+"""Rule sets in the control interface: their state, and the order to fetch them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def stale(followed: Iterable[Following]) -> Sequence[View]:
 
 
 def renewed_since(app: App, started: float) -> str:
-    """A note for who explains a flow of that time (time.monotonic) by the sets of today."""
+    """A note for an explanation of a flow of that time (time.monotonic) by the sets of today."""
     followed = () if app.keepers.refresher is None else app.keepers.refresher.sets.values()
     names = [one.name for one in followed if one.renewed > started]
     return f"the set is up to date again: {', '.join(names)}" if names else ""

@@ -1,4 +1,4 @@
-"""What the control interface shows of an App, as plain data for JSON."""
+"""The state of an App as plain data for JSON."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def memory_view(app: App) -> View:
 
 
 def degraded(app: App) -> Sequence[View]:
-    """What is not as the config wants it, and why."""
+    """Everything that is not as the config requires, with the reason."""
     found: list[View] = []
     if app.log_problem:
         found.append({"what": "log", "why": app.log_problem})

@@ -50,7 +50,7 @@ class Hop:
 
 
 Choices = Callable[[str], Mapping[str, View]]
-"""What each group of a running Byway would do for a flow that leaves by this outbound; empty where
+"""The choice of each group of a running Byway for a flow that leaves by this outbound; empty where
 none runs."""
 
 
@@ -63,13 +63,13 @@ async def inquire(
     given: Facts = NO_FACTS,
     names: Naming | None = None,
 ) -> View:
-    """What would become of a flow. Facts that are not given are fetched as the road would fetch
-    them; `live` is asked where the flow would leave by a group. Raises OSError for an invalid file
-    that an outbound of such a group needs."""
+    """The verdict and way of a flow that has not happened. Facts that are not given are fetched as
+    the road would fetch them; `live` is asked where the flow would leave by a group. Raises OSError
+    for an invalid file that an outbound of such a group needs."""
     config = ways.config
     facts, resolved = finder.begin(flow, given), None
     if names is not None and facts.open:
-        resolved = await names.inquire(flow.target.host)  # of hosts: nobody is asked
+        resolved = await names.inquire(flow.target.host)  # of hosts: no query
     while isinstance(judge.explain(flow, facts).answer, Lacks):
         lacking = judge.explain(flow, facts).answer
         assert isinstance(lacking, Lacks)
@@ -136,7 +136,7 @@ def way_of_names(config: Config, name: str, chosen: Mapping[str, View]) -> list[
 def _choices(
     ways: Ways, verdict: Verdict, flow: Flow, live: Choices
 ) -> tuple[Mapping[str, View], str]:
-    """What each group on the way would do, and a note where its members' state is unknown."""
+    """The choice of each group on the way, and a note where its members' state is unknown."""
     groups = ways.config.groups
     if not groups or not isinstance(verdict, Via):
         return {}, ""
@@ -178,7 +178,7 @@ def _sections(config: Config) -> Sequence[Hop]:
 
 
 def _since(then: Judge | None, now: Judge) -> str:
-    """What is different about the rules."""
+    """The difference of the rules."""
     if then is None or then is now:
         return ""
     both = zip(then.rules, now.rules, strict=False)
@@ -202,7 +202,7 @@ def _asked(flow: Flow) -> View:
 def _name(
     flow: Flow, chain: Sequence[Hop], names: Naming | None, found: Resolution | None
 ) -> View | None:
-    """How the target's name is resolved, where that happens here; nobody is asked for it."""
+    """How the target's name is resolved, where that happens here. Sends no query."""
     here = flow.target.is_name and chain and chain[-1].kind == "direct"
     use = chain[-1].dns if here else ()
     if (found is None or use) and here and names is not None:

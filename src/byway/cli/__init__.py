@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _give_up_output()  # whoever read it (`| head`) has seen enough
+        _give_up_output()  # its reader (`| head`) has closed it
         return 1
     except OSError as error:
         return _failed(error)
@@ -100,7 +100,7 @@ def _give_up_output() -> None:
 
 
 def _prepare_output() -> None:
-    """What the terminal's encoding lacks is shown by its number, and a closed output is silent."""
+    """Show characters that the terminal's encoding lacks by number; ignore a closed output."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
     if sys.stderr is None:
@@ -111,7 +111,7 @@ def _prepare_output() -> None:
 
 
 def _fill_standard_descriptors() -> None:
-    """Who starts us with `2>&-` must not have our log written into a flow that got the number 2."""
+    """Keep the log out of a flow that gets descriptor 2, after a start with `2>&-`."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)

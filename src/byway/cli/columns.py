@@ -26,7 +26,7 @@ def clipped(text: str, columns: int) -> str:
 
 
 def last(text: str, columns: int) -> str:
-    """The end of a text in at most so many columns: of a chain, who really carries."""
+    """The end of a text in at most so many columns: of a chain, its last hop."""
     if width(text) <= columns:
         return text
     kept, room = "", columns - 1
@@ -47,7 +47,7 @@ def _fitting(pieces: list[tuple[str, int]], room: int) -> str:
 
 
 def _clusters(text: str) -> Iterator[tuple[str, int]]:
-    """What is drawn in one place, and the columns that it takes."""
+    """One drawn character with its marks, and the columns that it takes."""
     piece, wide = "", 0
     for c in text:
         if piece and _joins(piece, c):

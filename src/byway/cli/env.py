@@ -22,7 +22,7 @@ Line = Callable[[str, str | None], str]
 def variables(
     config: Config, name: str | None, user: str | None, running: Mapping[str, Sequence[str]]
 ) -> dict[str, str]:
-    """What to set, by the inbound of this name, or the best there is. Raises ValueError.
+    """The variables for the inbound of this name, or for the best one. Raises ValueError.
 
     `running` are the addresses of a running Byway by inbound, where there is one: they have the
     real ports.
@@ -70,7 +70,7 @@ def lines(shell: str, values: Mapping[str, str | None]) -> Sequence[str]:
 
 
 def _worth(inbound: In) -> int:
-    """What serves more programs comes first: two schemes, then HTTP alone, then SOCKS alone."""
+    """Inbounds for more programs come first: two schemes, then HTTP alone, then SOCKS alone."""
     schemes = inbound.program_schemes
     assert schemes is not None
     return 0 if len(set(schemes)) > 1 else 1 if "http" in schemes else 2

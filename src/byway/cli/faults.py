@@ -8,7 +8,7 @@ from byway.errors import ConfigError, in_words
 
 
 def fault_lines(error: BaseException) -> Iterator[str]:
-    """What went wrong, and the hint; of a config every problem at its place."""
+    """The error and its hint; of a config every problem at its place."""
     if isinstance(error, ConfigError):
         from byway.config.read.excerpt import problem_lines
 

@@ -1,7 +1,7 @@
-"""What a Byway that runs for months can do without: optional parts of what it imports.
+"""Leaves out optional parts of imports that a long-running Byway does not need.
 
-Of 44 MB, five are OpenSSL's and one and a half the search for plugins that nobody has. Only the
-command spares them; a program that has a Byway inside imports what it likes.
+Of 44 MB, five are OpenSSL's and one and a half the search for plugins that are not installed.
+Only the command leaves them out; a program with a Byway inside imports as usual.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ UNUSED = ("ssl", "_hashlib")
 
 
 def lean() -> None:
-    """Import asyncio and the hashes without OpenSSL, where nobody has imported it before.
+    """Import asyncio and the hashes without OpenSSL, unless it is imported already.
 
-    Whoever imports ssl later has it, as ever. Call it before the first import of asyncio.
+    A later import of ssl works as usual. Call it before the first import of asyncio.
     """
     modules = cast("dict[str, object]", sys.modules)
     hidden = [name for name in UNUSED if name not in modules]

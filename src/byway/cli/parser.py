@@ -15,7 +15,7 @@ class Parser(argparse.ArgumentParser):
     """As argparse's own, with a hint below its errors."""
 
     def words(self, given: Sequence[str]) -> argparse.Namespace:
-        """What the command line says. Ends the process where it is wrong."""
+        """The options of the command line. Ends the process where it is wrong."""
         if given[0].startswith("-") and not self._knows(given[0]):
             self._unknown(given[0])
         options, rest = self.parse_known_args(given)

@@ -1,4 +1,4 @@
-"""`byway resolve`: the addresses of names, and who told them."""
+"""`byway resolve`: the addresses of names, and their source."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def select(options: argparse.Namespace) -> int:
 
 
 def choices_of(client: Client, flow: Flow, outbound: str) -> Mapping[str, View]:
-    """What each group of the running Byway would do for a flow that leaves by this outbound."""
+    """The choice of each group of the running Byway for a flow that leaves by this outbound."""
     from byway.api.client import NotRunning, Refusal
 
     try:

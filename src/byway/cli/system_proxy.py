@@ -32,7 +32,7 @@ def add_verb(verbs: live.Verbs) -> None:
 
 
 def wanted(inbounds: Sequence[View], name: str | None, pac: bool) -> Wanted:
-    """What a desktop is to be told of these inbounds (`name`, `type`, `addresses` each).
+    """The desktop settings for these inbounds (`name`, `type`, `addresses` each).
 
     Raises ValueError where none fits.
     """
@@ -57,7 +57,7 @@ def wanted(inbounds: Sequence[View], name: str | None, pac: bool) -> Wanted:
 class SystemProxy:
     """The settings while a `byway run` lasts: set when entered, put back when left.
 
-    What cannot be set is told in the log, and nothing fails by it. To be used off the event loop.
+    A failure is logged and has no other effect. To be used off the event loop.
     """
 
     def __init__(self, log: Log, inbounds: Sequence[View]) -> None:
@@ -88,7 +88,7 @@ class SystemProxy:
 
 
 def put_back_what_was_left(log: Log) -> None:
-    """What a Byway set that could not put it back any more. Costs next to nothing without such."""
+    """Restore settings that a crashed Byway left. Costs next to nothing without such."""
     from byway.system.desktop import DesktopError, desktop
 
     settings = _settings()

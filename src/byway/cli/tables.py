@@ -1,4 +1,4 @@
-"""What a running Byway says of itself, in lines for a terminal. Pure: answers in, lines out.
+"""Status, flows and groups of a running Byway, as lines of text. Pure: answers in, lines out.
 
 All that came from the network is escaped before it is cut to its column.
 """
@@ -163,7 +163,7 @@ def named(view: View) -> str:
 
 
 def _packet_lines(packets: Mapping[str, int]) -> Iterator[str]:
-    """What the packet listeners do, and whether the kernel joins and cuts packets for them."""
+    """The work of the packet listeners, and whether the kernel joins and cuts packets for them."""
     count = packets["listeners"]
     if not count:
         return

@@ -40,7 +40,7 @@ class Running:
 
 
 def named_config(options: argparse.Namespace) -> str | None:
-    """The config that somebody named, as it was typed."""
+    """The config that was named, as it was typed."""
     return getattr(options, "config", None) or os.environ.get("BYWAY_CONFIG") or None
 
 

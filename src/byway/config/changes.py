@@ -1,4 +1,4 @@
-"""What is different between two configs, in lines for a person. No secret is ever shown."""
+"""The differences of two configs, in lines for a person. No secret is ever shown."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def _all(old: Config, new: Config) -> Iterator[str]:
 
 
 def _worded(value: object) -> object:
-    """What a person would have written: a limit that is none is off."""
+    """A value as a person would write it: no limit is `off`."""
     return "off" if value == math.inf else value
 
 
 def _names(old: Dns | None, new: Dns | None) -> Iterator[str]:
-    """What changed in `dns`; the paths of servers may be secrets."""
+    """The changes in `dns`; the paths of servers may be secrets."""
     if old is None or new is None:
         if old is not new:
             yield "- dns" if new is None else "+ dns"

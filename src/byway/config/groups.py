@@ -1,4 +1,4 @@
-"""What a person may write about groups: outbounds that choose among others."""
+"""The sections of groups: outbounds that choose among others."""
 
 from __future__ import annotations
 

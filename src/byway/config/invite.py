@@ -1,4 +1,4 @@
-"""Links to our own inbounds: what somebody needs in order to come by one of them."""
+"""Links to our own inbounds, for their clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from byway.values.texts import UnixPath
 def invitations(name: str, inbound: In, host: str | None) -> list[tuple[str, str]]:
     """Labels and links, one for each user. `host` is where others reach this host.
 
-    Raises ValueError where there is not a link to it, or nobody could follow it.
+    Raises ValueError where there is not a link to it, or none could be followed.
     """
     server = _server(inbound, host)
     found = [(f"{name}-{user}" if user else name, way) for user, way in inbound.invited(server)]

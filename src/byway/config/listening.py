@@ -1,4 +1,4 @@
-"""What the system refuses of a config (a file, an address), at its place in it, and what helps."""
+"""Errors of the system about a config (a file, an address), at its place in it, with a hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person may write: the sections of the one YAML file, their defaults and bounds.
+"""The sections of the one YAML file, their defaults and bounds.
 
 Every model is frozen and refuses unknown keys. The values inside are the parsed ones (seconds,
 bytes, targets, prefixes); the texts a person writes for them are read by `values.py`.
@@ -107,7 +107,7 @@ class Config(Section):
     outbounds: dict[str, Out] = Field(default={})
     """The outbounds, by name; `direct` always exists. Each is a mapping or a link."""
     dns: Dns | None = None
-    """Who resolves names for `direct` and for rules; none: the system's resolver."""
+    """The resolver of names for `direct` and for rules; none: the system's."""
     geo: Geo = Field(default_factory=Geo)
     groups: dict[str, GroupConfig] = Field(default={})
     """Outbounds that choose among others, by name; a group is allowed wherever an outbound is."""
@@ -132,7 +132,7 @@ class Config(Section):
 
     @property
     def world(self) -> World:
-        """What the files of `geo` know; they were read with the config."""
+        """The content of the files of `geo`, which were read with the config."""
         return self._world
 
     @property
@@ -150,7 +150,7 @@ class Config(Section):
         return self._lines.get((section, name), 0)
 
     def listen_place(self, inbound: str) -> tuple[int, int]:
-        """Line and column of the addresses of an inbound; 0, 0: nobody wrote them."""
+        """Line and column of the addresses of an inbound; 0, 0: not written."""
         return self._listens.get(inbound, (0, 0))
 
     def item_lines(self, name: str) -> tuple[int, ...]:
@@ -159,5 +159,5 @@ class Config(Section):
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """What is odd in it, and yet no error."""
+        """Its warnings."""
         return self._warnings

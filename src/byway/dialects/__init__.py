@@ -66,7 +66,7 @@ def schemes() -> dict[str, str]:
 
 
 def foreign(program: Literal["clash", "sing_box"]) -> Theirs:
-    """What another program calls all protocols: the parts of every card together."""
+    """Another program's names for all protocols: the parts of every card together."""
     return _foreign(program, tuple(TABLE))
 
 

@@ -47,12 +47,12 @@ class Names(Resolver, Protocol):
     """A resolver that can be had for one way out, with name servers of its own."""
 
     def by(self, use: Sequence[str]) -> Resolver:
-        """What asks these servers, by their names or addresses."""
+        """A resolver that queries these servers, by their names or addresses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """What the composition root lends to every card. `dial` is in seconds, `now` since 1970."""
+    """The root's loan to every card. `dial` is in seconds, `now` since 1970."""
 
     engine: Engine
     ciphers: Ciphers
@@ -93,10 +93,10 @@ class Lead(NamedTuple):
 
 
 class In(Section):
-    """What every inbound's section has: where it listens, and how far in its flows may go."""
+    """The common part of inbound sections: where it listens, and how far in its flows may go."""
 
     keeps_strangers_out: ClassVar[bool] = False
-    """Whether nobody gets anywhere without a password, whatever the section says."""
+    """Whether the protocol itself requires a password, for any section."""
     diverts: ClassVar[bool] = False
     """Whether it takes what others were sent, which a firewall diverts to it."""
 
@@ -134,12 +134,12 @@ class In(Section):
 
     @property
     def known_users(self) -> tuple[User, ...]:
-        """Who may use it, by name."""
+        """Its users, by name."""
         return ()
 
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:
-        """What a section takes, as far as it can be read."""
+        """The networks that a section takes, as far as it can be read."""
         return TCP_ONLY
 
     @classmethod
@@ -169,7 +169,7 @@ class In(Section):
 
 
 class Out(Section):
-    """What every outbound's section has. As they stand, the facts are those of this host's way."""
+    """The common part of outbound sections. By default the facts are those of this host's way."""
 
     type: str
     limit: Limit | None = None
@@ -182,7 +182,7 @@ class Out(Section):
 
     @property
     def networks(self) -> frozenset[Network]:
-        """What it carries, wherever its server is."""
+        """The networks that it carries, wherever its server is."""
         return TCP_AND_UDP
 
     @property
@@ -260,7 +260,7 @@ class Proxied(Out):
         return via
 
     def layers(self, name: str, lent: Lent) -> list[Layer]:
-        """What dresses a stream to the server."""
+        """The layers around a stream to the server."""
         return []
 
     def spoken(self, client: Client, lent: Lent) -> Client:
@@ -300,7 +300,7 @@ Raises NotCarried."""
 
 @dataclass(frozen=True, slots=True)
 class Theirs:
-    """What another program calls the protocol: its types of ways out and in, with their readers.
+    """Another program's names for the protocol: its types of ways out and in, with their readers.
     `ports` are settings of a whole file that open an inbound, by themselves; `called` has those
     types that the other program calls otherwise elsewhere."""
 
@@ -324,7 +324,7 @@ class Card:
     document: Callable[[str], list[tuple[str, Written]]] | None = None
     """Reads a document of several servers: labels and outbounds. Raises Wrong."""
     unkept: Callable[[Mapping[str, str]], Iterator[str]] | None = None
-    """What the query of a link asks for that no outbound says, in words."""
+    """Parameters of a link that no outbound supports, as text."""
     clash: Theirs = field(default_factory=Theirs)
     """In configs of Clash and mihomo."""
     sing_box: Theirs = field(default_factory=Theirs)

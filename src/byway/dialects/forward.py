@@ -33,7 +33,7 @@ class ForwardInbound(Open):
 
     @property
     def guarded(self) -> bool:
-        """Its one target was chosen here and not by a client: guarded only when told to be."""
+        """Its one target is the config's and not a client's: guarded only where configured."""
         return self.allow_local is False
 
     @property
@@ -43,7 +43,7 @@ class ForwardInbound(Open):
 
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:
-        """What a section takes, as far as it can be read."""
+        """The networks that a section takes, as far as it can be read."""
         return node.networks("network", TCP_ONLY)
 
     def inbound(self, name: str, means: Means, options: ListenOptions, lent: Lent) -> Inbound:

@@ -58,7 +58,7 @@ def decoded(text: str) -> str:
 
 
 def from_base64(text: str) -> str | None:
-    """What a base64 text holds, in either alphabet, padded or not; None when it is none."""
+    """The content of a base64 text, in either alphabet, padded or not; None for other text."""
     bare = text.replace("-", "+").replace("_", "/").rstrip("=")
     try:
         return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True).decode()
@@ -78,14 +78,14 @@ def with_port(server: str, port: int, form: str = "scheme://...@host:port") -> s
 
 
 def unkept(query: Mapping[str, str], read: Collection[str]) -> Iterator[str]:
-    """What the query of a link asks for that is not among the parameters that are read."""
+    """The parameters of a link that are not read."""
     for key, value in query.items():
         if key not in read and value not in ("0", "false", "none"):
             yield f"{key[:40]} is not kept"
 
 
 def tls_said(query: Mapping[str, str]) -> Written:
-    """What the query of a link says of TLS."""
+    """The TLS section of a link's query."""
     tls: Written = {}
     if name := query.get("sni") or query.get("peer"):
         tls["sni"] = name

@@ -1,4 +1,4 @@
-"""What the plain proxies share: users of an inbound, a username at an outbound, TLS around both."""
+"""The common part of plain proxies: users of an inbound, a login at an outbound, TLS on both."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class WithUsers(Open, Carrying):
 
     @property
     def known_users(self) -> tuple[User, ...]:
-        """Who may use it, by name."""
+        """Its users, by name."""
         return self.users
 
     @classmethod
@@ -77,7 +77,7 @@ class WithUsers(Open, Carrying):
 
 
 class LoggedIn(Streamed):
-    """An outbound that may tell who it is."""
+    """An outbound that may log in."""
 
     username: UserName | None = None
     """The user name there: 1 to 255 bytes."""

@@ -26,7 +26,7 @@ class _Mixed:
         self._http = Http(entry)
 
     async def greet(self, stream: EngineStream) -> Met:
-        """Hear what the client wants. Raises with the client already told no."""
+        """Read the client's request. When it raises, the client has its refusal already."""
         begun = await stream.read(CHUNK)
         if begun[0] == 5 or begun[0] == 4:
             return await self._socks.greet(stream, begun)

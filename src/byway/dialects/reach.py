@@ -1,4 +1,4 @@
-"""What any protocol over a stream may have around and inside it, at both ends: `tls:`, `transport:`
+"""The layers around and inside any protocol over a stream, at both ends: `tls:`, `transport:`
 and `mux:`."""
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Carrying(In):
     """An inbound whose protocol may run inside a transport, and may carry a mux."""
 
     transport: TransportSection | None = None
-    """What the protocol's stream is dressed in, between TLS and the protocol: `{type: ...}`."""
+    """The transport between TLS and the protocol: `{type: ...}`."""
     mux: MuxInSection | None = None
     """Take many flows from one connection: `{type: sing-mux}`."""
 
     @property
     def inner(self) -> Mapping[str, Inner]:
-        """What becomes of connections that are asked for by its mux."""
+        """The server of connections that its mux asks for."""
         return {} if self.mux is None else self.mux.inner
 
 
@@ -61,7 +61,7 @@ class Streamed(Proxied):
     tls: ClientTls | None = None
     """Use TLS; `tls: {}` is enough for a server with a public certificate."""
     transport: TransportSection | None = None
-    """What the protocol's stream is dressed in, between TLS and the protocol: `{type: ...}`."""
+    """The transport between TLS and the protocol: `{type: ...}`."""
     mux: MuxOutSection | None = None
     """Carry many flows inside few connections: `{type: sing-mux}`. The server must support it."""
 

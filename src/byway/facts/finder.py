@@ -1,4 +1,4 @@
-"""Finds facts: the one place that knows who can tell what."""
+"""Finds facts: the one place that knows the source of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROCESS_KEPT = 3.0  # seconds
 MOST_PROCESSES = 4096
 MAC_KEPT = 3.0  # seconds
 MOST_DEVICES = 4096
-MOST_FAULTS = 256  # that are told of functions
+MOST_FAULTS = 256  # of functions that are logged
 LEFT = 30.0  # seconds that flows of a former config have for their questions
 
 Hear = Callable[[Enough, float], Awaitable[None]]
@@ -61,7 +61,7 @@ class Finder:
         self._macs: dict[bytes, tuple[float, str]] = {}
 
     def begin(self, flow: Flow, given: Facts = NO_FACTS) -> Facts:
-        """What is known of a flow before anybody is asked, beside what is given."""
+        """The facts of a flow that need no look-up, with the given ones."""
         if flow.target.packed is None and given.addresses is None:
             found = self._listed(flow.target.host)
             if found is not None:
@@ -93,7 +93,7 @@ class Finder:
         raise ValueError(f"cannot find {fact}")
 
     async def _sniffed(self, flow: Flow, hear: Hear | None) -> Sniffed:
-        """What the first bytes tell, once they are enough or their time is over."""
+        """The facts in the first bytes, once they are enough or their time is over."""
         if hear is None:
             return UNHEARD
         from byway.facts.sniffing import sniff_packets, sniff_stream  # of use where rules ask
@@ -114,7 +114,7 @@ class Finder:
         return found
 
     async def _said(self, function: Function, flow: Flow, known: Facts) -> Said:
-        """What a function of a rule says; each of its faults is told once."""
+        """The answer of a rule's function; each of its faults is logged once."""
         said = await function.answer(flow, known, self._pool(function))
         if said.note and said.place not in self._told and len(self._told) < MOST_FAULTS:
             self._told.add(said.place)

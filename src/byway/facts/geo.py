@@ -1,6 +1,6 @@
 """The world by MaxMind DB files (.mmdb): countries, and autonomous systems.
 
-A file is read into memory whole: whoever overwrites it in place cannot harm a running Byway.
+A file is read into memory whole: overwriting it in place cannot harm a running Byway.
 Records of several makers are understood: those of MaxMind and DB-IP, of IPinfo, and the bare codes
 of sing-geoip and Meta's. Answers are remembered, bounded.
 """
@@ -42,7 +42,7 @@ class Geo:
 
     @property
     def kind(self) -> str:
-        """What its maker calls it."""
+        """The type that its maker gave it."""
         return self._reader.metadata().database_type[:80]
 
     def has_countries(self) -> bool:
@@ -80,7 +80,7 @@ class Geo:
 
 
 def country_of(record: object) -> str:
-    """The country that a record tells: of the address, else of who it was given to."""
+    """The country of a record: the address's, else the registered one."""
     if isinstance(record, list):
         record = record[0] if record else None
     if isinstance(record, str):

@@ -22,7 +22,7 @@ _PADDING, _PING, _ACK, _ACK_ECN, _CRYPTO = 0, 1, 2, 3, 6
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What the versions of QUIC do differently in their first packets."""
+    """The differences of QUIC versions in their first packets."""
 
     salt: bytes
     prefix: bytes  # of the labels of keys
@@ -37,7 +37,7 @@ VERSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """What the client's Initial packets are sealed with."""
+    """The keys of the client's Initial packets."""
 
     key: bytes
     iv: bytes
@@ -55,7 +55,7 @@ def version_of(datagram: bytes) -> Version | None:
 
 
 def crypto(datagrams: Sequence[bytes], ciphers: Ciphers) -> bytes:
-    """What the client's Initial packets carry of its handshake, as far as it is there whole.
+    """The handshake bytes in the client's Initial packets, as far as they are complete.
 
     Raises Malformed when none of the packets can be opened.
     """

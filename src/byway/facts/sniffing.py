@@ -1,4 +1,4 @@
-"""What a flow's first bytes tell: the protocol, and the name that is asked for inside it.
+"""Finds the protocol in a flow's first bytes, and the name that is asked for inside it.
 
 Pure: the bytes so far in, the best answer so far out, and whether more of them could tell more.
 Nothing here fails: what is not understood is nothing.
@@ -16,7 +16,7 @@ from byway.interfaces import MOST_HEARD
 from byway.sealing import Ciphers
 
 Heard = tuple[Sniffed, bool]
-"""What was understood, and whether that is all there can be."""
+"""The findings, and whether more bytes could add to them."""
 
 _NOTHING: Heard = (UNHEARD, True)
 _UNDECIDED: Heard = (UNHEARD, False)

@@ -100,7 +100,7 @@ def _run(path: str, source: bytes) -> dict[str, object]:
 
 
 def _listing(names: Mapping[str, object]) -> dict[str, list[object]]:
-    """What the names are: [kind, needs, timeout]."""
+    """The declarations by name: [kind, needs, timeout]."""
     found: dict[str, list[object]] = {}
     for name, value in list(names.items())[:MOST_NAMES]:
         kind = "value"
@@ -190,7 +190,7 @@ class _Functions:
 
 
 def _leave_copies(own: int) -> None:
-    """A rule may fork: its copies of this process answer nobody."""
+    """A rule may fork: its copies of this process send no answers."""
     if os.getpid() != own:
         os._exit(0)
 
@@ -226,7 +226,7 @@ def _answer_side_by_side(link: socket.socket, functions: _Functions) -> None:
         async with asyncio.TaskGroup() as tasks:
             while line := await reader.readline():
                 tasks.create_task(answer(line, writer))
-            os._exit(0)  # nobody waits any more
+            os._exit(0)  # no answer is awaited any more
 
     asyncio.run(serve())
 

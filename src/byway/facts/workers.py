@@ -46,7 +46,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a question. `text` is the word of "said" (None: no match), else what is wrong,
+    """The outcome of a question. `text` is the word of "said" (None: no match), else what is wrong,
     and `place` tells one fault from another."""
 
     kind: Literal["said", "fault", "late"]
@@ -125,7 +125,7 @@ class Pool:
             self._start()
 
     async def ask(self, name: str, seen: list[object], timeout: float) -> Outcome:
-        """What a function says. Raises nothing but CancelledError; then the question goes on, and
+        """A function's answer. Raises nothing but CancelledError; then the question goes on, and
         only its answer is dropped."""
         if self._pending >= MOST_WAITING:
             return Outcome("fault", "too many questions wait for an answer", "waiting")

@@ -59,7 +59,7 @@ def read(top: Fields, roster: Roster, filters: NameFilters, draft: Draft) -> Non
 
 @dataclass(slots=True)
 class _Members:
-    """Who is in one group."""
+    """The members of one group."""
 
     name: str
     line: int

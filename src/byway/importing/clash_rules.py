@@ -150,7 +150,7 @@ def _all(conditions: list[Section]) -> Section:
 def condition(
     kind: str, value: str, options: list[str], line: int, draft: Draft, depth: int
 ) -> Section:
-    """What a rule asks, as a rule of ours asks it. Raises Unsaid."""
+    """The conditions of a rule, in ours. Raises Unsaid."""
     if kind == "SUB-RULE":
         inner = value.strip()
         if not (inner.startswith("(") and inner.endswith(")")):

@@ -27,7 +27,7 @@ _MOST_MERGED = 50  # items of one kind that become one rule
 
 @dataclass(frozen=True, slots=True, order=True)
 class Note:
-    """What could not be kept, or was changed: its line (0: none), what it is, and why."""
+    """A thing that was not kept, or was changed: its line (0: none), its name, and why."""
 
     line: int
     what: str

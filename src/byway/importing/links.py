@@ -96,7 +96,7 @@ def _link(line: str, number: int, draft: Draft, found: list[str]) -> None:
 
 
 def _unread(scheme: str, line: str) -> Iterator[str]:
-    """What a link asks for that no outbound says."""
+    """Parameters of a link that no outbound supports."""
     name = dialects.schemes().get(scheme)
     unkept = None if name is None else dialects.card(name).unkept
     if unkept is not None:
@@ -104,7 +104,7 @@ def _unread(scheme: str, line: str) -> Iterator[str]:
 
 
 def _label(scheme: str, line: str) -> str:
-    """What a link calls its node; "" where it does not say, or where it may be a secret."""
+    """The name of a link's node; "" without one, or where it may be a secret."""
     body, _, label = line.partition("://")[2].partition("#")
     if scheme == "vmess" and "@" not in body:
         label = _field(_opened(body.partition("?")[0]), r'"ps"\s*:\s*("(?:[^"\\]|\\.)*")')
@@ -125,7 +125,7 @@ def _field(text: str, pattern: str) -> str:
 
 
 def _opened(text: str) -> str:
-    """What base64 of either alphabet holds; "" for what is none."""
+    """The content of base64 in either alphabet; "" for other text."""
     plain = text.strip().replace("-", "+").replace("_", "/").rstrip("=")
     try:
         found = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)

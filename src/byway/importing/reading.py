@@ -1,4 +1,4 @@
-"""Which program a text is of, and who reads it."""
+"""Finds the program that a text is of, and its reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What hangs together in a draft, settled: groups and chains without the ways that are lost.
+"""Settles the references of a draft: groups and chains without the ways that are lost.
 
 Nothing goes direct that was to go by a proxy. A rule, chain or group whose way is lost rejects. A
 group that goes on without a member that is lost takes `direct` only where the source took it
@@ -28,7 +28,7 @@ from byway.importing.draft import (
 _MOST_NAMED = 5  # members in a note
 _NOWHERES = [f"nowhere{end}" for end in ("", *range(2, 100))]
 _NOWHERE = "tcp://127.0.0.1:9"
-"""A name server that answers nobody: the port of the discard service, where none listens."""
+"""A name server that never answers: the port of the discard service, where none listens."""
 
 
 @dataclass(slots=True)
@@ -109,7 +109,7 @@ class _Settling:
     # What a way is.
 
     def _here(self, way: object) -> str | None:
-        """What a way of theirs is here: a name, `direct` or a verdict; None when it is lost."""
+        """Our word for a way of theirs: a name, `direct` or a verdict; None when it is lost."""
         if way == OTHERWISE:
             otherwise = self._draft.otherwise["otherwise"]
             return self._here(otherwise) if isinstance(otherwise, Way) else str(otherwise)
@@ -124,7 +124,7 @@ class _Settling:
         return any(name in self._draft.entries[section] for section in ("outbounds", "groups"))
 
     def _took(self, way: object) -> str:
-        """What the source takes first of a way: a proxy, direct, or a verdict."""
+        """The first choice of the source for a way: a proxy, direct, or a verdict."""
         name = self._draft.names.get(str(way), "")
         if name in ("direct", NEXT, *VERDICTS) and way not in self._draft.gone:
             return name
@@ -185,7 +185,7 @@ class _Settling:
         return name
 
     def _wanted(self, members: list[object], start: object) -> str:
-        """What the source takes first of a group; `start` is where a person has not chosen."""
+        """The first choice of the source in a group; `start` is where a person has not chosen."""
         if not members:
             return "proxy"
         if start is not None:

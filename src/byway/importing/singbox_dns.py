@@ -1,4 +1,4 @@
-"""sing-box's name servers, and who asks which.
+"""sing-box's name servers, and the rules that choose one.
 
 Theirs ask a server for the names of servers and of what goes direct (`domain_resolver`), and the
 rules for all others; here the rules are for all names, so the former become rules before them.

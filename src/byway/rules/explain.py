@@ -120,7 +120,7 @@ def checks_of(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[Check, ...]
 
 
 def function_check(function: Function, facts: Facts) -> Check:
-    """What a rule's function said, where its condition holds."""
+    """The answer of a rule's function, where its condition holds."""
     lacking = next((need for need in function.needs if not facts.knows(need)), None)
     said = facts.said(function)
     if lacking is not None or said is None:
@@ -151,7 +151,7 @@ def check(matcher: m.Matcher, flow: Flow, facts: Facts) -> Check:
 
 
 def _named(of: m.Matcher, flow: Flow, facts: Facts, answer: m.Answer) -> Check:
-    """A condition on the name that was sniffed: it is told as one on the target's would be."""
+    """A condition on the name that was sniffed: shown as one on the target's would be."""
     seen, rest = as_target(flow, facts)
     inner = check(of, seen, rest)
     asked = _heard(facts, "name") if not isinstance(of, InSet) or not seen.target.host else ""

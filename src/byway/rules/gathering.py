@@ -30,7 +30,7 @@ class Bad(ValueError):  # noqa: N818 - says of an entry what it is
 
 @dataclass(slots=True)
 class Gathering:
-    """What was found in a list so far."""
+    """The findings in a list so far."""
 
     names: list[tuple[str, int, int]] = field(default_factory=list)
     spared: list[tuple[str, int, int]] = field(default_factory=list)

@@ -11,14 +11,14 @@ from byway.rules.verdicts import Fact, Facts
 
 
 class Countries(Protocol):
-    """Who knows in which country an address is."""
+    """Finds the country of an address."""
 
     def country(self, packed: bytes) -> str:
         """Its ISO 3166-1 code in capitals; empty where that is not known."""
 
 
 class Systems(Protocol):
-    """Who knows to which autonomous system an address belongs."""
+    """Finds the autonomous system of an address."""
 
     def system(self, packed: bytes) -> int:
         """The number of it; 0 where that is not known."""
@@ -26,7 +26,7 @@ class Systems(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What is known of the world; None where nobody was asked to know it."""
+    """The databases in use; None where none is configured."""
 
     countries: Countries | None = None
     systems: Systems | None = None

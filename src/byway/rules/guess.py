@@ -1,4 +1,4 @@
-"""What a list is that comes without a word about its form, and whether it is one at all."""
+"""Guesses the form of a list that names none, and whether it is a list at all."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Handed:
 
 @frozen
 class Head:
-    """What is handed on: the clauses in order, and the rules that they come of. `stopped` is the
+    """The result: the clauses in order, and the rules that they come of. `stopped` is the
     first rule that cannot be, None where all are."""
 
     clauses: tuple[Clause, ...] = ()
@@ -99,7 +99,7 @@ def _alternatives(
             if not names.isdisjoint(inbounds) and not names.issuperset(inbounds):
                 return None
             return [()] if names.issuperset(inbounds) is wanted else []
-        case m.OfUser():  # nobody logs in
+        case m.OfUser():  # there are no logins
             return [] if wanted else [()]
     term = _term(matcher, not wanted)
     return None if term is None else [(term,)]

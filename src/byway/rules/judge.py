@@ -52,7 +52,7 @@ class Judge:
         return Lacks(found) if isinstance(found, Fact) else found
 
     def explain(self, flow: Flow, facts: Facts = NO_FACTS) -> Explanation:
-        """What `decide` says of the same flow and facts, and how it came to that."""
+        """The answer of `decide` for the same flow and facts, with each rule that was tried."""
         from byway.rules.explain import explanation
 
         return explanation(self.rules, self._otherwise, flow, facts)

@@ -22,7 +22,7 @@ def contents_of(
 
 
 def of_both(lists: EngineLists, rest: Contents, numbered: bool = True) -> Contents:
-    """What the engine keeps and what it does not, as one set. Lines that are not `numbered` say
+    """The parts inside and outside the engine as one set. Lines that are not `numbered` say
     nothing to people."""
     names, addresses, literal, _ = lists.sizes
     return replace(

@@ -131,7 +131,7 @@ class Unresolved:
         return self.of.match(flow, self.seen(facts))
 
     def seen(self, facts: Facts) -> Facts:
-        """What it may know of the facts."""
+        """The facts that it may use."""
         return facts if facts.open or facts.addresses == () else replace(facts, addresses=())
 
 
@@ -270,7 +270,7 @@ def _by_shift(prefixes: tuple[Prefix, ...], size: int) -> tuple[tuple[int, froze
     return tuple((shift, frozenset(found)) for shift, found in sorted(heads.items()))
 
 
-# What no road of the internet leads to: this host, the networks around it, and groups of hosts.
+# Addresses not routed in the internet: this host, the networks around it, and groups of hosts.
 PRIVATE = PrefixSet(
     tuple(
         map(

@@ -135,7 +135,7 @@ def _literal(piece: str) -> str:
 
 
 class _Set(Protocol):
-    """What is used of RE2's set: all patterns in one pass."""
+    """The part of RE2's set that is used: all patterns in one pass."""
 
     def Match(self, text: str) -> Sequence[int]: ...  # noqa: N802 - the library's name
 

@@ -1,4 +1,4 @@
-"""What other programs call private, as prefixes; each is another set than `private` here."""
+"""The private prefixes of other programs; each set differs from `private` here."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Condition:
 
 
 class Takes(IntFlag):
-    """What a name in a set stands for."""
+    """The meaning of a name in a set."""
 
     ITSELF = 1
     BELOW = 2  # every name below it
@@ -140,7 +140,7 @@ class PrefixTable:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a set holds: a flow is in it when any entry takes it, and its name is not `spared`.
+    """The contents of a set: a flow is in it when any entry takes it, and its name is not `spared`.
 
     For `literal` prefixes no name is resolved; one that an earlier rule has resolved may be in
     them. `complete` is false while the set could not be read, or not all of it.

@@ -50,7 +50,7 @@ class Rule:
         return self.condition == ALWAYS and self.function is None
 
     def consult(self, flow: Flow, facts: Facts) -> Answer | Verdict | Lacks:
-        """What the function says, once the condition holds and its needs are known."""
+        """The function's answer, once the condition holds and its needs are known."""
         function = self.function
         answer = self.condition.match(flow, facts)
         if answer is not True or function is None:

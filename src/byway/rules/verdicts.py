@@ -1,4 +1,4 @@
-"""What the judge says, where it was said, and what the judge may know.
+"""Verdicts, the rules that gave them, and the facts of the judge.
 
 A verdict is not an outbound: `Reject` and `Drop` send a flow nowhere, and `Lacks` is no verdict at
 all but the judge's question.
@@ -16,7 +16,7 @@ from byway.flow import Process, Sniffed, frozen
 
 
 class Fact(Enum):
-    """What a rule may need beyond the flow itself; whoever judges fetches it and asks again."""
+    """A fact that a rule may need beyond the flow itself; the caller fetches it and asks again."""
 
     ADDRESS = "address"
     MOMENT = "moment"
@@ -28,7 +28,7 @@ class Fact(Enum):
 
 @frozen
 class Said:
-    """What a function of a rule in Python said: a way, or None for no match.
+    """The answer of a rule in Python: a way, or None for no match.
 
     `note` tells what went wrong, for people; `place` is the same for the same fault.
     """
@@ -47,12 +47,12 @@ class Function(Protocol):
 
     @property
     def needs(self) -> Sequence[Fact]:
-        """What has to be known before it is asked."""
+        """The facts that it needs."""
 
 
 @frozen
 class Facts:
-    """What was found out about a flow so far. A field is None while nobody has asked for it.
+    """The facts found about a flow so far. A field is None until it is needed.
 
     `addresses` are the packed addresses of the target's name, empty when the name has none: a rule
     that needs them does not match then. Several addresses match when any of them does. They are
@@ -87,7 +87,7 @@ class Facts:
                 return bool(self.answers)
 
     def said(self, function: Function) -> Said | None:
-        """What a function said, None while it was not asked."""
+        """The answer of a function, None before it."""
         for one, said in self.answers:
             if one is function:
                 return said

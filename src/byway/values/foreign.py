@@ -1,6 +1,6 @@
 """An entry of another program's file, as a card reads it: which keys were read is known afterwards.
 
-What nobody read and says something is told of as not kept, so that no card has to list its keys.
+Keys that were not read are noted as not kept, so that no card has to list them.
 """
 
 from __future__ import annotations

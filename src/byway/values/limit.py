@@ -1,4 +1,4 @@
-"""What the flows of one user, inbound, outbound or rule may use, all together."""
+"""The budget of all flows of one user, inbound, outbound or rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every section of the config is."""
+"""The base of every section of the config."""
 
 from __future__ import annotations
 

@@ -267,7 +267,7 @@ def _auto_number(value: object) -> int | None:
 
 
 def shown_value(value: object) -> str:
-    """What was written, when it is a short scalar, else its kind."""
+    """A short scalar as it was written, else its kind."""
     return shown(value) if isinstance(value, str) else kind_of(value)
 
 

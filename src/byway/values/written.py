@@ -1,4 +1,4 @@
-"""What was written, as a tree of values that know their places."""
+"""A written document as a tree of values that know their places."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def shown(text: str) -> str:
 
 
 def kind_of(value: object) -> str:
-    """What a value is, in a person's words."""
+    """The kind of a value, in a person's words."""
     match value:
         case None:
             return "nothing"

@@ -1,7 +1,7 @@
 """From the tree to the config: every section is read, then all of it is held together.
 
 Nothing stops at the first error. What could not be read is left out of the later checks, which
-work on the names and texts in the tree, so that one mistake is told once.
+work on the names and texts in the tree, so that one mistake is reported once.
 """
 
 from __future__ import annotations

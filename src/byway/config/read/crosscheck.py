@@ -1,4 +1,4 @@
-"""What holds the sections together: names that are referred to, chains, listeners, rule order."""
+"""Checks between sections: names that are referred to, chains, listeners, rule order."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAKERS_WORD = {"country": "Country", "asn": "ASN"}
 
 
 def check(root: Node, problems: Problems, links: Set[str]) -> None:
-    """Note every error between the parts. `links` are outbounds that nobody named."""
+    """Note every error between the parts. `links` are outbounds without a name."""
     inbounds, outbounds, groups, rules = (
         _entries(root, "inbounds"),
         _entries(root, "outbounds"),
@@ -209,7 +209,7 @@ def _addresses(path: Path, inbound: Node) -> Iterator[tuple[Path, Target | str]]
             try:
                 yield (*path, "listen", at), hosts.listen(text)
             except Wrong:
-                continue  # told where the inbound was read
+                continue  # reported where the inbound was read
 
 
 def _listeners(inbounds: dict[str, Node], problems: Problems) -> None:
@@ -318,7 +318,7 @@ def _group(
 
 
 def _loops(outbounds: dict[str, Node], groups: dict[str, Node], problems: Problems) -> None:
-    """`via` and `members` must lead out; each loop is told once, where it is closed."""
+    """`via` and `members` must lead out; each loop is reported once, where it is closed."""
     leads: dict[str, list[tuple[str, Path]]] = {}
     for name, node in outbounds.items():
         way = node.get("via")

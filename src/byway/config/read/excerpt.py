@@ -10,7 +10,7 @@ from byway.config.read.tree import MAX_BYTES
 from byway.errors import Problem
 from byway.values.name import visible
 
-MOST_ALIKE = 5  # problems of one kind that are told in full
+MOST_ALIKE = 5  # problems of one kind that are shown in full
 WIDTH = 100
 _VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9]+")
 _WORD = re.compile(r"""(?P<quoted>"[^"]*"?|'[^']*'?)|(?P<plain>[^\s{}\[\],:#"'][^{}\[\],#"'\s]*)""")

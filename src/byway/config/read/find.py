@@ -17,7 +17,7 @@ def find(
 ) -> Path | None:
     """The config file: `-c`, `$BYWAY_CONFIG`, `./byway.yaml`, the user's, the system's.
 
-    The first two are taken as they are, there or not: who names a file wants no other. None: no
+    The first two are taken as they are, there or not: a named file has no substitute. None: no
     file anywhere, so the default holds.
     """
     named = asked or environ.get("BYWAY_CONFIG")
@@ -27,7 +27,7 @@ def find(
 
 
 def places(environ: Mapping[str, str], here: Path, system: Path = SYSTEM_FOLDER) -> Sequence[Path]:
-    """Where a config is sought that nobody named, in this order."""
+    """The places of a config that was not named, in this order."""
     found = [here / FILE_NAME]
     own = environ.get("XDG_CONFIG_HOME", "")
     if own.startswith("/"):  # XDG Base Directory: a relative path is to be ignored

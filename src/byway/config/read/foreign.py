@@ -18,7 +18,7 @@ _BASE64 = re.compile(r"\s*[A-Za-z0-9+/_-]{64}[A-Za-z0-9+/_=\s-]*")
 
 
 def foreign(text: str) -> str:
-    """What kind of another program's config this is; an empty text for none that is known."""
+    """The program of a foreign config; "" for none that is known."""
     if _LISTED.search(text):
         return "an Xray or V2Ray config" if _XRAY.search(text) else "a sing-box config"
     if _CLASH.search(text) and not _OURS.search(text):

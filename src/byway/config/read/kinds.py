@@ -1,4 +1,4 @@
-"""What a file is that no import reads: said by name, so that its owner knows what to bring."""
+"""Names the kind of a file that no import reads, so that its owner knows what to bring."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _XRAY = {
 
 
 def nature(data: bytes) -> str:
-    """What bytes are that are no text; "" for what may be one."""
+    """The kind of bytes that are no text; "" for possible text."""
     if name := magic(data):
         return name
     if b"MaxMind.com" in data[-128 * 1024 :]:
@@ -67,7 +67,7 @@ def nature(data: bytes) -> str:
 
 
 def magic(data: bytes) -> str:
-    """What bytes are by those that they begin with, or ""."""
+    """The kind of bytes by their first ones, or ""."""
     for start, name in _MAGIC.items():
         if data.startswith(start):
             return name
@@ -91,7 +91,7 @@ def program_of(text: str) -> str:
 
 
 def list_of(text: str) -> str:
-    """What a text is that is a list of rules or names, and none of a program; "" for none."""
+    """The kind of a text that is a bare list of rules or names; "" for none."""
     try:
         form = form_of(text.encode("utf-8", "replace"))
     except Bad:
@@ -101,7 +101,7 @@ def list_of(text: str) -> str:
 
 
 def document_of(root: Node) -> str:
-    """What a YAML or JSON document is, by its keys; "" for what may be read, or is unknown."""
+    """The kind of a YAML or JSON document, by its keys; "" where readable or unknown."""
     if isinstance(root.content, list):
         first = root.content[0] if root.content else None
         return document_of(first) if isinstance(first, Node) and first.content else ""

@@ -75,7 +75,7 @@ def load_text(text: str, name: str = "config", folder: str | None = None) -> Con
 
 
 def _unread(text: str) -> str:
-    """What a text is that neither we nor `byway import` can read; "" for what may be ours."""
+    """The kind of a text that neither Byway nor `byway import` can read; "" otherwise."""
     from byway.config.read import kinds
 
     if kind := kinds.program_of(text):
@@ -101,7 +101,7 @@ def _built(text: str, name: str, folder: str | None) -> Config:
 
 
 def default() -> Config:
-    """What holds without any file: a mixed proxy on 127.0.0.1:1080, everything direct."""
+    """The config without any file: a mixed proxy on 127.0.0.1:1080, everything direct."""
     return build(grow({}), "(default)")
 
 

@@ -1,4 +1,4 @@
-"""What `byway check` says of a config, for people and for programs."""
+"""The report of `byway check`, for people and for programs."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Report:
 def check_report(path: str | os.PathLike[str] | None, typed: str = "") -> Report:
     """Check a file; None: the default. Raises nothing for a bad config: that is the report.
 
-    `typed`: the path as somebody wrote it, and wants to read it.
+    `typed`: the path as it was typed, for messages.
     """
     if path is None:
         config = default()
@@ -74,7 +74,7 @@ def check_report(path: str | os.PathLike[str] | None, typed: str = "") -> Report
 
 
 def as_typed(problems: Sequence[Problem], file: str, typed: str) -> tuple[Problem, ...]:
-    """The problems of a file under the path that somebody typed."""
+    """The problems of a file under the path that was typed."""
     return tuple(
         replace(one, file=typed, hint=one.hint.replace(file, typed)) if one.file == file else one
         for one in problems

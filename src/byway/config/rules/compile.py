@@ -58,7 +58,7 @@ def server_key(use: Sequence[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What conditions refer to beyond themselves."""
+    """The things that conditions refer to."""
 
     sets: Mapping[str, RuleSet]
     world: World

@@ -1,4 +1,4 @@
-"""What a rule may ask, and the sets it may ask for."""
+"""The conditions of rules, and the sets that they may refer to."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class Kept:
 
 
 def find(address: WebAddress, folder: Path) -> Kept | None:
-    """What is kept of an address."""
+    """The kept list of an address."""
     path = _place(address, folder)
     try:
         with path.open("rb") as file:

@@ -1,7 +1,7 @@
-"""What leads back to a listener of the same config: an endless loop, told before it can form.
+"""Finds ways that lead back to a listener of the same config: loops, reported before they form.
 
 A server that this host itself dials, and a target that an inbound was given. Behind a proxy an
-address is another host's, and unix sockets are dialled by nobody.
+address is another host's, and unix sockets are never dialled.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _hosts(config: Config) -> Hosts:
     try:
         return hosts_of(config.dns)
     except Wrong:
-        return Hosts()  # told already
+        return Hosts()  # reported already
 
 
 def _leaves_here(config: Config, way: str, seen: Sequence[str] = ()) -> bool:

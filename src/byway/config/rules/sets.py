@@ -24,7 +24,7 @@ from byway.rules.sets import Contents, RuleSet
 MAX_BYTES = 256 * 1024 * 1024
 MOST_NEIGHBOURS = 10_000  # files that are looked at beside a list of many files
 MAX_NEIGHBOUR = 16 * 1024 * 1024
-MAX_TOLD = 20  # bad entries of one set that are told one by one
+MAX_REPORTED = 20  # bad entries of one set that are reported one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +135,13 @@ def _of_web(section: UrlSet, cache: Path, world: World) -> tuple[Contents, list[
 
 
 def problems_of(bad: Sequence[BadEntry], file: str, name: str) -> list[Problem]:
-    """What is bad in a list, for a person: the first entries one by one."""
+    """The bad entries of a list, for a person: the first ones one by one."""
     key = f"sets.{name}"
     found = [
         Problem(file, entry.line, 1, key, f"{entry.text!r} is ignored: {entry.why}")
-        for entry in bad[:MAX_TOLD]
+        for entry in bad[:MAX_REPORTED]
     ]
-    if len(bad) > MAX_TOLD:
-        more = len(bad) - MAX_TOLD
+    if len(bad) > MAX_REPORTED:
+        more = len(bad) - MAX_REPORTED
         found.append(Problem(file, 0, 0, key, f"{more} more entries are ignored"))
     return found

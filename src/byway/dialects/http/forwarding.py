@@ -49,7 +49,7 @@ class Conversation(Visit):
         self._tunnel = tunnel
 
     async def stay(self, carry: Carry) -> None:
-        """Serve requests until one side has enough. Raises with the client already told no."""
+        """Serve requests until a side closes. Where it raises, the client has its refusal."""
         source = self.stream.source
         request: http.Request | None = self._first
         try:

@@ -30,7 +30,7 @@ class Http:
         self._patience = Deadline(entry.means.handshake, "no next request arrived in time")
 
     async def greet(self, stream: EngineStream, begun: bytes = b"") -> Met:
-        """Hear what the client wants. Raises with the client already told no."""
+        """Read the client's request. When it raises, the client has its refusal already."""
         try:
             request = await self._request(stream, begun, self._strangers_limit)
         except http.Answered:

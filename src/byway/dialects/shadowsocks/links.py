@@ -31,7 +31,7 @@ PLUGINS = {
     "gost-plugin": "gost-plugin",
     "kcptun": "kcptun",
 }
-"""Plugins that a link may name. A link comes from somebody else and must not start any program."""
+"""Plugins that a link may name. A link comes from outside and must not start any program."""
 
 _READ = {"plugin", "uot", "group", "remarks", "tfo", "udp"}
 """The parameters of links that are read, or change nothing that is carried."""
@@ -42,11 +42,11 @@ _ALIASES = {
     "aead_aes_256_gcm": "aes-256-gcm",
     "aead_chacha20_poly1305": "chacha20-ietf-poly1305",
 }
-"""What v2ray and go-shadowsocks2 call methods, in links that others made of it."""
+"""Names of methods in v2ray and go-shadowsocks2, as found in links."""
 
 
 def read_link(scheme: str, rest: str) -> tuple[str, Written]:
-    """What stands behind `ss://` (SIP002, or all of it in base64): a label and an outbound."""
+    """Label and outbound of the text behind `ss://` (SIP002, or all of it in base64)."""
     body, _, label = rest.partition("#")
     front, _, query = body.partition("?")
     if "@" not in front:
@@ -100,7 +100,7 @@ def read_document(text: str) -> list[tuple[str, Written]]:
 
 
 def unkept(query: Mapping[str, str]) -> Iterator[str]:
-    """What a link asks for that no outbound says."""
+    """Parameters of a link that no outbound supports."""
     yield from links.unkept(query, _READ)
     if query.get("uot", "0") not in ("0", "2", "false"):
         yield "UDP over TCP (uot) is supported in version 2 only: not kept"

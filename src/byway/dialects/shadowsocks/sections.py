@@ -119,12 +119,12 @@ class ShadowsocksInbound(Carrying):
 
     @property
     def networks(self) -> frozenset[Network]:
-        """What it takes (`network` decided)."""
+        """The networks that it takes (`network` decided)."""
         return _networks(self.network, self.plugin or self.tls or self.transport)
 
     @property
     def known_users(self) -> tuple[User, ...]:
-        """Who may use it, by name."""
+        """Its users, by name."""
         return self.users
 
     @property
@@ -138,7 +138,7 @@ class ShadowsocksInbound(Carrying):
 
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:
-        """What a section takes, as far as it can be read."""
+        """The networks that a section takes, as far as it can be read."""
         wrapped = any(node.get(key) is not None for key in ("plugin", "tls", "transport"))
         return node.networks("network", TCP_ONLY if wrapped else TCP_AND_UDP)
 
@@ -274,7 +274,7 @@ class ShadowsocksOutbound(Streamed):
 
     @property
     def networks(self) -> frozenset[Network]:
-        """What it carries (`network`, `udp_over_tcp` and `mux` decided)."""
+        """The networks that it carries (`network`, `udp_over_tcp` and `mux` decided)."""
         return TCP_AND_UDP if self.packets_in_stream else self._by_itself
 
     @property

@@ -1,4 +1,4 @@
-"""A shadowsocks server. Who is not a client of ours gets silence."""
+"""A shadowsocks server. A peer that cannot authenticate gets silence."""
 
 from __future__ import annotations
 

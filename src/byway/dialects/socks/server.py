@@ -27,7 +27,7 @@ class Socks:
         self._entry = entry
 
     async def greet(self, stream: EngineStream, begun: bytes = b"") -> Met:
-        """Hear what the client wants. Raises with the client already told no."""
+        """Read the client's request. When it raises, the client has its refusal already."""
         entry = self._entry
         request = await socks.accept(stream, entry.verify, begun)
         source = stream.source

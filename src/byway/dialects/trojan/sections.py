@@ -65,7 +65,7 @@ class TrojanInbound(Carrying):
 
     @property
     def known_users(self) -> tuple[User, ...]:
-        """Who may use it, by name."""
+        """Its users, by name."""
         return self.users
 
     @property
@@ -172,7 +172,7 @@ class TrojanClient:
 
 
 def read_link(scheme: str, rest: str) -> tuple[str, Written]:
-    """What stands behind `trojan://`: a label and an outbound. Raises Wrong."""
+    """Label and outbound of the text behind `trojan://`. Raises Wrong."""
     body, _, label = rest.partition("#")
     front, _, query = body.partition("?")
     password, at, server = front.rpartition("@")

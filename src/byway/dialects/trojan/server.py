@@ -1,4 +1,4 @@
-"""A trojan server. Who is not a client of ours gets a real web server, and nothing but that."""
+"""A trojan server. A peer that cannot authenticate is connected to a real web server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VISIT_IDLE = 3600.0
 
 
 class Trojan:
-    """Greets whoever comes: clients with a known password, and visitors of the web site."""
+    """Greets clients with a known password, and visitors of the web site."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class _Guest(Visit):
 
 
 class _Inside(Visit):
-    """What came out of TLS, and of the transport where there is one."""
+    """The stream inside TLS, and inside the transport where there is one."""
 
     __slots__ = ("_house", "_stream")
 
@@ -136,7 +136,7 @@ class _Inside(Visit):
             secure.close()
 
     async def _request(self, secure: EngineStream) -> trojan.Request | None:
-        """The request of a client; None for who says nothing that is one, for as long as it may."""
+        """The request of a client; None where none comes in time."""
         try:
             if not await secure.peek(1, self._house.entry.means.handshake):
                 return None
