@@ -229,6 +229,10 @@ class Carry(Protocol):
     def __call__(self, arrival: Arrival[FarT]) -> Coroutine[None, None, None]: ...
 
 
+PORTLESS = ("unix:", "tun:")
+"""How the addresses of an inbound begin that are no `address:port`."""
+
+
 class Inbound(Protocol):
     """ENTER: listens, speaks the near side's protocol, hands arrivals to the road."""
 

@@ -1,6 +1,7 @@
 //! The bottom of every stream: a socket, or a layer over another stream.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -25,6 +26,14 @@ pub trait Layer: Send {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
     /// Close so that the other side sees a reset where that can be told.
     fn abort(&mut self);
+    /// Say no, where the other side's wish for a stream was not answered yet; else as `abort`.
+    fn refuse(&mut self, _why: Refusal) {
+        self.abort();
+    }
+    /// This side's address, where no socket has it.
+    fn local(&self) -> Option<SocketAddr> {
+        self.below().and_then(Io::local)
+    }
     /// What it stands on.
     fn below(&self) -> Option<&Io> {
         None
@@ -41,6 +50,21 @@ pub trait Layer: Send {
     fn facts(&self) -> Option<&Facts> {
         None
     }
+}
+
+/// How somebody is told that there will be no stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody listens.
+    Reset,
+    /// Not at all.
+    Silent,
+    /// There is no way to the network.
+    Network,
+    /// The host does not answer.
+    Host,
+    /// A rule forbids it.
+    Prohibited,
 }
 
 /// What a stream stands on.
@@ -138,6 +162,23 @@ impl Io {
             Self::Tcp(socket) => Some(socket),
             Self::Layer(layer) => layer.below()?.bottom(),
             Self::Unix(_) | Self::Gone => None,
+        }
+    }
+
+    /// This side's address, where there is one.
+    pub fn local(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr().ok(),
+            Self::Layer(layer) => layer.local(),
+            Self::Unix(_) | Self::Gone => None,
+        }
+    }
+
+    /// Say no to whoever wishes for a stream, as far as that can still be told.
+    pub fn refuse(&mut self, why: Refusal) {
+        match self {
+            Self::Layer(layer) => layer.refuse(why),
+            _ => self.abort(),
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! Read in this order: `reactor` (the threads), `completion` (how results leave), `stream`, `listen`
 //! and `dial` (how streams come to be), `relay` (where they spend their lives), `bucket` (how fast), `body`, `udp`
-//! (the floor of packets), `datagrams`.
+//! (the floor of packets in sockets), `datagrams`, `packets` (IP as bytes), `stack`, `tun`.
 
 pub mod answers;
 pub mod body;
@@ -19,15 +19,19 @@ pub mod limits;
 pub mod listen;
 pub mod lock;
 pub mod meet;
+pub mod packets;
 pub mod pair;
 pub mod pipe;
 pub mod reactor;
 pub mod relay;
 pub mod session;
 pub mod sets;
+pub mod stack;
 pub mod start;
 pub mod stream;
+pub mod tun;
 pub mod udp;
+mod watched;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,7 @@ use crate::limits::{Permit, Turnstile};
 use crate::reactor::Reactors;
 use crate::stream::Stream;
 use crate::udp::set_transparent;
+use crate::watched::watched;
 
 /// How long accepting pauses when descriptors or memory have run out.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -78,7 +79,15 @@ impl Arrivals {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, stream: Stream) {
+    /// Whether those that wait are as many as may.
+    pub fn is_full(&self) -> bool {
+        self.waiting()
+            .as_ref()
+            .is_none_or(|waiting| waiting.len() >= WAITING)
+    }
+
+    /// One more has come.
+    pub fn add(&self, stream: Stream) {
         let mut guard = self.waiting();
         let Some(waiting) = guard.as_mut() else {
             return;
@@ -224,15 +233,6 @@ fn open(
 enum Door {
     Tcp(AsyncFd<std::net::TcpListener>),
     Unix(AsyncFd<std::os::unix::net::UnixListener>),
-}
-
-#[expect(
-    unsafe_code,
-    reason = "AsyncFd asks its caller to vouch for the descriptor"
-)]
-fn watched<T: AsRawFd>(listener: T) -> io::Result<AsyncFd<T>> {
-    // SAFETY: the standard library's listeners own their descriptor and give the same one each time.
-    Ok(unsafe { AsyncFd::register_with_interest(listener, Interest::READABLE) }?)
 }
 
 enum Caller {

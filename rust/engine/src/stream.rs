@@ -80,7 +80,7 @@ impl Stream {
 
     /// This side's address, where there is one.
     pub fn local(&self) -> Option<SocketAddr> {
-        self.io.bottom()?.local_addr().ok()
+        self.io.local()
     }
 
     /// Where the connection was sent to before the kernel's NAT redirected it here: this side's address

@@ -3,17 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use byway_engine::completion::Token;
+use byway_engine::completion::{Event, Token};
 use byway_engine::datagrams::framed::Framing;
 use byway_engine::datagrams::{
     Ask as CoreAsk, Asks, FarHandle, PacketListener as Core, PacketOptions, Place,
 };
+use byway_engine::failure::Failure;
+use byway_engine::reactor::Reactors;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::bucket::{Bucket, drawn};
-use crate::failure::misuse;
+use crate::failure::{misuse, to_python};
 use crate::listener::TAKEN;
 use crate::ops::{Hub, Slot};
 use crate::relay::Relay;
@@ -227,6 +229,24 @@ impl Ask {
             .take()
         {
             ask.refuse();
+        }
+    }
+}
+
+/// What `bind` opens, whose asks Python waits for.
+pub fn open_packets(
+    py: Python<'_>,
+    hub: &Arc<Hub>,
+    bind: impl FnOnce(&Reactors, Arc<Asks>) -> std::io::Result<Core>,
+) -> PyResult<PacketListener> {
+    let token = hub.slots.reserve();
+    let completions = Arc::clone(&hub.completions);
+    let asks = Asks::new(move || completions.push(Event::Woken(token)));
+    match bind(&hub.reactors, Arc::clone(&asks)) {
+        Ok(core) => Ok(PacketListener::new(core, asks, token, Arc::clone(hub))),
+        Err(error) => {
+            hub.slots.free(token);
+            Err(to_python(py, Failure::Os(error)))
         }
     }
 }

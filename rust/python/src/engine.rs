@@ -29,7 +29,9 @@ use crate::asyncio::Asyncio;
 use crate::body::{Meter, move_body};
 use crate::bucket::{Bucket, direction, drawn};
 use crate::caller::Caller;
-use crate::datagrams::{Datagrams, PacketArgs, PacketListener, framing_of, packet_options, place};
+use crate::datagrams::{
+    Datagrams, PacketArgs, PacketListener, framing_of, open_packets, packet_options, place,
+};
 use crate::failure::to_python;
 use crate::layers::{self, ChunkedArgs, TlsClient, TlsServer};
 use crate::listener::{Listener, Turnstile};
@@ -39,6 +41,7 @@ use crate::sealed::{self, CodecArgs};
 use crate::session::Session;
 use crate::stream::{Stream, handle};
 use crate::task::Task;
+use crate::tun::{self, TunArgs};
 use crate::values::{seconds, socket_address};
 use crate::wait::Wait;
 
@@ -341,7 +344,7 @@ impl Engine {
         let address = socket_address(&address)?;
         let options = packet_options(options)?;
         let codec = sealed::codec(codec, &options)?;
-        self.open_packets(py, |reactors, asks| {
+        open_packets(py, &self.hub, |reactors, asks| {
             CorePackets::bind(address, codec, &options, reactors, asks)
         })
     }
@@ -356,9 +359,28 @@ impl Engine {
         self.hub.check(py)?;
         let address = socket_address(&address)?;
         let options = packet_options(options)?;
-        self.open_packets(py, |reactors, asks| {
+        open_packets(py, &self.hub, |reactors, asks| {
             CorePackets::diverted(address, &options, reactors, asks)
         })
+    }
+
+    /// Read a TUN that was opened: its connections and its packets.
+    fn open_tun(
+        &self,
+        py: Python<'_>,
+        fd: i32,
+        nic: TunArgs,
+        options: ListenArgs,
+        packets: PacketArgs,
+    ) -> PyResult<(Listener, PacketListener)> {
+        tun::open(
+            py,
+            &self.hub,
+            fd,
+            nic,
+            listen_options(options),
+            &packet_options(packets)?,
+        )
     }
 
     /// Take the packets of a caller in this process, as one session, and that caller's end of it.
@@ -498,26 +520,6 @@ impl Engine {
         Ok(self.hub.spawn(py, home, dialling, handle)?.1)
     }
 
-    fn open_packets(
-        &self,
-        py: Python<'_>,
-        bind: impl FnOnce(&Reactors, Arc<Asks>) -> std::io::Result<CorePackets>,
-    ) -> PyResult<PacketListener> {
-        let token = self.hub.slots.reserve();
-        let completions = Arc::clone(&self.hub.completions);
-        let asks = Asks::new(move || completions.push(Event::Woken(token)));
-        match bind(&self.hub.reactors, Arc::clone(&asks)) {
-            Ok(core) => {
-                let hub = Arc::clone(&self.hub);
-                Ok(PacketListener::new(core, asks, token, hub))
-            }
-            Err(error) => {
-                self.hub.slots.free(token);
-                Err(to_python(py, Failure::Os(error)))
-            }
-        }
-    }
-
     fn open(
         &self,
         py: Python<'_>,
@@ -528,7 +530,12 @@ impl Engine {
         let completions = Arc::clone(&self.hub.completions);
         let arrivals = Arrivals::new(move || completions.push(Event::Woken(token)));
         match bind(&self.hub.reactors, Arc::clone(&arrivals)) {
-            Ok(core) => Ok(Listener::new(core, arrivals, token, Arc::clone(&self.hub))),
+            Ok(core) => Ok(Listener::new(
+                core.into(),
+                arrivals,
+                token,
+                Arc::clone(&self.hub),
+            )),
             Err(error) => {
                 self.hub.slots.free(token);
                 Err(to_python(py, Failure::Os(error)))

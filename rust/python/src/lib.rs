@@ -25,6 +25,7 @@ mod sets;
 mod slots;
 mod stream;
 mod task;
+mod tun;
 mod values;
 mod wait;
 

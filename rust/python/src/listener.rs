@@ -1,5 +1,6 @@
 //! Listeners in Python's hands.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use byway_engine::completion::Token;
@@ -40,17 +41,35 @@ impl Turnstile {
 /// What a second one is told.
 pub const TAKEN: &str = "somebody else accepts here already";
 
+/// What is open: a listener, or a device whose connections arrive here too.
+pub struct Open {
+    pub address: Option<SocketAddr>,
+    pub turnstile: CoreTurnstile,
+    /// Dropped, it accepts no more.
+    pub listener: Option<Core>,
+}
+
+impl From<Core> for Open {
+    fn from(listener: Core) -> Self {
+        Self {
+            address: listener.address,
+            turnstile: listener.turnstile.clone(),
+            listener: Some(listener),
+        }
+    }
+}
+
 /// A bound listener.
 #[pyclass(frozen, module = "byway._engine")]
 pub struct Listener {
-    core: Mutex<Option<Core>>,
+    core: Mutex<Option<Open>>,
     arrivals: Arc<Arrivals>,
     token: Token,
     hub: Arc<Hub>,
 }
 
 impl Listener {
-    pub fn new(core: Core, arrivals: Arc<Arrivals>, token: Token, hub: Arc<Hub>) -> Self {
+    pub fn new(core: Open, arrivals: Arc<Arrivals>, token: Token, hub: Arc<Hub>) -> Self {
         let taken = Arc::clone(&arrivals);
         let slot = Slot::collecting(move |py, hub| match taken.take() {
             streams if streams.is_empty() => Ok(None),
@@ -65,7 +84,7 @@ impl Listener {
         }
     }
 
-    fn with<R>(&self, work: impl FnOnce(&Core) -> R) -> Option<R> {
+    fn with<R>(&self, work: impl FnOnce(&Open) -> R) -> Option<R> {
         self.core
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

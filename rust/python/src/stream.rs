@@ -8,9 +8,10 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use byway_engine::completion::Token;
 use byway_engine::failure::{Failure, Outcome};
-use byway_engine::io::Io;
+use byway_engine::io::{Io, Refusal};
 use byway_engine::lock::lock;
 use byway_engine::stream::{Stream as Core, Want};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
@@ -329,6 +330,23 @@ impl Stream {
     fn abort(&self, py: Python<'_>) -> PyResult<()> {
         if let Some(stream) = lock(&self.cell).as_mut() {
             stream.io.abort();
+        }
+        self.close(py)
+    }
+
+    /// Say no to whoever wishes for this stream, as far as that can still be told: `reset`, `silent`,
+    /// `network`, `host`, `prohibited`.
+    fn refuse(&self, py: Python<'_>, why: &str) -> PyResult<()> {
+        let why = match why {
+            "reset" => Refusal::Reset,
+            "silent" => Refusal::Silent,
+            "network" => Refusal::Network,
+            "host" => Refusal::Host,
+            "prohibited" => Refusal::Prohibited,
+            _ => return Err(PyValueError::new_err(format!("no refusal {why:?}"))),
+        };
+        if let Some(stream) = lock(&self.cell).as_mut() {
+            stream.io.refuse(why);
         }
         self.close(py)
     }

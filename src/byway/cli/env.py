@@ -11,6 +11,7 @@ from byway import dialects
 from byway.config import Config
 from byway.dialects.card import In
 from byway.flow import Target
+from byway.interfaces import PORTLESS
 
 NO_PROXY = "localhost,127.0.0.1,::1"
 NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -38,7 +39,7 @@ def variables(
         raise ValueError(f"no {wanted} inbound {name!r}; there is: {known}")
     if getattr(inbound, "tls", None) is not None:
         raise ValueError(f"inbound {name} requires TLS, which few programs support for proxies")
-    places = [Target.parse(text) for text in running.get(name, ()) if not text.startswith("unix:")]
+    places = [Target.parse(text) for text in running.get(name, ()) if not text.startswith(PORTLESS)]
     places = places or [place for place in inbound.listen if isinstance(place, Target)]
     place = next((place for place in places if place.port), None)
     if place is None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from byway.cli import live
+from byway.interfaces import PORTLESS
 
 if TYPE_CHECKING:
     from byway.flow import Target
@@ -135,7 +136,7 @@ def _at(inbounds: Sequence[View], name: str | None, kinds: Sequence[str]) -> Tar
             addresses = inbound["addresses"]
             assert isinstance(addresses, list | tuple)
             for text in addresses:
-                if not str(text).startswith("unix:"):
+                if not str(text).startswith(PORTLESS):
                     target = Target.parse(str(text))
                     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound
                     return Target.of(everywhere.get(target.host, target.host), target.port)

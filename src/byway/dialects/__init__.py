@@ -23,6 +23,7 @@ TABLE: dict[str, Line] = {
     "forward": Line("byway.dialects.forward", leaves=False),
     "redirect": Line("byway.dialects.redirect", leaves=False),
     "tproxy": Line("byway.dialects.tproxy", leaves=False),
+    "tun": Line("byway.dialects.tun", leaves=False),
     "shadowsocks": Line("byway.dialects.shadowsocks", schemes=("ss",)),
     "trojan": Line("byway.dialects.trojan", schemes=("trojan",)),
 }

@@ -26,6 +26,7 @@ from byway.engine.options import (
     Framing,
     ListenOptions,
     PacketOptions,
+    Refusal,
     SealedPackets,
     SealedUser,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "PacketCaller",
     "PacketListener",
     "PacketOptions",
+    "Refusal",
     "SaltFilter",
     "SealedPackets",
     "SealedUser",

@@ -209,6 +209,24 @@ class Engine:
             return self._counted(self._raw.listen_diverted(place, limits))
         return self._counted(self._raw.listen_packets(place, _codec(codec), limits))
 
+    def open_tun(
+        self,
+        fd: int,
+        offloads: tuple[bool, bool, bool],
+        mtu: int,
+        after_dial: bool,
+        listen: ListenOptions,
+        packets: PacketOptions,
+    ) -> tuple[EngineListener, PacketListener]:
+        """Read a TUN: what comes by it, as connections and as packets. `offloads` are those that
+        are on: checksums, TCP, UDP. With `after_dial`, a connection is answered when it is read,
+        written or joined. The caller's descriptor, which must not block, stays its own. Raises
+        OSError."""
+        raw, door = self._raw.open_tun(
+            fd, (offloads, mtu, after_dial), _listen(listen), _packets(packets)
+        )
+        return EngineListener(raw), self._counted(door)
+
     def packet_pair(
         self, codec: Codec, options: PacketOptions | None = None
     ) -> tuple[PacketListener, PacketCaller]:

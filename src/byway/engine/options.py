@@ -67,6 +67,9 @@ class SealedPackets:
     users: tuple[SealedUser, ...] = ()  # none: whoever has the key
 
 
+Refusal = Literal["reset", "silent", "network", "host", "prohibited"]
+"""How somebody is told that there will be no connection."""
+
 Codec = Literal["socks5", "diverted"] | Target | SealedPackets
 """How packets say where they want to go: SOCKS5 headers, the address that they were sent to before
 a firewall diverted them, all to one target, or sealed."""

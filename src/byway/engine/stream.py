@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from byway import _engine
+from byway.engine.options import Refusal
 from byway.flow import Target, frozen
 from byway.interfaces import StreamInfo
 
@@ -126,6 +127,11 @@ class EngineStream:
     def abort(self) -> None:
         """Close so that the other side sees a reset. Idempotent."""
         self.raw.abort()
+
+    def refuse(self, why: Refusal) -> None:
+        """Close, and say why there is no connection, where that can be told still: to a program
+        behind a TUN that was not answered yet. Any other side sees a reset. Idempotent."""
+        self.raw.refuse(why)
 
 
 class EngineListener:

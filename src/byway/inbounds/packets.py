@@ -49,6 +49,10 @@ class PacketDoor:
         self._listener = means.engine.listen_packets(address, codec, options)
         return self._listener.address
 
+    def accept_from(self, listener: PacketListener) -> None:
+        """Take the packets that somebody else has opened a way for."""
+        self._listener = listener
+
     @property
     def options(self) -> PacketOptions:
         """The bounds that it is opened with."""

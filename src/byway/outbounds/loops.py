@@ -15,7 +15,7 @@ from typing import TypeVar
 from byway.dns.lookups import ASKER
 from byway.errors import Reason, Refused
 from byway.flow import Flow, Network, Target
-from byway.interfaces import InForce, Stream
+from byway.interfaces import PORTLESS, InForce, Stream
 from byway.system.own import is_near
 from byway.system.processes import is_ours
 
@@ -146,7 +146,7 @@ def places_of(addresses: Mapping[str, Sequence[str]]) -> Places:
     places: dict[int, list[tuple[str, Network, bytes]]] = {}
     for inbound, texts in addresses.items():
         for text in texts:
-            if text.startswith("unix:"):
+            if text.startswith(PORTLESS):
                 continue
             place, _, udp = text.partition("/")
             target = Target.parse(place)

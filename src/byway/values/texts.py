@@ -209,6 +209,19 @@ def _prefix(value: object) -> Prefix:
     return hosts.prefix(text_of(value))
 
 
+def _link_address(value: object) -> str:
+    import ipaddress
+
+    text = text_of(value)
+    try:
+        found = ipaddress.ip_interface(text)
+    except ValueError:
+        found = None
+    if found is None or "/" not in text or found.is_multicast or found.is_unspecified:
+        raise Wrong(f"{shown(text)} is not an address with a length, such as 10.7.0.1/24")
+    return str(found)
+
+
 def _network(value: object) -> Network:
     text = text_of(value)
     try:
@@ -403,6 +416,7 @@ Many = OneOrMany()
 Domain = Annotated[str, Reads(_domain, text_schema("www.example.com"))]
 Suffix = Annotated[str, Reads(_suffix, text_schema("example.com"))]
 PrefixText = Annotated[Prefix, Reads(_prefix, text_schema("10.0.0.0/8"))]
+LinkAddress = Annotated[str, Reads(_link_address, text_schema("10.7.0.1/24"))]
 Ports = Annotated[tuple[int, int], Reads(_ports, _PORT_SCHEMA)]
 NetworkName = Annotated[Network, Reads(_network, {"enum": ["tcp", "udp"]})]
 UserName = Annotated[str, Reads(_user_name, text_schema("ann", maxLength=255))]

@@ -50,7 +50,7 @@ impl Asks {
 }
 
 /// Where asks come from and verdicts go.
-pub(super) trait Desk: Send + Sync {
+pub trait Desk: Send + Sync {
     /// The verdict is yes.
     fn pass(&self, pass: Pass);
     /// The verdict is no, if there was none before.
@@ -60,7 +60,7 @@ pub(super) trait Desk: Send + Sync {
 }
 
 /// A yes.
-pub(super) struct Pass {
+pub struct Pass {
     pub flow: FlowId,
     pub far: FarHandle,
     pub located: Place,

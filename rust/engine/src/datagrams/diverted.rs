@@ -77,7 +77,7 @@ fn bound(address: SocketAddr, mark: Option<u32>) -> io::Result<Socket> {
 }
 
 /// The head of a packet, laid beside it, is the address form of where it was sent to.
-struct Asked;
+pub struct Asked;
 
 impl Codec for Asked {
     fn target<'a>(

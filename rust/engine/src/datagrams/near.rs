@@ -44,7 +44,7 @@ pub struct PacketListener {
 impl PacketListener {
     /// Take the packets of a near end, on the reactor thread `home` that it was made for; new pairs go
     /// to `asks`, and its end to `told`, when all flows have ended and it is gone.
-    pub(super) fn start(
+    pub(crate) fn start(
         near: impl Near,
         (address, home): (SocketAddr, usize),
         codec: Box<dyn Codec>,

@@ -97,7 +97,8 @@ def _describe(made: Schema, definitions: Schema) -> None:
                 texts[owner] = dict(_texts_below_fields(cast(ast.ClassDef, tree.body[0])))
             for key, text in texts.get(owner, {}).items():
                 properties = _part(cast(Schema, part), "properties")
-                _part(properties, key.removesuffix("_"))["description"] = text
+                if key in _named(name).model_fields:  # a section may do without one of its kind's
+                    _part(properties, key.removesuffix("_"))["description"] = text
 
 
 def _named(name: str) -> type[Section]:
