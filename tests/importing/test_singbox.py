@@ -41,7 +41,7 @@ def test_a_file_is_sound_after_it() -> None:
     config = found.config
 
     assert load_text(found.text, "singbox.json", str(HERE)) == config
-    assert list(config.inbounds) == ["in", "lan", "door"]
+    assert list(config.inbounds) == ["in", "lan", "door", "tun-in"]
     assert set(config.outbounds) == {"direct", "🇯🇵 Tokyo", "tr", "hop", "eth"}
     assert config.groups["proxy"].members == ("auto", "🇯🇵 Tokyo", "direct")
     assert config.groups["auto"].members == ("🇯🇵 Tokyo", "tr")
@@ -79,7 +79,7 @@ def test_what_is_not_kept_is_told_with_its_line() -> None:
     notes = {note.what: note for note in found.notes}
 
     for what, words in (
-        ("tun-in", "not supported yet"),
+        ("tun-in", "by the firewall"),
         ("vm", "VMess is not supported yet"),
         ("ws", "trojan over ws"),
         ("experimental", "unix socket"),

@@ -94,6 +94,12 @@ def ports(program: Literal["clash", "sing_box"]) -> dict[str, str]:
     return found
 
 
+def sections(program: Literal["clash", "sing_box"]) -> frozenset[str]:
+    """Another program's sections of a whole file that open an inbound, which has no port."""
+    theirs: list[Theirs] = [getattr(card(name), program) for name in entering()]
+    return frozenset(section for one in theirs for section in one.sections)
+
+
 def read_document(text: str) -> list[tuple[str, Written]]:
     """The servers of a document (SIP008): labels and outbounds. Raises Wrong."""
     for name in leaving():

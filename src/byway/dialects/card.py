@@ -301,12 +301,14 @@ Raises NotCarried."""
 @dataclass(frozen=True, slots=True)
 class Theirs:
     """Another program's names for the protocol: its types of ways out and in, with their readers.
-    `ports` are settings of a whole file that open an inbound, by themselves; `called` has those
-    types that the other program calls otherwise elsewhere."""
+    `ports` and `sections` are settings of a whole file that open an inbound by themselves: a
+    number, or a mapping that needs no port; `called` has those types that the other program calls
+    otherwise elsewhere."""
 
     leaving: Mapping[str, FromForeign] = field(default_factory=dict)
     entering: Mapping[str, FromForeign] = field(default_factory=dict)
     ports: tuple[str, ...] = ()
+    sections: tuple[str, ...] = ()
     called: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from byway.dialects.card import Card, In, Lent
+from byway.dialects.card import Card, In, Lent, Theirs, Written
 from byway.flow import TCP_AND_UDP, Network
 from byway.inbounds.entry import Entry
 from byway.inbounds.tun import Nic, TunInbound
+from byway.values.foreign import Foreign, NotCarried
 from byway.values.problems import Path, Problems
 from byway.values.texts import Interface, LinkAddress, Many
 from byway.values.written import Node
@@ -60,4 +61,62 @@ class TunSection(In):
         return TunInbound(entry, nic, options)
 
 
-CARD = Card(TunSection)
+def _of_clash(entry: Foreign) -> Written:
+    auto = entry.flag("auto-route") if "auto-route" in entry else True
+    return _taking(entry, auto, "-")
+
+
+def _of_sing_box(entry: Foreign) -> Written:
+    return _taking(entry, entry.flag("auto_route"), "_")
+
+
+def _taking(entry: Foreign, auto: bool, joint: str) -> Written:
+    """A virtual NIC with routes takes all programs' flows, as `auto` does. Both programs have the
+    same keys, with another joint between their words."""
+
+    def key(words: str) -> str:
+        return words.replace("_", joint)
+
+    if not auto:
+        why = f"without {key('auto_route')} it takes nothing by itself: see auto of tproxy"
+        raise NotCarried(why)
+    entry.pass_over(*map(key, _OF_THE_NIC))
+    made: dict[str, object] = {"type": "tproxy", "auto": True}
+    exclude = [text for words in _EXCLUDED for text in entry.texts(key(words))]
+    if exclude:
+        made["exclude"] = exclude
+    if users := [text for text in entry.texts(key("exclude_uid")) if text.isdigit()]:
+        made["exclude_uid"] = [int(text) for text in users]
+    for words in _CHOSEN:
+        if set(entry.texts(key(words))) - _ALL:
+            entry.note(key(words), f"{key(words)} is not kept: all targets are taken")
+    if entry.flag(key("strict_route")):
+        why = f"{key('strict_route')}: both families are taken; see strict of tproxy for more"
+        entry.note(key("strict_route"), why)
+    entry.note("type", "takes all flows of this host by the firewall (auto: true), as root")
+    return made
+
+
+_OF_THE_NIC = (
+    "enable", "type", "name", "stack", "device", "interface_name", "mtu", "gso", "gso_max_size",
+    "auto_redirect", "auto_detect_interface", "inet4_address", "inet6_address", "address",
+    "endpoint_independent_nat", "udp_timeout", "platform", "iproute2_table_index",
+    "iproute2_rule_index", "auto_redirect_input_mark", "auto_redirect_output_mark",
+    "auto_redirect_reset_mark", "auto_redirect_nfqueue",
+    "auto_redirect_iproute2_fallback_rule_index",
+    "disable_icmp_forwarding", "loopback_address", "recvmsgx", "sendmsgx",
+)  # fmt: skip
+"""Keys about the NIC itself and its routes, which Byway chooses or has none of."""
+_EXCLUDED = (
+    "route_exclude_address", "inet4_route_exclude_address", "inet6_route_exclude_address",
+)  # fmt: skip
+_CHOSEN = ("route_address", "inet4_route_address", "inet6_route_address")
+_ALL = {"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "::/0", "::/1", "8000::/1", "2000::/3"}
+"""Prefixes that are together all targets."""
+
+
+CARD = Card(
+    TunSection,
+    clash=Theirs(entering={"tun": _of_clash}, sections=("tun",)),
+    sing_box=Theirs(entering={"tun": _of_sing_box}),
+)

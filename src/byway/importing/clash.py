@@ -13,6 +13,7 @@ from byway.rules.gathering import is_prefix
 from byway.values.foreign import (
     Fields,
     Foreign,
+    NotCarried,
     endpoint,
     fields,
     flag,
@@ -33,7 +34,6 @@ _DONE = {
     "routing-mark",
 }  # fmt: skip
 _REASONS = {
-    "tun": "global mode is not supported yet",
     "external-controller": "Byway has a unix socket instead (see control)",
     "external-controller-unix": "Byway has a unix socket instead (see control)",
     "secret": "Byway has a unix socket instead (see control)",
@@ -91,7 +91,7 @@ def _first_way(draft: Draft) -> str:
 
 
 def _settings(top: Fields, draft: Draft) -> None:
-    opening = dialects.ports("clash")
+    opening = {*dialects.ports("clash"), *dialects.sections("clash")}
     level = text(top.get("log-level")).lower()
     if level == "silent":
         draft.plain["log"] = {"level": "error", "flows": False}
@@ -135,6 +135,9 @@ def _inbounds(top: Fields, draft: Draft) -> None:
             if "open" in dialects.inbound(kind).model_fields:
                 _closed(content, users, lan, top[key].line, draft)
             draft.inbound(kind, top[key].line, content)
+    for key in sorted(dialects.sections("clash") & top.keys()):
+        if flag(fields(top[key]).get("enable")):
+            _section(key, key, top[key], draft)
     for node in items(top.get("listeners")):
         _listener(node, users, draft)
     for node in items(top.get("tunnels")):
@@ -158,6 +161,9 @@ def _closed(content: Section, users: list[Section], lan: bool, line: int, draft:
 def _listener(node: Node, common: list[Section], draft: Draft) -> None:
     found = fields(node)
     name, kind = text(found.get("name")) or "listener", text(found.get("type")).lower()
+    if kind in dialects.sections("clash"):
+        _led(_section(name, kind, node, draft), node.line, name, found, draft)
+        return
     host, port = text(found.get("listen")) or "0.0.0.0", number(found.get("port"))  # noqa: S104
     read = dialects.foreign("clash").entering.get(kind)
     if read is None or not port:
@@ -179,9 +185,28 @@ def _listener(node: Node, common: list[Section], draft: Draft) -> None:
             ]
             users = own if "users" in found else common
         _closed(content, users, beyond, node.line, draft)
-    ours = draft.inbound(name, node.line, content)
-    if way := text(found.get("proxy")):
-        draft.rule(node.line, {"inbound": ours}, way, name)
+    _led(draft.inbound(name, node.line, content), node.line, name, found, draft)
+
+
+def _section(name: str, kind: str, node: Node, draft: Draft) -> str | None:
+    """An inbound without a port: its name here; None where there is none."""
+    entry = Foreign(fields(node), lambda at, why: draft.note(at, name, why), node.line)
+    try:
+        made = dialects.foreign("clash").entering[kind](entry)
+    except NotCarried as error:
+        draft.note(node.line, name, str(error))
+        return None
+    entry.pass_over("proxy", "rule")
+    if entry.says("dns-hijack"):
+        entry.note("dns-hijack", "dns-hijack: Byway does not serve DNS yet")
+    entry.tell_unread()
+    return draft.inbound(name, node.line, made)
+
+
+def _led(ours: str | None, line: int, name: str, found: Fields, draft: Draft) -> None:
+    """The way or rules that one listener has of its own."""
+    if ours is not None and (way := text(found.get("proxy"))):
+        draft.rule(line, {"inbound": ours}, way, name)
     elif "rule" in found:
         why = "rules of one listener are not kept: all share one list"
         draft.lost_rule(found["rule"].line, name, text(found["rule"]), why)

@@ -99,7 +99,8 @@ def _inbound(node: Node, draft: Draft) -> None:
         draft.note(node.line, tag, str(error))
         return
     host, port = entry.text("listen") or "127.0.0.1", entry.number("listen_port")
-    content: Section = {"type": made.pop("type"), "listen": endpoint(host, port), **made}
+    place: Section = {} if made.get("auto") else {"listen": endpoint(host, port)}
+    content: Section = {"type": made.pop("type"), **place, **made}
     section = dialects.inbound(str(content["type"]))
     users = [
         {"name": one.text("username", "name"), "password": one.text("password")}

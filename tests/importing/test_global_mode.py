@@ -1,0 +1,132 @@
+"""What other programs take by a virtual NIC, and how: each key is ours, or has a note."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+import pytest
+import yaml
+
+from byway.importing import Imported, import_text
+
+MIHOMO = """\
+mixed-port: 7890
+allow-lan: false
+mode: rule
+find-process-mode: strict
+tun:
+  enable: true
+  stack: mixed
+  device: utun7
+  auto-route: true
+  auto-redirect: true
+  auto-detect-interface: true
+  strict-route: true
+  mtu: 9000
+  gso: true
+  endpoint-independent-nat: true
+  dns-hijack: ["any:53", "tcp://any:53"]
+  route-address: [0.0.0.0/1, 128.0.0.0/1, "::/1", "8000::/1"]
+  route-exclude-address: [192.168.0.0/16, fc00::/7]
+  exclude-uid: [1001]
+  exclude-uid-range: ["2000:2999"]
+  include-interface: [eth0]
+  exclude-package: [com.example.bank]
+proxies: [{name: p, type: socks5, server: 192.0.2.9, port: 1080}]
+rules: ["DOMAIN-SUFFIX,example.org,p", "MATCH,DIRECT"]
+"""
+
+
+def made(text: str) -> Imported:
+    return import_text(text.encode(), "theirs.yaml")
+
+
+def content(found: Imported, name: str) -> dict[str, object]:
+    """The inbound as it is written."""
+    return cast("dict[str, object]", yaml.safe_load(found.text)["inbounds"][name])
+
+
+def notes(found: Imported) -> list[tuple[int, str]]:
+    return [(note.line, note.why.split(":")[0].split(" is ")[0]) for note in found.notes]
+
+
+def test_a_virtual_nic_of_mihomo_takes_all_flows_here() -> None:
+    found = made(MIHOMO)
+
+    assert content(found, "tun") == {
+        "type": "tproxy",
+        "auto": True,
+        "exclude": ["192.168.0.0/16", "fc00::/7"],
+        "exclude_uid": [1001],
+    }
+    lines = MIHOMO.splitlines()
+    said = {(lines[line - 1].split(":")[0].strip(), why) for line, why in notes(found)}
+    assert said == {
+        ("enable", "takes all flows of this host by the firewall (auto"),
+        ("find-process-mode", "processes are found when a rule needs them"),
+        ("strict-route", "strict-route"),
+        ("dns-hijack", "dns-hijack"),
+        ("exclude-uid-range", "exclude-uid-range"),
+        ("include-interface", "include-interface"),
+        ("exclude-package", "exclude-package"),
+    }
+
+
+def test_some_targets_alone_are_not_kept() -> None:
+    found = made(MIHOMO.replace("[0.0.0.0/1, 128.0.0.0/1,", "[203.0.113.0/24,"))
+
+    assert "route-address is not kept: all targets are taken" in {one.why for one in found.notes}
+
+
+@pytest.mark.parametrize("off", ["enable: false", "enable: true, auto-route: false"])
+def test_a_nic_that_takes_nothing_is_no_inbound(off: str) -> None:
+    found = made(f"mixed-port: 7890\ntun: {{{off}}}\n")
+
+    assert list(found.config.inbounds) == ["mixed"]
+    assert bool(found.notes) is ("auto-route" in off)
+
+
+def test_a_nic_may_be_a_listener_with_a_way_of_its_own() -> None:
+    found = made("""\
+proxies: [{name: p, type: socks5, server: 192.0.2.9, port: 1080}]
+listeners: [{name: nic, type: tun, stack: gvisor, inet4-address: [198.19.0.1/30], proxy: p}]
+rules: ["MATCH,DIRECT"]
+""")
+
+    assert content(found, "nic") == {"type": "tproxy", "auto": True}
+    (rule, _) = found.config.rules
+    assert (rule.inbound, rule.way) == (("nic",), "p")
+
+
+def test_a_virtual_nic_of_sing_box_takes_all_flows_here() -> None:
+    inbound = {
+        "type": "tun", "tag": "tun-in", "interface_name": "tun0", "stack": "system", "mtu": 9000,
+        "address": ["172.18.0.1/30", "fdfe:dcba:9876::1/126"], "auto_route": True,
+        "auto_redirect": True, "strict_route": False, "route_exclude_address": ["10.0.0.0/8"],
+        "exclude_uid": [0, 33], "route_exclude_address_set": ["geoip-cn"],
+    }  # fmt: skip
+    file = {"inbounds": [inbound], "outbounds": [{"type": "direct", "tag": "d"}]}
+
+    found = import_text(json.dumps(file, indent=1).encode(), "theirs.json")
+
+    assert content(found, "tun-in") == {
+        "type": "tproxy", "auto": True, "exclude": ["10.0.0.0/8"], "exclude_uid": [0, 33],
+    }  # fmt: skip
+    assert {why for _, why in notes(found)} == {
+        "takes all flows of this host by the firewall (auto", "route_exclude_address_set",
+    }  # fmt: skip
+
+
+def test_without_auto_route_sing_boxs_nic_is_left_out() -> None:
+    inbounds: list[dict[str, object]] = [
+        {"type": "tun", "tag": "tun-in", "address": ["172.18.0.1/30"]},
+        {"type": "mixed", "tag": "in", "listen": "127.0.0.1", "listen_port": 2080},
+    ]
+    file = {"inbounds": inbounds}
+
+    found = import_text(json.dumps(file).encode(), "theirs.json")
+
+    assert [(note.what, note.why.split(":")[0]) for note in found.notes] == [
+        ("tun-in", "without auto_route it takes nothing by itself")
+    ]
