@@ -38,7 +38,7 @@ def firewall_view(app: App) -> View | None:
 
 def obeyed(config: Config, judge: Judge, flow: Flow, verdict: Verdict) -> str:
     """What is to be said of a flow that the firewall decides by itself; empty for all others."""
-    names = [name for name, section in config.inbounds.items() if section.marks]
+    names = [name for name, section in config.inbounds.items() if section.marks and section.diverts]
     if flow.inbound not in names or flow.target.is_name:
         return ""
     from byway.app.walls import head_for  # of use where a firewall is set up

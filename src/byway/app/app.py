@@ -23,6 +23,7 @@ from byway.app.firewall import Firewall
 from byway.app.generation import Generation, Lasting, nothing
 from byway.app.keepers import Keepers
 from byway.app.naming import Naming
+from byway.app.routing import Routing
 from byway.app.switches import Off, Switches
 from byway.config import Config
 from byway.engine import Engine, Turnstile
@@ -40,6 +41,7 @@ from byway.rules import Judge
 from byway.system.firewall.table import FirewallError
 from byway.system.open_files import open_files, pipes_for
 from byway.system.own import OwnAddresses
+from byway.system.plan import HostError
 from byway.system.state import StateFile
 
 Reread = Callable[[], Config]
@@ -69,6 +71,7 @@ class App:
         self._choices = Choices(StateFile(memory and memory / "choices.json"), self.log)
         self._silence = Silence(self.in_force)
         self.firewall = Firewall(self.log)
+        self.routing = Routing(self.log)
         self._changing = asyncio.Lock()
         self._reloading = asyncio.Lock()
         self._hurry = asyncio.Event()
@@ -122,7 +125,14 @@ class App:
         self.keepers = Keepers(lasting, tasks)
         self.switches = Switches(self.in_force, self._judge_by, self._changing, tasks, log)
         self._exchange = Exchange(
-            lasting, self.switches, self.keepers, router.carry, self._changing, tasks, self.firewall
+            lasting,
+            self.switches,
+            self.keepers,
+            router.carry,
+            self._changing,
+            tasks,
+            self.firewall,
+            self.routing,
         )
         self.in_force.now = replace(self.now, roster=Roster(choices=self._choices.read(config)))
         try:
@@ -235,7 +245,11 @@ class App:
                 self.log.error("the firewall obeys former rules", error=error)
 
     async def _open_up(self) -> None:
-        """Undo what was set up in the firewall."""
+        """Undo what was set up in the routes and in the firewall."""
+        try:
+            await self.routing.close()
+        except HostError as error:
+            self.log.error("the routes are not undone", error=error, hint=error.hint)
         try:
             await self.firewall.close()
         except FirewallError as error:

@@ -16,6 +16,7 @@ from byway.app.firewall import Firewall
 from byway.app.generation import Generation, Lasting, build
 from byway.app.keepers import Keepers
 from byway.app.naming import end_names
+from byway.app.routing import Routing
 from byway.app.switches import Switches, carried_over
 from byway.config import Config
 from byway.config.limited import alike
@@ -25,6 +26,7 @@ from byway.inbounds.listener import StreamInbound
 from byway.interfaces import Carry, Inbound
 from byway.outbounds.loops import places_of
 from byway.system.firewall.table import FirewallError
+from byway.system.plan import HostError
 
 FREED = 1.0  # seconds until an address that was given up is surely free
 
@@ -42,8 +44,10 @@ class Exchange:
         changing: asyncio.Lock,
         tasks: asyncio.TaskGroup,
         firewall: Firewall,
+        routing: Routing,
     ) -> None:
         self._firewall = firewall
+        self._routing = routing
         self._lasting = lasting
         self._switches = switches
         self._keepers = keepers
@@ -148,10 +152,11 @@ class Exchange:
                 return inbound
 
     async def _divert(self, after: Generation, doors: Mapping[str, Inbound]) -> None:
-        """Have the firewall bring flows to these listeners. Raises OSError."""
+        """Have the firewall and the routes bring flows here. Raises OSError."""
         try:
             await self._firewall.follow(after, doors)
-        except FirewallError as error:
+            await self._routing.follow(after, doors)
+        except (FirewallError, HostError) as error:
             raise OSError(0, f"{error} ({error.hint})" if error.hint else str(error)) from error
 
     def _serve(self, inbound: Inbound) -> None:

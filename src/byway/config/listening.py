@@ -10,13 +10,15 @@ from byway.flow import Target
 
 
 def cannot_listen(config: Config, name: str, error: OSError) -> OSError:
-    """The error of opening an inbound, as a problem of its key `listen`, in the same class."""
+    """The error of opening an inbound, as a problem of its key `listen` if it
+    has one, in the same class."""
     line, column = config.listen_place(name)
+    listens = bool(getattr(config.inbounds.get(name), "listen", ()))
     problem = Problem(
         config.file,
         line,
         column,
-        f"inbounds.{name}.listen",
+        f"inbounds.{name}.listen" if listens else f"inbounds.{name}",
         in_words(error),
         _hint(config, name, error),
     )

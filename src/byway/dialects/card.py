@@ -20,6 +20,7 @@ from byway.interfaces import Resolver
 from byway.outbounds.loops import Loops
 from byway.outbounds.proxy import Client, Proxy
 from byway.outbounds.reach import Layer
+from byway.system.capture import Capture
 from byway.system.firewall.taking import Diversion
 from byway.system.marks import GROUP
 from byway.values.foreign import Foreign
@@ -130,6 +131,11 @@ class In(Section):
     def diversion(self, addresses: Sequence[str]) -> Diversion | None:
         """What the firewall is to bring to its listeners, which are open at these addresses; None:
         nothing of it is Byway's to set up."""
+        return None
+
+    def capture(self, answers: bool) -> Capture | None:
+        """What routes are to bring to its NIC; None: nothing of it is Byway's to set up.
+        `answers`: questions for names are answered here, wherever they go."""
         return None
 
     @property

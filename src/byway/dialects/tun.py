@@ -10,15 +10,19 @@ from byway.dialects.card import Card, In, Lent, Theirs, Written
 from byway.flow import TCP_AND_UDP, Network
 from byway.inbounds.entry import Entry
 from byway.inbounds.tun import Nic, TunInbound
+from byway.system.capture import Capture
 from byway.values.foreign import Foreign, NotCarried
 from byway.values.problems import Path, Problems
-from byway.values.texts import Interface, LinkAddress, Many
+from byway.values.texts import Interface, LinkAddress, Many, PrefixText
 from byway.values.written import Node
 
 if TYPE_CHECKING:
     from byway.engine import ListenOptions
     from byway.inbounds.entry import Means
     from byway.interfaces import Inbound
+
+
+_SET_UP = ("auto_route", "lan")
 
 
 class TunSection(In):
@@ -40,6 +44,17 @@ class TunSection(In):
     """When a program's connection is answered: at once, or only after the far side has answered,
     so that a dead host looks dead."""
 
+    auto_route: bool = False
+    """Lead this host's traffic to the NIC: Byway sets up routes and rules, and undoes them."""
+    lan: Annotated[tuple[Interface, ...], Many] = ()
+    """Lead to it what devices behind these interfaces send through this host (gateway mode)."""
+    routes: Annotated[tuple[PrefixText, ...], Many] = ()
+    """The targets that are led to it; none: all."""
+    exclude: Annotated[tuple[PrefixText, ...], Many] = ()
+    """Targets that are left alone, beside those that have a route of their own (LANs, bridges)."""
+    exclude_uid: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Many] = ()
+    """Users of this host whose traffic is left alone."""
+
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:
         """What it takes."""
@@ -47,7 +62,27 @@ class TunSection(In):
 
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
-        """Nothing in it contradicts another part."""
+        """Note what does not fit together in what was written."""
+        set_up = any((one := node.get(key)) is not None and one.content for key in _SET_UP)
+        for key in ("routes", "exclude", "exclude_uid"):
+            if not set_up and (one := node.get(key)) is not None and one.content:
+                message = f"{key} needs routes that Byway sets up"
+                problems.add((*path, key), message, "add auto_route: true, or lan", at_key=True)
+
+    def capture(self, answers: bool) -> Capture | None:
+        """What routes are to bring to the NIC."""
+        if not self.auto_route and not self.lan:
+            return None
+        return Capture(
+            self.name,
+            tuple(self.addresses),
+            tuple(map(str, self.routes)),
+            tuple(map(str, self.exclude)),
+            tuple(self.exclude_uid),
+            tuple(self.lan),
+            self.auto_route,
+            answers,
+        )
 
     @property
     def marks(self) -> bool:
