@@ -12,6 +12,7 @@ use socket2::{SockRef, Socket, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use crate::buffer::Buffer;
 use crate::layers::tls::Facts;
 
 /// A framing or cipher over a stream (TLS, AEAD, WebSocket, ...), polled like a socket.
@@ -46,6 +47,14 @@ pub trait Layer: Send {
     fn is_pinned(&self) -> bool {
         self.below().is_some_and(Io::is_pinned)
     }
+    /// Whether it is of no use any more: reset, or closed on both sides.
+    fn is_broken(&self) -> bool {
+        self.below().is_some_and(Io::is_broken)
+    }
+    /// Itself, where bytes come and go in memory that is handed on.
+    fn buffered(&mut self) -> Option<&mut dyn Buffered> {
+        None
+    }
     /// What a TLS handshake has settled.
     fn facts(&self) -> Option<&Facts> {
         None
@@ -65,6 +74,16 @@ pub enum Refusal {
     Host,
     /// A rule forbids it.
     Prohibited,
+}
+
+/// What comes and goes without being copied.
+pub trait Buffered {
+    /// The next bytes; none at the end.
+    fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Buffer>>>;
+    /// How many bytes there is room for: at least one, and at most `buffer::ROOM`.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>>;
+    /// Send bytes, as many as there was room for.
+    fn put(&mut self, bytes: Buffer);
 }
 
 /// What a stream stands on.
@@ -151,7 +170,7 @@ impl Io {
         match self {
             Self::Tcp(socket) => is_broken(socket.as_fd()),
             Self::Unix(socket) => is_broken(socket.as_fd()),
-            Self::Layer(layer) => layer.below().is_some_and(Self::is_broken),
+            Self::Layer(layer) => layer.is_broken(),
             Self::Gone => false,
         }
     }
@@ -179,6 +198,14 @@ impl Io {
         match self {
             Self::Layer(layer) => layer.refuse(why),
             _ => self.abort(),
+        }
+    }
+
+    /// Itself, where bytes come and go in memory that is handed on.
+    pub fn buffered(&mut self) -> Option<&mut dyn Buffered> {
+        match self {
+            Self::Layer(layer) => layer.buffered(),
+            _ => None,
         }
     }
 

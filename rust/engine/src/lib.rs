@@ -8,6 +8,7 @@
 pub mod answers;
 pub mod body;
 pub mod bucket;
+pub mod buffer;
 pub mod completion;
 pub mod datagrams;
 pub mod dial;

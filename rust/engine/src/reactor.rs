@@ -13,6 +13,7 @@ use crossbeam_queue::SegQueue;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Notify, watch};
 
+use crate::buffer;
 use crate::pipe::clear_pool;
 
 /// Work handed to a loop from elsewhere. Many hand-overs cost one wake-up while the loop is busy.
@@ -96,6 +97,7 @@ impl Reactors {
                         }
                     });
                     clear_pool();
+                    buffer::clear_pool();
                     runtime.shutdown_timeout(Duration::from_millis(200));
                 })?;
             // Not before it blocks signals may the program go on.

@@ -8,6 +8,7 @@ use bytes::{Buf, BytesMut};
 
 use super::End;
 use crate::bucket::{Spent, Throttle};
+use crate::buffer::Buffer;
 use crate::held;
 use crate::io::Io;
 use crate::pipe::{CAPACITY, Pipe};
@@ -27,6 +28,8 @@ pub struct Way {
     overhead: usize,
     /// Goes with the first bytes read.
     pub held: Vec<u8>,
+    /// Taken from a source in its own memory, and not written yet.
+    rest: Option<Buffer>,
     pipe: Option<Pipe>,
     splicing: bool,
     read_out: bool,
@@ -83,6 +86,7 @@ impl Way {
             ahead,
             overhead,
             held,
+            rest: None,
             pipe: None,
             splicing: false,
             read_out: false,
@@ -100,7 +104,11 @@ impl Way {
 
     /// Whether all that was taken in has gone on.
     pub fn is_through(&self) -> bool {
-        self.ahead.is_empty() && self.pipe.is_none() && self.held.is_empty() && !self.waits()
+        self.ahead.is_empty()
+            && self.rest.is_none()
+            && self.pipe.is_none()
+            && self.held.is_empty()
+            && !self.waits()
     }
 
     /// How much may be read, of `want`; `took` must follow.
@@ -176,6 +184,9 @@ impl Way {
                     self.ahead = BytesMut::new();
                 }
             }
+            if self.rest.is_some() {
+                ready!(self.poll_rest(cx, sink, count, moved))?;
+            }
             if self.pipe.is_some() {
                 ready!(self.poll_unpipe(cx, sink, count, moved))?;
             }
@@ -205,10 +216,68 @@ impl Way {
             }
             if self.splicing {
                 ready!(self.poll_splice(cx, source))?;
+            } else if self.throttle.is_none() && self.held.is_empty() {
+                ready!(self.poll_move(cx, source, sink, count, moved))?;
             } else {
                 ready!(self.poll_copy(cx, source, sink, count, moved))?;
             }
         }
+    }
+
+    /// Move bytes in the memory of the side that has some of its own; else copy them.
+    fn poll_move(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Io,
+        sink: &mut Io,
+        count: &AtomicU64,
+        moved: &mut bool,
+    ) -> Poll<Result<(), Fault>> {
+        if let Some(source) = source.buffered() {
+            if matches!(sink, Io::Layer(_)) {
+                ready!(sink.poll_flush(cx)).map_err(Fault::Sink)?;
+            }
+            match ready!(source.poll_take(cx)).map_err(Fault::Source)? {
+                None => self.read_out = true,
+                some => self.rest = some,
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let Some(sink) = sink.buffered() else {
+            return self.poll_copy(cx, source, sink, count, moved);
+        };
+        let room = ready!(sink.poll_room(cx)).map_err(Fault::Sink)?;
+        let mut buffer = Buffer::large();
+        let n = ready!(source.poll_read(cx, &mut buffer.room()[..room])).map_err(Fault::Source)?;
+        if n == 0 {
+            self.read_out = true;
+        } else {
+            buffer.grow(n);
+            sink.put(buffer);
+            count.fetch_add(n as u64, Ordering::Relaxed);
+            *moved = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_rest(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut Io,
+        count: &AtomicU64,
+        moved: &mut bool,
+    ) -> Poll<Result<(), Fault>> {
+        while let Some(rest) = self.rest.as_mut().filter(|rest| !rest.is_empty()) {
+            let n = ready!(sink.poll_write(cx, rest)).map_err(Fault::Sink)?;
+            if n == 0 {
+                return Poll::Ready(Err(Fault::Sink(io::ErrorKind::WriteZero.into())));
+            }
+            rest.advance(n);
+            count.fetch_add(n as u64, Ordering::Relaxed);
+            *moved = true;
+        }
+        self.rest = None;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_copy(

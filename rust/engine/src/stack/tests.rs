@@ -1,459 +1,573 @@
-//! A stack and a client of it, over a link that loses, doubles and turns round.
+//! A connection beside a program, over a link that loses, repeats and reorders: with a clock of its own.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Answer, Door, Outgoing, Stack, Wire};
-use crate::io::Refusal;
-use crate::limits::Turnstile;
-use crate::listen::Arrivals;
-use crate::lock::lock;
-use crate::packets::{Flags, Options, Packet, Pair, Segment, put_ip, put_tcp};
-use crate::stream::Stream;
+use super::head::{ACK, FIN, Head, RST, SYN, before};
+use super::tcp::{Say, Stage, Tcp, Then};
+use crate::buffer::Buffer;
+use crate::packets::{Flags, Options};
 
-/// Where packets of the stack gather, cut as a device would.
+const BEGIN: u32 = u32::MAX - 5000; // its numbers turn around soon
+const MINE: u32 = u32::MAX - 70_000;
+
+/// Segments on their way to the program.
 #[derive(Default)]
-struct Link(Mutex<VecDeque<Vec<u8>>>);
+struct Sent(RefCell<VecDeque<(Head, Vec<u8>)>>);
 
-impl Wire for Link {
-    fn send(&self, packet: &Outgoing<'_>) -> io::Result<()> {
-        let bytes = [packet.head, &packet.parts.concat()].concat();
-        lock(&self.0).push_back(bytes);
-        Ok(())
-    }
-
-    fn send_whole(&self, packet: &[u8]) -> io::Result<()> {
-        lock(&self.0).push_back(packet.to_vec());
-        Ok(())
+impl Say for Sent {
+    fn send(&self, head: Head, payload: &[u8]) {
+        self.0.borrow_mut().push_back((head, payload.to_vec()));
     }
 }
 
-struct Bench {
-    link: Arc<Link>,
-    stack: Stack,
-    arrivals: Arc<Arrivals>,
-    turnstile: Turnstile,
+impl Sent {
+    fn take(&self) -> Vec<(Head, Vec<u8>)> {
+        self.0.borrow_mut().drain(..).collect()
+    }
+
+    fn one(&self) -> (Head, Vec<u8>) {
+        let mut all = self.take();
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.remove(0)
+    }
+}
+
+fn syn() -> Head {
+    Head {
+        sequence: BEGIN,
+        flags: SYN,
+        window: 60_000,
+        options: Options {
+            mss: Some(1460),
+            shift: Some(7),
+        },
+        ..Head::default()
+    }
+}
+
+fn cx() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+/// A connection that stands.
+fn open(wire: &Sent, now: Instant) -> Tcp {
+    let mut tcp = Tcp::new(&syn(), MINE, 1460, now);
+    tcp.answer(now, wire);
+    let (answer, _) = wire.one();
+    assert_eq!(answer.flags, SYN.and(ACK));
+    assert_eq!(answer.acknowledged, BEGIN.wrapping_add(1));
+    tell(&mut tcp, wire, now, 1, 1, ACK, b"");
+    assert_eq!(tcp.stage, Stage::Open);
+    tcp
+}
+
+/// The program sends a segment, its numbers counted from the beginnings.
+fn tell(
+    tcp: &mut Tcp,
+    wire: &Sent,
     now: Instant,
-}
-
-impl Bench {
-    fn new(answer: Answer) -> Self {
-        let link = Arc::<Link>::default();
-        let arrivals = Arrivals::new(|| ());
-        let turnstile = Turnstile::new(100, 100);
-        let door = Door {
-            arrivals: Arc::clone(&arrivals),
-            turnstile: turnstile.clone(),
-            answer,
-            home: 0,
-            mtu: 1500,
-        };
-        let stack = Stack::new(Arc::clone(&link) as _, door);
-        Self {
-            link,
-            stack,
-            arrivals,
-            turnstile,
-            now: Instant::now(),
-        }
-    }
-
-    /// Give the stack a packet.
-    fn hear(&self, bytes: &[u8]) {
-        let packet = Packet::parse(bytes).expect("a packet");
-        let segment = Segment::parse(&packet, bytes, true).expect("a segment");
-        let mut take = |range: std::ops::Range<usize>| Bytes::copy_from_slice(&bytes[range]);
-        self.stack
-            .hear((&packet, bytes), &segment, &mut take, self.now);
-        self.stack.finish();
-    }
-
-    fn sent(&self) -> Vec<Vec<u8>> {
-        lock(&self.link.0).drain(..).collect()
-    }
-
-    fn arrived(&self) -> Stream {
-        let mut streams = self.arrivals.take();
-        assert_eq!(streams.len(), 1);
-        streams.remove(0)
-    }
-}
-
-fn pair() -> Pair {
-    Pair {
-        local: "10.0.0.1:5000".parse().expect("an address"),
-        remote: "192.0.2.7:80".parse().expect("an address"),
-    }
-}
-
-fn segment(numbers: (u32, u32), flags: Flags, options: Options, payload: &[u8]) -> Vec<u8> {
-    let (mut header, mut bytes) = (Vec::new(), Vec::new());
-    let pair = pair();
-    put_tcp(
-        &pair,
-        numbers,
+    sequence: u32,
+    acknowledged: u32,
+    flags: Flags,
+    data: &[u8],
+) -> Then {
+    let head = Head {
+        sequence: BEGIN.wrapping_add(sequence),
+        acknowledged: MINE.wrapping_add(acknowledged),
         flags,
-        0xFFFF,
-        options,
-        payload.len(),
-        &mut header,
-    );
-    let length = header.len() + payload.len();
-    put_ip(pair.local.ip(), pair.remote.ip(), 6, length, &mut bytes);
-    bytes.extend_from_slice(&header);
-    bytes.extend_from_slice(payload);
-    bytes
-}
-
-const SYN: Options = Options {
-    mss: Some(1460),
-    shift: Some(0),
-};
-const FIRST: u32 = 0xFFFF_F000; // numbers turn over soon
-
-/// A program's kernel, as simple as can be: it sends what is not acknowledged again and again.
-struct Client {
-    said: Vec<u8>,
-    acknowledged: usize,
-    heard: Vec<u8>,
-    /// Theirs, once their SYN has come.
-    next: Option<u32>,
-    ended: bool,
-    reset: bool,
-}
-
-impl Client {
-    fn new(said: Vec<u8>) -> Self {
-        Self {
-            said,
-            acknowledged: 0,
-            heard: Vec::new(),
-            next: None,
-            ended: false,
-            reset: false,
-        }
-    }
-
-    fn through(&self) -> bool {
-        self.acknowledged == self.said.len() + 1 && self.ended
-    }
-
-    fn hear(&mut self, bytes: &[u8]) {
-        let packet = Packet::parse(bytes).expect("a packet");
-        let found = Segment::parse(&packet, bytes, true).expect("a segment");
-        self.reset |= found.flags.has(Flags::RST);
-        if found.flags.has(Flags::SYN) {
-            self.next.get_or_insert(found.seq.wrapping_add(1));
-            return;
-        }
-        let acknowledged = found.ack.wrapping_sub(FIRST.wrapping_add(1)) as usize;
-        if acknowledged <= self.said.len() + 1 {
-            self.acknowledged = self.acknowledged.max(acknowledged);
-        }
-        let Some(next) = self.next else { return };
-        let payload = &bytes[found.payload];
-        let known = next.wrapping_sub(found.seq) as usize;
-        if self.ended || known > payload.len() {
-            return;
-        }
-        self.heard.extend_from_slice(&payload[known..]);
-        let fin = found.flags.has(Flags::FIN);
-        self.ended |= fin;
-        let more = (payload.len() - known) as u32 + u32::from(fin);
-        self.next = Some(next.wrapping_add(more));
-    }
-
-    /// What it sends now.
-    fn say(&self) -> Vec<Vec<u8>> {
-        let Some(next) = self.next else {
-            return vec![segment((FIRST, 0), Flags::SYN, SYN, b"")];
-        };
-        let mut found = Vec::new();
-        let mut at = self.acknowledged;
-        let seq = |at: usize| FIRST.wrapping_add(1 + at as u32);
-        for _ in 0..4 {
-            let n = self.said.len().saturating_sub(at).min(1460);
-            let fin = at + n == self.said.len();
-            let flags = if fin {
-                Flags::ACK.and(Flags::FIN)
-            } else {
-                Flags::ACK
-            };
-            if at > self.said.len() {
-                found.push(segment(
-                    (seq(at), next),
-                    Flags::ACK,
-                    Options::default(),
-                    b"",
-                ));
-                break;
-            }
-            let payload = &self.said[at..at + n];
-            found.push(segment((seq(at), next), flags, Options::default(), payload));
-            at += n + usize::from(fin);
-        }
-        found
-    }
-}
-
-/// Chance, from what proptest gives.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-}
-
-/// What of these arrives, in what order.
-fn through(packets: Vec<Vec<u8>>, chance: &mut Chance, losses: u64) -> Vec<Vec<u8>> {
-    let mut found = Vec::new();
-    for packet in packets {
-        let roll = chance.next() % 100;
-        if roll < losses {
-            continue;
-        }
-        if roll < losses + 5 {
-            found.push(packet.clone());
-        }
-        found.push(packet);
-        if roll.is_multiple_of(7) && found.len() > 1 {
-            let last = found.len() - 1;
-            found.swap(last, last - 1);
-        }
-    }
-    found
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
-
-    #[test]
-    fn all_bytes_arrive_whatever_is_lost(
-        seed in 1..u64::MAX,
-        losses in prop_oneof![Just(0_u64), 1..40_u64],
-        up in 0..60_000_usize,
-        down in 0..200_000_usize,
-        after_dial: bool,
-    ) {
-        let answer = if after_dial { Answer::AfterDial } else { Answer::AtOnce };
-        let mut bench = Bench::new(answer);
-        let mut chance = Chance(seed);
-        let said: Vec<u8> = (0..up).map(|at| (at / 3) as u8).collect();
-        let answer: Vec<u8> = (0..down).map(|at| (at / 5) as u8).collect();
-        let mut client = Client::new(said.clone());
-        let mut stream: Option<Stream> = None;
-        let (mut heard, mut written, mut ended) = (Vec::new(), 0, (false, false));
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut room = vec![0; 16_384];
-        for _ in 0..3000 {
-            for packet in through(client.say(), &mut chance, losses) {
-                bench.hear(&packet);
-            }
-            for new in bench.arrivals.take() {
-                prop_assert!(stream.is_none());
-                stream = Some(new);
-            }
-            if let Some(stream) = &mut stream {
-                while !ended.0 {
-                    match stream.io.poll_read(&mut cx, &mut room) {
-                        Poll::Ready(Ok(0)) => ended.0 = true,
-                        Poll::Ready(Ok(n)) => heard.extend_from_slice(&room[..n]),
-                        Poll::Ready(Err(error)) => return Err(TestCaseError::fail(error.to_string())),
-                        Poll::Pending => break,
-                    }
-                }
-                while written < down {
-                    match stream.io.poll_write(&mut cx, &answer[written..]) {
-                        Poll::Ready(Ok(n)) => written += n,
-                        Poll::Ready(Err(error)) => return Err(TestCaseError::fail(error.to_string())),
-                        Poll::Pending => break,
-                    }
-                }
-                if written == down && !ended.1 {
-                    prop_assert!(stream.io.poll_shutdown(&mut cx).is_ready());
-                    ended.1 = true;
-                }
-            }
-            for packet in through(bench.sent(), &mut chance, losses) {
-                client.hear(&packet);
-            }
-            if client.through() && ended == (true, true) {
-                break;
-            }
-            bench.now += Duration::from_millis(700);
-            bench.stack.on_time(bench.now);
-        }
-        prop_assert!(!client.reset);
-        prop_assert!(client.through(), "the client is not through");
-        prop_assert_eq!(heard, said);
-        prop_assert_eq!(client.heard, answer);
-        drop(stream);
-        for packet in client_ack(&bench) {
-            bench.hear(&packet);
-        }
-        for _ in 0..20 {
-            bench.now += Duration::from_secs(70);
-            bench.stack.on_time(bench.now);
-        }
-        prop_assert_eq!(bench.stack.count(), 0);
-        prop_assert_eq!(bench.turnstile.counts().0, 0);
-    }
-}
-
-/// The last acknowledgement of a client that is through.
-fn client_ack(bench: &Bench) -> Vec<Vec<u8>> {
-    bench
-        .sent()
-        .iter()
-        .filter_map(|bytes| {
-            let packet = Packet::parse(bytes).ok()?;
-            let found = Segment::parse(&packet, bytes, true).ok()?;
-            let more = found.payload.len() as u32 + u32::from(found.flags.has(Flags::FIN));
-            let numbers = (found.ack, found.seq.wrapping_add(more));
-            Some(segment(numbers, Flags::ACK, Options::default(), b""))
-        })
-        .collect()
-}
-
-fn flags_of(bytes: &[u8]) -> Flags {
-    let packet = Packet::parse(bytes).expect("a packet");
-    Segment::parse(&packet, bytes, true)
-        .expect("a segment")
-        .flags
-}
-
-#[test]
-fn a_dead_host_looks_dead() {
-    let bench = Bench::new(Answer::AfterDial);
-    let syn = segment((FIRST, 0), Flags::SYN, SYN, b"");
-    for (why, kind) in [
-        (Refusal::Reset, None),
-        (Refusal::Host, Some(1)),
-        (Refusal::Prohibited, Some(13)),
-    ] {
-        bench.hear(&syn);
-        assert!(bench.sent().is_empty(), "it is not answered before");
-        let mut stream = bench.arrived();
-        assert_eq!(stream.local(), Some(pair().remote));
-        assert_eq!(stream.remote, Some(pair().local));
-        stream.io.refuse(why);
-        drop(stream);
-        let sent = bench.sent();
-        assert_eq!(sent.len(), 1);
-        match kind {
-            None => assert!(flags_of(&sent[0]).has(Flags::RST)),
-            Some(code) => assert_eq!(sent[0][20..22], [3, code]),
-        }
-        assert_eq!(bench.stack.count(), 0);
-    }
-    bench.hear(&syn);
-    let mut stream = bench.arrived();
-    stream.io.refuse(Refusal::Silent);
-    drop(stream);
-    assert!(bench.sent().is_empty());
-}
-
-#[test]
-fn who_does_not_read_is_not_buffered_without_bound() {
-    let bench = Bench::new(Answer::AtOnce);
-    bench.hear(&segment((FIRST, 0), Flags::SYN, SYN, b""));
-    let ack = {
-        let sent = bench.sent();
-        let packet = Packet::parse(&sent[0]).expect("a packet");
-        let found = Segment::parse(&packet, &sent[0], true).expect("a segment");
-        found.seq.wrapping_add(1)
+        window: 1000,
+        ..Head::default()
     };
-    let mut stream = bench.arrived();
-    let mut seq = FIRST.wrapping_add(1);
-    let mut window = u32::from(u16::MAX);
-    let mut sent_in_all = 0;
-    for _ in 0..5000 {
-        let n = window.min(1460);
-        let payload = vec![7; n.max(1) as usize];
-        bench.hear(&segment(
-            (seq, ack),
-            Flags::ACK,
-            Options::default(),
-            &payload,
-        ));
-        for bytes in bench.sent() {
-            let packet = Packet::parse(&bytes).expect("a packet");
-            let found = Segment::parse(&packet, &bytes, true).expect("a segment");
-            sent_in_all += found.ack.wrapping_sub(seq);
-            seq = found.ack;
-            window = u32::from(found.window) << 8;
-        }
+    tcp.hear(&head, &mut Buffer::of(data), now, wire)
+}
+
+fn read(tcp: &mut Tcp, wire: &Sent, now: Instant) -> Option<Vec<u8>> {
+    let mut into = [0; 4096];
+    match tcp.poll_read(&cx(), &mut into, now, wire) {
+        Poll::Ready(Ok(n)) => Some(into[..n].to_vec()),
+        Poll::Ready(Err(error)) => panic!("{error}"),
+        Poll::Pending => None,
     }
-    assert_eq!((sent_in_all, window), (1 << 20, 0));
-    // One who reads opens it again.
-    let mut room = vec![0; 1 << 20];
-    let mut cx = Context::from_waker(Waker::noop());
-    assert!(matches!(stream.io.poll_read(&mut cx, &mut room), Poll::Ready(Ok(n)) if n == 1 << 20));
-    assert_eq!(bench.sent().len(), 1);
 }
 
 #[test]
-fn what_nobody_has_is_reset_and_who_is_gone_is_forgotten() {
-    let mut bench = Bench::new(Answer::AtOnce);
-    bench.hear(&segment((FIRST, 7), Flags::ACK, Options::default(), b"x"));
-    assert!(flags_of(&bench.sent()[0]).has(Flags::RST));
-    bench.hear(&segment((FIRST, 7), Flags::RST, Options::default(), b""));
-    assert!(bench.sent().is_empty());
+fn nothing_is_said_before_somebody_answers() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = Tcp::new(&syn(), MINE, 1460, now);
+    assert_eq!(
+        tcp.hear(&syn(), &mut Buffer::default(), now, &wire),
+        Then::Nothing
+    );
+    assert!(wire.take().is_empty());
+    assert!(read(&mut tcp, &wire, now).is_none());
+    let (answer, _) = wire.one();
+    assert_eq!(
+        (answer.flags, answer.options.mss, answer.options.shift),
+        (SYN.and(ACK), Some(1460), Some(7))
+    );
+    tcp.hear(&syn(), &mut Buffer::default(), now, &wire);
+    assert_eq!(wire.one().0, answer, "asked again, it is answered again");
+}
 
-    bench.hear(&segment((FIRST, 0), Flags::SYN, SYN, b""));
-    let stream = bench.arrived();
-    for _ in 0..40 {
-        bench.now += Duration::from_secs(70);
-        bench.stack.on_time(bench.now);
+#[test]
+fn what_came_is_read_and_acknowledged_once() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    assert_eq!(
+        tell(&mut tcp, &wire, now, 1, 1, ACK, b"abc"),
+        Then::Acknowledge
+    );
+    assert_eq!(
+        tell(&mut tcp, &wire, now, 4, 1, ACK, b"def"),
+        Then::Acknowledge
+    );
+    assert!(wire.take().is_empty());
+    assert_eq!(read(&mut tcp, &wire, now).as_deref(), Some(&b"abcdef"[..]));
+    assert_eq!(wire.one().0.acknowledged, BEGIN.wrapping_add(7));
+    tcp.flush(&wire);
+    assert!(wire.take().is_empty());
+    tell(&mut tcp, &wire, now, 1, 1, ACK, b"abc");
+    assert_eq!(
+        wire.one().0.acknowledged,
+        BEGIN.wrapping_add(7),
+        "it came twice"
+    );
+    assert!(read(&mut tcp, &wire, now).is_none());
+}
+
+#[test]
+fn what_came_too_early_waits_for_what_is_before_it() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    tell(&mut tcp, &wire, now, 4, 1, ACK.and(FIN), b"def");
+    assert_eq!(wire.take()[0].0.acknowledged, BEGIN.wrapping_add(1));
+    tell(&mut tcp, &wire, now, 1, 1, ACK, b"abcd");
+    assert_eq!(read(&mut tcp, &wire, now).as_deref(), Some(&b"abcdef"[..]));
+    assert_eq!(
+        read(&mut tcp, &wire, now).as_deref(),
+        Some(&b""[..]),
+        "its end was known"
+    );
+}
+
+#[test]
+fn a_window_closes_and_opens_again() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    let (mut at, piece) = (1, vec![7; 1460]);
+    loop {
+        tell(&mut tcp, &wire, now, at, 1, ACK, &piece);
+        at += 1460;
+        tcp.flush(&wire);
+        let (last, _) = wire.one();
+        if usize::from(last.window) << 7 < 1460 {
+            break;
+        }
     }
-    let sent = bench.sent();
-    assert!(flags_of(sent.last().expect("packets")).has(Flags::RST));
-    assert!(sent.len() < 10);
-    drop(stream);
-    assert_eq!(bench.stack.count(), 0);
+    assert!(tcp.held() <= 1 << 20);
+    let before = tcp.held();
+    tell(&mut tcp, &wire, now, at, 1, ACK, &piece);
+    assert!(tcp.held() <= before + 1460);
+    wire.take();
+    while let Some(bytes) = read(&mut tcp, &wire, now) {
+        assert!(!bytes.is_empty());
+    }
+    let told = wire.take();
+    assert!(
+        (1..=5).contains(&told.len()),
+        "in large steps: {}",
+        told.len()
+    );
+    assert!(usize::from(told[told.len() - 1].0.window) << 7 > 900_000);
+}
+
+#[test]
+fn a_lost_segment_is_sent_again_by_the_clock_and_by_repeats() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    for piece in [&b"abc"[..], b"def", b"ghi"] {
+        tcp.write(Buffer::of(piece), now, &wire);
+    }
+    wire.take();
+    for _ in 0..3 {
+        tell(&mut tcp, &wire, now, 1, 1, ACK, b"");
+    }
+    let (again, bytes) = wire.one();
+    assert_eq!(
+        (again.sequence, &bytes[..]),
+        (MINE.wrapping_add(1), &b"abc"[..])
+    );
+    tell(&mut tcp, &wire, now, 1, 5, ACK, b"");
+    assert_eq!(wire.one().1, b"ef", "what a part of was lost");
+    tell(&mut tcp, &wire, now, 1, 10, ACK, b"");
+    assert!(wire.take().is_empty());
+    assert_eq!((tcp.due(), tcp.held()), (None, 0));
+    tcp.write(Buffer::of(b"jkl"), now, &wire);
+    let due = tcp.due().expect("it may be lost");
+    tcp.look(due, &wire);
+    assert_eq!(wire.take()[1].1, b"jkl");
+    assert!(tcp.due() > Some(due + Duration::from_millis(300)));
+}
+
+#[test]
+fn a_silent_program_is_given_up() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    tcp.write(Buffer::of(b"abc"), now, &wire);
+    while let Some(due) = tcp.due() {
+        assert!(due < now + Duration::from_secs(120));
+        tcp.look(due, &wire);
+    }
+    assert!(tcp.is_broken());
+    assert_eq!(
+        wire.take().pop().map(|(head, _)| head.flags),
+        Some(RST.and(ACK))
+    );
+}
+
+#[test]
+fn a_closed_window_is_asked_for() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    let closed = Head {
+        sequence: BEGIN.wrapping_add(1),
+        acknowledged: MINE.wrapping_add(1),
+        flags: ACK,
+        ..Head::default()
+    };
+    tcp.hear(&closed, &mut Buffer::default(), now, &wire);
+    assert!(tcp.poll_room(&cx(), now, &wire).is_pending());
+    let mut due = tcp.due().expect("a question");
+    for _ in 0..50 {
+        tcp.look(due, &wire);
+        assert_eq!(
+            wire.one().0.sequence,
+            MINE,
+            "one that was acknowledged long ago"
+        );
+        tcp.hear(&closed, &mut Buffer::default(), due, &wire);
+        due = tcp.due().expect("another question");
+    }
+    tell(&mut tcp, &wire, due, 1, 1, ACK, b"");
+    assert!(matches!(
+        tcp.poll_room(&cx(), now, &wire),
+        Poll::Ready(Ok(1..))
+    ));
+}
+
+#[test]
+fn both_ways_end_by_themselves() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    tell(&mut tcp, &wire, now, 1, 1, ACK.and(FIN), b"abc");
+    assert_eq!(wire.one().0.acknowledged, BEGIN.wrapping_add(5));
+    assert_eq!(read(&mut tcp, &wire, now).as_deref(), Some(&b"abc"[..]));
+    assert_eq!(read(&mut tcp, &wire, now).as_deref(), Some(&b""[..]));
+    tcp.write(Buffer::of(b"answer"), now, &wire);
+    tcp.end(now, &wire);
+    let told: Vec<_> = wire
+        .take()
+        .into_iter()
+        .map(|(head, _)| head.has(FIN))
+        .collect();
+    assert_eq!(told, [false, true]);
+    tell(&mut tcp, &wire, now, 5, 8, ACK, b"");
+    assert_eq!(tcp.stage, Stage::Closed);
+    assert!(!tcp.is_broken());
+}
+
+#[test]
+fn whoever_ends_first_lingers_and_answers() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    tcp.end(now, &wire);
+    tell(&mut tcp, &wire, now, 1, 2, ACK, b"");
+    wire.take();
+    assert_eq!(
+        tell(&mut tcp, &wire, now, 1, 2, ACK.and(FIN), b""),
+        Then::Linger
+    );
+    assert_eq!(wire.one().0.acknowledged, BEGIN.wrapping_add(2));
+    tell(&mut tcp, &wire, now, 1, 2, ACK.and(FIN), b"");
+    assert_eq!(
+        wire.one().0.acknowledged,
+        BEGIN.wrapping_add(2),
+        "it had not heard"
+    );
+    let later = Head {
+        sequence: BEGIN.wrapping_add(100),
+        ..syn()
+    };
+    assert_eq!(
+        tcp.hear(&later, &mut Buffer::default(), now, &wire),
+        Then::Anew
+    );
+}
+
+#[test]
+fn ends_may_cross() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    tcp.end(now, &wire);
+    wire.take();
+    tell(&mut tcp, &wire, now, 1, 1, ACK.and(FIN), b"");
+    assert_eq!(tcp.stage, Stage::Open);
+    assert_eq!(tell(&mut tcp, &wire, now, 2, 2, ACK, b""), Then::Linger);
+}
+
+#[test]
+fn a_reset_ends_it_only_at_the_right_number() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    tell(&mut tcp, &wire, now, 500, 1, RST, b"");
+    assert_eq!(wire.one().0.flags, ACK, "asked back (RFC 5961)");
+    tell(&mut tcp, &wire, now, 2_000_000, 1, RST, b"");
+    assert!(wire.take().is_empty());
+    assert!(!tcp.is_broken());
+    tell(&mut tcp, &wire, now, 1, 1, RST, b"");
+    assert!(tcp.is_broken());
+    let mut into = [0; 9];
+    let read = tcp.poll_read(&cx(), &mut into, now, &wire);
+    assert!(matches!(read, Poll::Ready(Err(_))));
+}
+
+#[test]
+fn what_nobody_reads_is_reset() {
+    let (wire, now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    tell(&mut tcp, &wire, now, 1, 1, ACK, b"abc");
+    tcp.let_go(now, &wire);
+    assert_eq!(wire.one().0.flags, RST.and(ACK));
+    let mut tcp = open(&wire, now);
+    tcp.let_go(now, &wire);
+    assert_eq!(wire.one().0.flags, FIN.and(ACK));
+    tell(&mut tcp, &wire, now, 1, 2, ACK, b"");
+    tell(&mut tcp, &wire, now, 1, 2, ACK, b"late");
+    assert_eq!(
+        wire.take().pop().map(|(head, _)| head.flags),
+        Some(RST.and(ACK))
+    );
+    let mut tcp = open(&wire, now);
+    tcp.let_go(now, &wire);
+    tell(&mut tcp, &wire, now, 1, 2, ACK, b"");
+    tcp.look(tcp.due().expect("a limit"), &wire);
+    assert_eq!(tcp.stage, Stage::Closed, "its program never ended");
+}
+
+#[test]
+fn a_silent_one_is_asked_whether_it_is_there() {
+    let (wire, mut now) = (Sent::default(), Instant::now());
+    let mut tcp = open(&wire, now);
+    tcp.ask(now, &wire);
+    assert!(wire.take().is_empty());
+    for _ in 0..4 {
+        now += Duration::from_secs(300);
+        tcp.ask(now, &wire);
+        assert_eq!(wire.one().0.sequence, MINE);
+    }
+    now += Duration::from_secs(300);
+    tcp.ask(now, &wire);
+    assert!(tcp.is_broken());
+}
+
+/// The program's end, as simple as can be: it sends all again that was not acknowledged, and takes
+/// what is next.
+struct Program {
+    data: Vec<u8>,
+    /// How much of `data`, and its end, the other side knows; counted from the first byte.
+    known: usize,
+    /// How far it has sent.
+    sent: usize,
+    window: usize,
+    got: Vec<u8>,
+    ended: bool,
+    mss: usize,
+}
+
+impl Program {
+    fn segments(&mut self, out: &mut Vec<(Head, Vec<u8>)>) {
+        let most = self.data.len().min(self.known + self.window);
+        while self.sent < most {
+            let end = most.min(self.sent + self.mss);
+            out.push((
+                self.head(self.sent, ACK),
+                self.data[self.sent..end].to_vec(),
+            ));
+            self.sent = end;
+        }
+        if self.sent == self.data.len() {
+            out.push((self.head(self.sent, ACK.and(FIN)), Vec::new()));
+            self.sent += 1;
+        }
+    }
+
+    fn head(&self, at: usize, flags: Flags) -> Head {
+        let got = 1 + self.got.len() + usize::from(self.ended);
+        Head {
+            sequence: BEGIN.wrapping_add(1 + at as u32),
+            acknowledged: MINE.wrapping_add(got as u32),
+            flags,
+            window: 80,
+            ..Head::default()
+        }
+    }
+
+    fn hear(&mut self, head: &Head, payload: &[u8], out: &mut Vec<(Head, Vec<u8>)>) {
+        assert!(!head.has(RST), "{head:?}");
+        if head.has(SYN) {
+            out.push((self.head(0, ACK), Vec::new()));
+            return;
+        }
+        let known = head.acknowledged.wrapping_sub(BEGIN.wrapping_add(1));
+        if !before(head.acknowledged, BEGIN.wrapping_add(1)) && known as usize > self.known {
+            self.known = known as usize;
+            self.sent = self.sent.max(self.known);
+        }
+        self.window = usize::from(head.window) << 7;
+        let next = MINE.wrapping_add(1 + self.got.len() as u32);
+        let old = next.wrapping_sub(head.sequence) as usize;
+        if old <= payload.len() && !self.ended {
+            self.got.extend_from_slice(&payload[old..]);
+            self.ended = head.has(FIN);
+        }
+        if !payload.is_empty() || head.has(FIN) {
+            out.push((
+                self.head(self.sent.min(self.data.len() + 1), ACK),
+                Vec::new(),
+            ));
+        }
+    }
+
+    fn is_through(&self) -> bool {
+        self.ended && self.known == self.data.len() + 1
+    }
+}
+
+/// What becomes of a segment on a bad link.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    Arrives,
+    IsLost,
+    ComesTwice,
+    ComesLate,
+}
+
+fn fates() -> impl Strategy<Value = Vec<Fate>> {
+    let fate = prop_oneof![
+        6 => Just(Fate::Arrives),
+        2 => Just(Fate::IsLost),
+        1 => Just(Fate::ComesTwice),
+        1 => Just(Fate::ComesLate),
+    ];
+    proptest::collection::vec(fate, 16..64)
+}
+
+fn over_link(
+    from: Vec<(Head, Vec<u8>)>,
+    late: &mut Vec<(Head, Vec<u8>)>,
+    fates: &mut impl Iterator<Item = Fate>,
+) -> Vec<(Head, Vec<u8>)> {
+    let mut through = Vec::new();
+    let delayed = std::mem::take(late);
+    for segment in from {
+        match fates.next() {
+            Some(Fate::IsLost) => {}
+            Some(Fate::ComesTwice) => through.extend([segment.clone(), segment]),
+            Some(Fate::ComesLate) => late.push(segment),
+            _ => through.push(segment),
+        }
+    }
+    through.extend(delayed);
+    through
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the link does for a while, all bytes come, both ways, in order, and both ends.
     #[test]
-    fn any_segments_do_no_harm(
-        steps in proptest::collection::vec(
-            (any::<u32>(), any::<u32>(), any::<u8>(), 0..2000_usize, any::<bool>()), 1..60,
-        ),
+    fn all_comes_over_a_bad_link(
+        rising in 0usize..60_000, falling in 0usize..200_000, mss in 200usize..20_000, bad in fates(),
     ) {
-        let mut bench = Bench::new(Answer::AtOnce);
-        bench.hear(&segment((FIRST, 0), Flags::SYN, SYN, b""));
-        let mut streams = bench.arrivals.take();
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut room = [0; 4096];
-        for (seq, ack, flags, length, near) in steps {
-            let seq = if near { FIRST.wrapping_add(seq % 4096) } else { seq };
-            let packet = segment((seq, ack), Flags(flags), SYN, &vec![1; length]);
-            if let Ok(parsed) = Packet::parse(&packet)
-                && Segment::parse(&parsed, &packet, true).is_ok()
-            {
-                bench.hear(&packet);
+        let data: Vec<u8> = (0..rising).map(|at| (at * 7 / 3) as u8).collect();
+        let answer: Vec<u8> = (0..falling).map(|at| (at * 5 / 3) as u8).collect();
+        let mut program = Program {
+            data: data.clone(), known: 0, sent: 0, window: 60_000, got: Vec::new(), ended: false, mss,
+        };
+        let (wire, mut now) = (Sent::default(), Instant::now());
+        let mut tcp = open(&wire, now);
+        let (mut heard, mut said, mut ended) = (Vec::new(), 0, false);
+        let mut fates = bad.into_iter();
+        let (mut late_up, mut late_down) = (Vec::new(), Vec::new());
+        let mut idle = 0;
+        while !(program.is_through() && ended && tcp.due().is_none_or(|_| tcp.stage == Stage::Lingering)) {
+            let mut out = Vec::new();
+            program.segments(&mut out);
+            for (head, payload) in over_link(wire.take(), &mut late_down, &mut fates) {
+                program.hear(&head, &payload, &mut out);
             }
-            streams.extend(bench.arrivals.take());
-            for stream in &mut streams {
-                let _ = stream.io.poll_read(&mut cx, &mut room);
-                let _ = stream.io.poll_write(&mut cx, &room[..ack as usize % 4096]);
+            let quiet = out.is_empty();
+            for (head, payload) in over_link(out, &mut late_up, &mut fates) {
+                tcp.hear(&head, &mut Buffer::of(&payload), now, &wire);
             }
-            bench.now += Duration::from_millis(u64::from(ack % 5000));
-            bench.stack.on_time(bench.now);
-            lock(&bench.link.0).clear();
+            while !ended && let Some(bytes) = read(&mut tcp, &wire, now) {
+                ended = bytes.is_empty();
+                heard.extend_from_slice(&bytes);
+            }
+            while said < answer.len() && let Poll::Ready(room) = tcp.poll_room(&cx(), now, &wire) {
+                let room = room.expect("room").min(answer.len() - said);
+                tcp.write(Buffer::of(&answer[said..said + room]), now, &wire);
+                said += room;
+            }
+            if said == answer.len() {
+                tcp.end(now, &wire);
+            }
+            tcp.flush(&wire);
+            if quiet {
+                // Both wait for their clocks.
+                now += Duration::from_millis(250);
+                tcp.look(now, &wire);
+                program.sent = program.known;
+                idle += 1;
+                prop_assert!(idle < 500, "it stands still: {:?}", tcp.stage);
+            }
         }
-        drop(streams);
-        bench.stack.close();
-        prop_assert_eq!(bench.stack.count(), 0);
+        prop_assert!(heard == data, "{} of {} came", heard.len(), data.len());
+        prop_assert!(program.got == answer, "{} of {} came back", program.got.len(), answer.len());
+        prop_assert!(!tcp.is_broken());
+    }
+
+    /// No segments at all panic, or have it keep more than its windows.
+    #[test]
+    fn no_segments_break_it(
+        segments in proptest::collection::vec(
+            (any::<u32>(), any::<u32>(), any::<u8>(), any::<u16>(), 0usize..3000, 0u8..4), 1..200),
+    ) {
+        let (wire, mut now) = (Sent::default(), Instant::now());
+        let mut tcp = open(&wire, now);
+        for (sequence, acknowledged, flags, window, length, close) in segments {
+            // Near enough to count, most of them.
+            let (sequence, acknowledged) = if close == 0 {
+                (sequence, acknowledged)
+            } else {
+                (BEGIN.wrapping_add(sequence % 5000), MINE.wrapping_add(acknowledged % 5000))
+            };
+            let head = Head { sequence, acknowledged, flags: Flags(flags & 0x1f), window, options: Options::default() };
+            tcp.hear(&head, &mut Buffer::of(&vec![1; length]), now, &wire);
+            if close == 3 {
+                let _ = tcp.poll_room(&cx(), now, &wire).map_ok(|room| {
+                    tcp.write(Buffer::of(&vec![2; room.min(700)]), now, &wire);
+                });
+                now += Duration::from_millis(60);
+                tcp.look(now, &wire);
+            }
+            wire.take();
+            prop_assert!(tcp.held() <= (1 << 20) + (4 << 20));
+        }
     }
 }

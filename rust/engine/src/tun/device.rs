@@ -4,7 +4,6 @@ use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
 
-use rustix::buffer::spare_capacity;
 use tokio::io::unix::AsyncFd;
 
 use crate::packets::{Sum, protocol};
@@ -15,6 +14,7 @@ use crate::watched::watched;
 pub const HEADER: usize = 10;
 
 /// The longest packet, with its header.
+#[cfg(test)]
 pub const LONGEST: usize = HEADER + 0xFFFF;
 
 const NEEDS_CHECKSUM: u8 = 1;
@@ -79,19 +79,20 @@ impl Device {
         }
     }
 
-    /// Read one packet behind what is in `into`, which must have room for `LONGEST` bytes: what its
-    /// header says, the header cut off by the caller. Fails with `WouldBlock` where there is none.
-    pub fn read(&self, into: &mut Vec<u8>) -> io::Result<Came> {
-        let at = into.len();
-        rustix::io::read(self.fd.get_ref(), spare_capacity(into))?;
-        let header = into
-            .get(at..at + HEADER)
+    /// Read one packet into what has room for the longest one: how many came with its header, which the
+    /// caller cuts off, and what that says. Fails with `WouldBlock` where there is none.
+    pub fn read(&self, into: &mut [u8]) -> io::Result<(usize, Came)> {
+        let count = rustix::io::read(self.fd.get_ref(), &mut *into)?;
+        let header = into.get(..HEADER.min(count)).unwrap_or_default();
+        let header = header
+            .first_chunk::<HEADER>()
             .ok_or(io::ErrorKind::InvalidData)?;
         let size = usize::from(u16::from_ne_bytes([header[4], header[5]]));
-        Ok(Came {
+        let came = Came {
             trusted: header[0] & (NEEDS_CHECKSUM | CHECKED) != 0,
             datagram: if header[1] & 0x7F == UDP { size } else { 0 },
-        })
+        };
+        Ok((count, came))
     }
 
     fn write(&self, pieces: &[IoSlice<'_>]) -> io::Result<()> {

@@ -13,7 +13,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::device::{Came, Device, HEADER, LONGEST, Offloads};
+use super::device::{Came, Device, HEADER, Offloads};
+use crate::buffer::Buffer;
 use crate::datagrams::address::{Spot, encode_place};
 use crate::datagrams::{Asked, Asks, Bad, Hub, Near, PacketListener, PacketOptions};
 use crate::packets::{
@@ -24,14 +25,8 @@ use crate::relay::End;
 use crate::stack::{Door, Outgoing, Stack, Wire};
 use crate::udp::{Exit, Losses, Memory, Run, Span, with_boxes};
 
-/// Packets that are read before their answers go.
-const BATCH: usize = 64;
-
-/// Batches before others have a turn.
-const TURN: usize = 8;
-
-/// A payload that is shorter is copied, so that the buffer of the packet is free again.
-const SHORT: usize = 16 * 1024;
+/// Packets that are read before the streams that they are for have a turn.
+const BATCH: usize = 16;
 
 /// Read a device on the loop of `door`. Its connections arrive at the door, new pairs of UDP at `asks`.
 pub fn open(
@@ -59,7 +54,7 @@ pub fn open(
         device,
         stack,
         exit,
-        room: Vec::with_capacity(LONGEST),
+        buffer: Buffer::large(),
         datagrams: Vec::new(),
         timer: Box::pin(sleep_until(Instant::now())),
         due: None,
@@ -81,7 +76,7 @@ struct Reader {
     stack: Stack,
     exit: Arc<Out>,
     /// Where the next packet is read to.
-    room: Vec<u8>,
+    buffer: Buffer,
     /// The datagrams of the batch.
     datagrams: Vec<(Pair, Bytes)>,
     timer: Pin<Box<Sleep>>,
@@ -95,23 +90,21 @@ impl Near for Reader {
 
     fn poll(&mut self, hub: &Arc<Hub>, cx: &mut Context<'_>) -> Poll<End> {
         self.stack.register(cx.waker());
-        let mut left = TURN;
-        while left > 0 {
-            match self.device.poll_ready(cx) {
-                Poll::Pending => break,
-                Poll::Ready(Err(error)) => return Poll::Ready(End::Near(error.kind())),
-                Poll::Ready(Ok(())) => {}
-            }
-            if let Err(error) = self.batch(hub) {
-                if error.kind() != io::ErrorKind::WouldBlock {
-                    return Poll::Ready(End::Near(error.kind()));
+        // What the streams have not acknowledged in their turn.
+        self.stack.acknowledge();
+        match self.device.poll_ready(cx) {
+            Poll::Pending => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(End::Near(error.kind())),
+            Poll::Ready(Ok(())) => match self.batch(hub) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.device.is_empty(cx);
+                    if self.device.poll_ready(cx).is_ready() || self.stack.owes() {
+                        cx.waker().wake_by_ref(); // behind the streams that were just woken
+                    }
                 }
-                self.device.is_empty(cx);
-            }
-            left -= 1;
-        }
-        if left == 0 {
-            cx.waker().wake_by_ref();
+                Err(error) => return Poll::Ready(End::Near(error.kind())),
+                Ok(()) => cx.waker().wake_by_ref(),
+            },
         }
         self.poll_clock(cx);
         Poll::Pending
@@ -119,15 +112,23 @@ impl Near for Reader {
 }
 
 impl Reader {
-    /// Read some packets and see them through.
+    /// Read some packets and see them through. Fails with `WouldBlock` when there are no more.
     fn batch(&mut self, hub: &Arc<Hub>) -> io::Result<()> {
-        let now = std::time::Instant::now();
         let mut outcome = Ok(());
         for _ in 0..BATCH {
-            self.room.clear();
-            self.room.reserve(LONGEST);
-            match self.device.read(&mut self.room) {
-                Ok(came) => self.packet(hub, came, now),
+            if self.buffer.is_taken() {
+                self.buffer = Buffer::large();
+            } else {
+                self.buffer.empty();
+            }
+            match self.device.read(self.buffer.room()) {
+                Ok((count, came)) => {
+                    self.buffer.grow(count);
+                    self.buffer.advance(HEADER);
+                    if self.take(came).is_err() {
+                        hub.tally.dropped(Bad::Malformed);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     outcome = Err(error);
@@ -135,19 +136,12 @@ impl Reader {
                 }
             }
         }
-        self.stack.finish();
         self.give(hub);
         outcome
     }
 
-    fn packet(&mut self, hub: &Arc<Hub>, came: Came, now: std::time::Instant) {
-        if self.take(came, now).is_err() {
-            hub.tally.dropped(Bad::Malformed);
-        }
-    }
-
-    fn take(&mut self, came: Came, now: std::time::Instant) -> Result<(), Malformed> {
-        let bytes = &self.room[HEADER..];
+    fn take(&mut self, came: Came) -> Result<(), Malformed> {
+        let bytes = &*self.buffer;
         let packet = Packet::parse(bytes)?;
         if packet.fragment {
             return Err(Malformed);
@@ -155,7 +149,9 @@ impl Reader {
         match packet.protocol {
             protocol::TCP => {
                 let segment = Segment::parse(&packet, bytes, came.trusted)?;
-                self.segment(&packet, &segment, now);
+                let Range { start, end } = segment.payload;
+                self.buffer.keep(start, end);
+                self.stack.hear(&segment, &mut self.buffer);
             }
             protocol::UDP => {
                 let datagram = Datagram::parse(&packet, bytes, came.trusted)?;
@@ -180,18 +176,6 @@ impl Reader {
             }
         }
         Ok(())
-    }
-
-    fn segment(&mut self, packet: &Packet, segment: &Segment, now: std::time::Instant) {
-        if segment.payload.len() < SHORT {
-            let bytes = &self.room[HEADER..];
-            let mut take = |range: Range<usize>| Bytes::copy_from_slice(&bytes[range]);
-            self.stack.hear((packet, bytes), segment, &mut take, now);
-            return;
-        }
-        let whole = Bytes::from(std::mem::take(&mut self.room)).slice(HEADER..);
-        let mut take = |range: Range<usize>| whole.slice(range);
-        self.stack.hear((packet, &whole), segment, &mut take, now);
     }
 
     /// Hand the datagrams of the batch over.
@@ -224,23 +208,15 @@ impl Reader {
 
     fn poll_clock(&mut self, cx: &mut Context<'_>) {
         loop {
-            let due = self.stack.on_time(std::time::Instant::now());
-            if due != self.due {
-                self.due = due;
-                if let Some(due) = due {
-                    self.timer.as_mut().reset(due.into());
-                }
+            let due = self.stack.look(std::time::Instant::now());
+            if self.due != Some(due) {
+                self.due = Some(due);
+                self.timer.as_mut().reset(due.into());
             }
-            if self.due.is_none() || self.timer.as_mut().poll(cx).is_pending() {
+            if self.timer.as_mut().poll(cx).is_pending() {
                 return;
             }
         }
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.stack.close();
     }
 }
 
