@@ -7,7 +7,7 @@ import shutil
 import socket
 from collections.abc import Callable
 
-from byway.lab import encrypted
+from byway.lab import encrypted, everything
 from byway.lab.space import environment
 from byway.lab.stage import (
     CONFIG,
@@ -147,6 +147,7 @@ ACTS: list[tuple[str, Callable[[Stage], None]]] = [
     ("Noise: shadowsocks", encrypted.noise),
     ("A web site: trojan", encrypted.web_site),
     ("No ping by proxy", no_ping_by_proxy),
+    ("Every program, no setting", everything.everything),
 ]
 
 

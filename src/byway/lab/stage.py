@@ -18,6 +18,7 @@ from byway.lab.wall import Wall
 
 DROPPED, FORGED, RESET, FREE = "dropped.example", "forged.example", "reset.example", "free.example"
 WALLED = (DROPPED, FORGED, RESET)
+ADS = "ads.example"
 USER, PASSWORD = "ann", "correct-horse"
 PORT = 1080
 HOME = f"socks5h://127.0.0.1:{PORT}"  # the laptop's own Byway, once it runs one
@@ -26,8 +27,9 @@ SITE, SITE_PORT = "garden.example", 8080  # the web site that the VPS has beside
 PICTURE = f"""\
                           ║                        ┌── {DROPPED}   its address is dropped
  laptop ── home router ── ║ ── (20 ms) ── internet ┼── {FORGED}    its name is answered with a lie
-              NAT        wall                      ├── {RESET}     its name in TLS or HTTP is reset
+ printer ─┘   NAT        wall                      ├── {RESET}     its name in TLS or HTTP is reset
                           ║                        ├── {FREE}      of no interest to the wall
+                          ║                        ├── {ADS}       advertisements
                           ║                        └── vps            yours, where Byway runs
 """
 
@@ -52,6 +54,7 @@ class Stage:
     home: Router
     wall: Wall
     vps: Host
+    printer: Host
     sites: dict[str, Host]
     at_home: Process | None = None
     """The laptop's own Byway."""
@@ -112,20 +115,22 @@ def staged(tell: Teller) -> Iterator[Stage]:
     """Build the stage, and clear it away at the end. Raises Unavailable."""
     with Lab() as lab:
         laptop, home = lab.host("laptop"), lab.router("home", nat=True)
+        printer = lab.host("printer")
         wall, internet = lab.wall(), lab.router("internet")
         vps, dns = lab.host("vps"), lab.host("dns")
-        lab.lan("flat", laptop, home)
+        lab.lan("flat", laptop, printer, home)
         lab.link(home, wall)
         lab.link(wall, internet, delay=0.01)
-        sites = {name: lab.host(name.partition(".")[0]) for name in (*WALLED, FREE)}
+        sites = {name: lab.host(name.partition(".")[0]) for name in (*WALLED, FREE, ADS)}
         for host in (vps, dns, *sites.values()):
             lab.link(internet, host)
         lab.resolver(dns)
         for name, site in sites.items():
             serve_web(site, name)
+        serve_web(printer, "printer")
         serve_web(vps, SITE, port=SITE_PORT, tls_port=SITE_PORT + 1)
         wall.drop(sites[DROPPED])
         wall.forge(FORGED)
         wall.reset(RESET)
         lab.settle()
-        yield Stage(tell, lab, laptop, home, wall, vps, sites)
+        yield Stage(tell, lab, laptop, home, wall, vps, printer, sites)
