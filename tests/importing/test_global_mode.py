@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import cast
 
-import pytest
 import yaml
 
 from byway.importing import Imported, import_text
@@ -31,7 +30,6 @@ tun:
   route-exclude-address: [192.168.0.0/16, fc00::/7]
   exclude-uid: [1001]
   exclude-uid-range: ["2000:2999"]
-  include-interface: [eth0]
   exclude-package: [com.example.bank]
 proxies: [{name: p, type: socks5, server: 192.0.2.9, port: 1080}]
 rules: ["DOMAIN-SUFFIX,example.org,p", "MATCH,DIRECT"]
@@ -55,36 +53,51 @@ def test_a_virtual_nic_of_mihomo_takes_all_flows_here() -> None:
     found = made(MIHOMO)
 
     assert content(found, "tun") == {
-        "type": "tproxy",
-        "auto": True,
+        "type": "tun",
+        "name": "utun7",
+        "mtu": 9000,
+        "auto_route": True,
         "exclude": ["192.168.0.0/16", "fc00::/7"],
         "exclude_uid": [1001],
     }
     lines = MIHOMO.splitlines()
     said = {(lines[line - 1].split(":")[0].strip(), why) for line, why in notes(found)}
     assert said == {
-        ("enable", "takes all flows of this host by the firewall (auto"),
+        ("enable", "takes all flows of this host (auto_route), as root; forwarded ones by lan"),
         ("find-process-mode", "processes are found when a rule needs them"),
         ("strict-route", "strict-route"),
         ("dns-hijack", "dns-hijack"),
         ("exclude-uid-range", "exclude-uid-range"),
-        ("include-interface", "include-interface"),
         ("exclude-package", "exclude-package"),
     }
 
 
-def test_some_targets_alone_are_not_kept() -> None:
+def test_some_targets_alone_are_kept() -> None:
     found = made(MIHOMO.replace("[0.0.0.0/1, 128.0.0.0/1,", "[203.0.113.0/24,"))
 
-    assert "route-address is not kept: all targets are taken" in {one.why for one in found.notes}
+    assert content(found, "tun")["routes"] == ["203.0.113.0/24", "::/1", "8000::/1"]
 
 
-@pytest.mark.parametrize("off", ["enable: false", "enable: true, auto-route: false"])
-def test_a_nic_that_takes_nothing_is_no_inbound(off: str) -> None:
-    found = made(f"mixed-port: 7890\ntun: {{{off}}}\n")
+def test_flows_from_some_links_alone_are_those_of_a_gateway() -> None:
+    found = made(MIHOMO.replace("exclude-uid: [1001]", "include-interface: [eth1]"))
 
-    assert list(found.config.inbounds) == ["mixed"]
-    assert bool(found.notes) is ("auto-route" in off)
+    assert content(found, "tun")["lan"] == ["eth1"]
+    assert "auto_route" not in content(found, "tun")
+
+
+def test_a_disabled_nic_is_no_inbound() -> None:
+    found = made("mixed-port: 7890\ntun: {enable: false, auto-route: true}\n")
+
+    assert (list(found.config.inbounds), found.notes) == (["mixed"], ())
+
+
+def test_a_nic_without_routes_has_none_here() -> None:
+    found = made("mixed-port: 7890\ntun: {enable: true, auto-route: false, strict-route: true}\n")
+
+    assert content(found, "tun") == {"type": "tun"}
+    assert [note.why for note in found.notes] == [
+        "without auto-route, routes to it are yours to set up"
+    ]
 
 
 def test_a_nic_may_be_a_listener_with_a_way_of_its_own() -> None:
@@ -94,7 +107,7 @@ listeners: [{name: nic, type: tun, stack: gvisor, inet4-address: [198.19.0.1/30]
 rules: ["MATCH,DIRECT"]
 """)
 
-    assert content(found, "nic") == {"type": "tproxy", "auto": True}
+    assert content(found, "nic") == {"type": "tun", "auto_route": True}
     (rule, _) = found.config.rules
     assert (rule.inbound, rule.way) == (("nic",), "p")
 
@@ -111,22 +124,20 @@ def test_a_virtual_nic_of_sing_box_takes_all_flows_here() -> None:
     found = import_text(json.dumps(file, indent=1).encode(), "theirs.json")
 
     assert content(found, "tun-in") == {
-        "type": "tproxy", "auto": True, "exclude": ["10.0.0.0/8"], "exclude_uid": [0, 33],
+        "type": "tun", "name": "tun0", "mtu": 9000, "auto_route": True,
+        "addresses": ["172.18.0.1/30", "fdfe:dcba:9876::1/126"],
+        "exclude": ["10.0.0.0/8"], "exclude_uid": [0, 33],
     }  # fmt: skip
     assert {why for _, why in notes(found)} == {
-        "takes all flows of this host by the firewall (auto", "route_exclude_address_set",
-    }  # fmt: skip
+        "takes all flows of this host (auto_route), as root; forwarded ones by lan",
+        "route_exclude_address_set",
+    }
 
 
-def test_without_auto_route_sing_boxs_nic_is_left_out() -> None:
-    inbounds: list[dict[str, object]] = [
-        {"type": "tun", "tag": "tun-in", "address": ["172.18.0.1/30"]},
-        {"type": "mixed", "tag": "in", "listen": "127.0.0.1", "listen_port": 2080},
-    ]
-    file = {"inbounds": inbounds}
+def test_addresses_of_one_family_would_leave_the_other_outside() -> None:
+    nic = {"type": "tun", "tag": "tun-in", "inet4_address": "172.18.0.1/30", "auto_route": True}
 
-    found = import_text(json.dumps(file).encode(), "theirs.json")
+    found = import_text(json.dumps({"inbounds": [nic]}).encode(), "theirs.json")
 
-    assert [(note.what, note.why.split(":")[0]) for note in found.notes] == [
-        ("tun-in", "without auto_route it takes nothing by itself")
-    ]
+    assert "addresses" not in content(found, "tun-in")
+    assert any("both families" in note.why for note in found.notes)

@@ -79,7 +79,7 @@ def test_what_is_not_kept_is_told_with_its_line() -> None:
     notes = {note.what: note for note in found.notes}
 
     for what, words in (
-        ("tun-in", "by the firewall"),
+        ("tun-in", "auto_route"),
         ("vm", "VMess is not supported yet"),
         ("ws", "trojan over ws"),
         ("experimental", "unix socket"),

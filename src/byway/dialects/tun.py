@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from byway.flow import TCP_AND_UDP, Network
 from byway.inbounds.entry import Entry
 from byway.inbounds.tun import Nic, TunInbound
 from byway.system.capture import Capture
-from byway.values.foreign import Foreign, NotCarried
+from byway.values.foreign import Foreign
 from byway.values.problems import Path, Problems
 from byway.values.texts import Interface, LinkAddress, Many, PrefixText
 from byway.values.written import Node
@@ -106,46 +107,58 @@ def _of_sing_box(entry: Foreign) -> Written:
 
 
 def _taking(entry: Foreign, auto: bool, joint: str) -> Written:
-    """A virtual NIC with routes takes all programs' flows, as `auto` does. Both programs have the
-    same keys, with another joint between their words."""
+    """Both programs have the same keys, with another joint between their words."""
 
     def key(words: str) -> str:
         return words.replace("_", joint)
 
-    if not auto:
-        why = f"without {key('auto_route')} it takes nothing by itself: see auto of tproxy"
-        raise NotCarried(why)
+    def prefixes(words: str) -> list[str]:
+        return [text for start in _FAMILIES for text in entry.texts(key(f"{start}{words}"))]
+
     entry.pass_over(*map(key, _OF_THE_NIC))
-    made: dict[str, object] = {"type": "tproxy", "auto": True}
-    exclude = [text for words in _EXCLUDED for text in entry.texts(key(words))]
-    if exclude:
+    made: dict[str, object] = {"type": "tun"}
+    if _NAME.fullmatch(name := entry.text("device", "interface_name")):
+        made["name"] = name
+    if 1280 <= (mtu := entry.number("mtu")) <= 65535:
+        made["mtu"] = mtu
+    addresses = prefixes("address")
+    if len({":" in one for one in addresses}) == 2:
+        made["addresses"] = addresses
+    elif addresses:
+        entry.note("address", "its addresses are not kept: Byway's are of both families")
+    from_links = entry.texts(key("include_interface"))
+    if lan := [one for one in from_links if one != "lo"]:
+        made["lan"] = lan
+    if auto and (not from_links or "lo" in from_links):
+        made["auto_route"] = True
+    if not auto:
+        entry.note("type", f"without {key('auto_route')}, routes to it are yours to set up")
+        entry.pass_over(*(key(f"{start}{one}") for start in _FAMILIES for one in _OF_ROUTES))
+        return {one: value for one, value in made.items() if one != "lan"}
+    if set(routes := prefixes("route_address")) - _ALL:
+        made["routes"] = routes
+    if exclude := prefixes("route_exclude_address"):
         made["exclude"] = exclude
     if users := [text for text in entry.texts(key("exclude_uid")) if text.isdigit()]:
         made["exclude_uid"] = [int(text) for text in users]
-    for words in _CHOSEN:
-        if set(entry.texts(key(words))) - _ALL:
-            entry.note(key(words), f"{key(words)} is not kept: all targets are taken")
     if entry.flag(key("strict_route")):
-        why = f"{key('strict_route')}: both families are taken; see strict of tproxy for more"
-        entry.note(key("strict_route"), why)
-    entry.note("type", "takes all flows of this host by the firewall (auto: true), as root")
+        entry.note(key("strict_route"), f"{key('strict_route')}: both families are led to the NIC")
+    entry.note("type", "takes all flows of this host (auto_route), as root; forwarded ones by lan")
     return made
 
 
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,15}")
+_FAMILIES = ("", "inet4_", "inet6_")
+_OF_ROUTES = ("route_address", "route_exclude_address", "exclude_uid", "strict_route")
 _OF_THE_NIC = (
-    "enable", "type", "name", "stack", "device", "interface_name", "mtu", "gso", "gso_max_size",
-    "auto_redirect", "auto_detect_interface", "inet4_address", "inet6_address", "address",
-    "endpoint_independent_nat", "udp_timeout", "platform", "iproute2_table_index",
-    "iproute2_rule_index", "auto_redirect_input_mark", "auto_redirect_output_mark",
-    "auto_redirect_reset_mark", "auto_redirect_nfqueue",
-    "auto_redirect_iproute2_fallback_rule_index",
-    "disable_icmp_forwarding", "loopback_address", "recvmsgx", "sendmsgx",
+    "enable", "type", "name", "stack", "gso", "gso_max_size", "auto_redirect",
+    "auto_detect_interface", "endpoint_independent_nat", "udp_timeout", "platform",
+    "iproute2_table_index", "iproute2_rule_index", "auto_redirect_input_mark",
+    "auto_redirect_output_mark", "auto_redirect_reset_mark", "auto_redirect_nfqueue",
+    "auto_redirect_iproute2_fallback_rule_index", "disable_icmp_forwarding", "loopback_address",
+    "recvmsgx", "sendmsgx",
 )  # fmt: skip
-"""Keys about the NIC itself and its routes, which Byway chooses or has none of."""
-_EXCLUDED = (
-    "route_exclude_address", "inet4_route_exclude_address", "inet6_route_exclude_address",
-)  # fmt: skip
-_CHOSEN = ("route_address", "inet4_route_address", "inet6_route_address")
+"""Keys that Byway decides by itself, or has no need of."""
 _ALL = {"0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "::/0", "::/1", "8000::/1", "2000::/3"}
 """Prefixes that are together all targets."""
 

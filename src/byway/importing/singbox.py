@@ -99,9 +99,9 @@ def _inbound(node: Node, draft: Draft) -> None:
         draft.note(node.line, tag, str(error))
         return
     host, port = entry.text("listen") or "127.0.0.1", entry.number("listen_port")
-    place: Section = {} if made.get("auto") else {"listen": endpoint(host, port)}
+    section = dialects.inbound(str(made["type"]))
+    place: Section = {"listen": endpoint(host, port)} if "listen" in section.model_fields else {}
     content: Section = {"type": made.pop("type"), **place, **made}
-    section = dialects.inbound(str(content["type"]))
     users = [
         {"name": one.text("username", "name"), "password": one.text("password")}
         for one in entry.parts("users")
