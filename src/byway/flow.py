@@ -117,8 +117,25 @@ class Target:
 
 
 @frozen
+class Known:
+    """The name of an address that a flow was sent to, and where it comes from: `fake-ip`, `answer`
+    (to a query of the same client) or `sniffed`. `asked` is that address."""
+
+    name: str
+    by: str
+    asked: Target
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.by})"
+
+
+@frozen
 class Flow:
-    """One connection, or one (UDP session, target) pair, as it arrived."""
+    """One connection, or one (UDP session, target) pair, as it arrived.
+
+    Where it was sent to an address whose name is `known`, rules see that name; the target is what
+    is dialled.
+    """
 
     id: int
     network: Network
@@ -127,6 +144,15 @@ class Flow:
     target: Target
     user: str | None = None
     guarded: bool = False  # came from beyond this host: must not reach its own loopback and so on
+    known: Known | None = None
+
+    @property
+    def judged(self) -> Flow:
+        """The flow as rules see it."""
+        known = self.known
+        if known is None or self.target.packed is None:
+            return self
+        return replace(self, target=Target(known.name, self.target.port))
 
     def toward(self, target: Target, network: Network | None = None) -> Flow:
         """The same flow with another target, and maybe on another network."""

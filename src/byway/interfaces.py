@@ -200,10 +200,11 @@ class Arrival(Protocol[FarT]):
     """A flow that knocks, still unanswered. The router dials, then relays or refuses.
 
     Its far side is a stream, datagrams, or a binding, as the flow wants it; only the arrival knows.
+    `flow` is exchanged before the dial, where the name of its target is found.
     """
 
-    @property
-    def flow(self) -> Flow: ...
+    flow: Flow
+
     async def hear(self, enough: Enough, within: float) -> None:
         """Show the near side's first bytes, until they are enough or the time is over.
 

@@ -34,6 +34,8 @@ class Router:
         try:
             self._ledger.enter(passage)
             course = self._in_force.now
+            passage.facts, arrival.flow = await self._finder.named(arrival.flow, arrival.hear)
+            passage.flow = arrival.flow
             passage.verdict = verdict = await self._judged(arrival, passage, course)
             course.hits[verdict.rule] = course.hits.get(verdict.rule, 0) + 1
             if isinstance(verdict, Via):
@@ -61,7 +63,8 @@ class Router:
     async def _judged(self, arrival: Arrival[FarT], passage: Passage, course: Course) -> Verdict:
         flow, judge = arrival.flow, course.judge
         passage.judge = judge
-        passage.facts = facts = self._finder.begin(flow)
+        passage.facts = facts = self._finder.begin(flow, passage.facts)
+        flow = flow.judged
         while isinstance(verdict := judge.decide(flow, facts), Lacks):
             with _UNTIMED if verdict.fact in _OWN_TIME else course.dialling:
                 passage.facts = facts = await self._finder.find(verdict, flow, facts, arrival.hear)

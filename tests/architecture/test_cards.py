@@ -13,7 +13,7 @@ from byway import dialects
 from tests.architecture.test_sources import PACKAGE, PYTHON, relative
 
 # Words of the field that are types of the config, too: they name no protocol by themselves.
-OF_THE_FIELD = {"direct", "mixed", "forward", "http", "redirect", "tun"}
+OF_THE_FIELD = {"direct", "mixed", "forward", "http", "redirect", "tun", "dns"}
 PLACES = ("dialects/", "protocols/")
 # What may name one, and why.
 MAY = {

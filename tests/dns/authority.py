@@ -70,7 +70,7 @@ class Asked:
         if cut:
             response.flags |= dns.flags.TC
             response.answer.clear()
-        return response.to_wire()
+        return response.to_wire(max_size=65535)
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from byway.dns.hosts import Host, Hosts
-from byway.dns.message import Answer, Family
+from byway.dns.message import Answer, Wanted
 from byway.dns.resolver import Choice, Lifetimes, NameResolver, Plan
 from byway.dns.server import Asked, Heard, SystemServer
 from byway.engine import EngineAnswers, Outcome
@@ -43,13 +43,13 @@ class Scripted:
     def __init__(self, name: str, *addresses: bytes, lifetime: float = 60) -> None:
         self.name = name
         self.is_failing = False
-        self.asked: list[tuple[str, Family]] = []
+        self.asked: list[tuple[str, Wanted]] = []
         self.fails = False
         self.let = asyncio.Event()
         self.let.set()
         self.told: Callable[[str], Answer] = lambda _: Answer(Outcome.FOUND, addresses, lifetime)
 
-    async def look(self, name: str, family: Family) -> Heard:
+    async def look(self, name: str, family: Wanted) -> Heard:
         self.asked.append((name, family))
         await self.let.wait()
         if self.fails:
@@ -247,7 +247,7 @@ async def test_when_all_fail_each_is_named() -> None:
 
 async def test_one_family_waits_but_a_moment_for_the_other() -> None:
     class Half(Scripted):
-        async def look(self, name: str, family: Family) -> Heard:
+        async def look(self, name: str, family: Wanted) -> Heard:
             if family == 6:
                 await self.let.wait()
             return Heard(Answer(Outcome.FOUND, (ONE,), 60), self.name, 0.01)

@@ -265,6 +265,7 @@ _WHY: Schema = _shape(
     {
         "id": {"type": "integer"},
         "target": {"type": "string"},
+        "known": {"type": ["string", "null"]},
         "network": {"enum": ["tcp", "udp"]},
         "inbound": {"type": "string"},
         "source": {"type": "string"},

@@ -19,7 +19,7 @@ from byway.app.ways import Ways
 from byway.config import Config
 from byway.config.limited import terms_of
 from byway.dns.resolution import Resolution
-from byway.errors import Unreachable
+from byway.errors import Refused, Unreachable
 from byway.facts.finder import Finder
 from byway.flow import Flow, Target
 from byway.ledger import Passage
@@ -67,8 +67,10 @@ async def inquire(
     the road would fetch them; `live` is asked where the flow would leave by a group. Raises OSError
     for an invalid file that an outbound of such a group needs."""
     config = ways.config
+    flow, gone = _named(finder, flow)
     facts, resolved = finder.begin(flow, given), None
-    if names is not None and facts.open:
+    whole, flow = flow, flow.judged
+    if names is not None and facts.open and whole.known is None:
         resolved = await names.inquire(flow.target.host)  # of hosts: no query
     while isinstance(judge.explain(flow, facts).answer, Lacks):
         lacking = judge.explain(flow, facts).answer
@@ -83,7 +85,7 @@ async def inquire(
     way = [] if not isinstance(answer, Via) else way_of_names(config, answer.outbound, chosen)
     unsaid = UNSAID if facts.sniffed is not None and given.sniffed is None else ""
     return {
-        **_asked(flow),
+        **_asked(whole),
         **_explained(explanation, facts, given, resolved),
         **_decided(answer),
         "chain": [_hop_view(hop) for hop in _hops(config, way)],
@@ -92,8 +94,16 @@ async def inquire(
         "limits": offered_to(terms_of(config), flow, answer, way),
         "end": "",
         "file": config.file,
-        "note": "; ".join(filter(None, (unsaid, note, obeyed(config, judge, flow, answer)))),
+        "note": "; ".join(filter(None, (gone, unsaid, note, obeyed(config, judge, flow, answer)))),
     }
+
+
+def _named(finder: Finder, flow: Flow) -> tuple[Flow, str]:
+    """The flow with the name of its target, and why it would be refused before any rule."""
+    try:
+        return (flow if finder.names is None else finder.names.of(flow)), ""
+    except Refused as refused:
+        return flow, f"refused before any rule: {refused}"
 
 
 def recall(config: Config, passage: Passage, judge: Judge, names: Naming | None = None) -> View:
@@ -103,7 +113,7 @@ def recall(config: Config, passage: Passage, judge: Judge, names: Naming | None 
     note = _since(passage.judge, judge)
     explained: View = {"rules": [], "facts": []}
     if passage.judge is not None and verdict is not None:
-        explanation = passage.judge.explain(flow, passage.facts)
+        explanation = passage.judge.explain(flow.judged, passage.facts)
         explained = _explained(explanation, passage.facts)
     elif verdict is not None:
         note = f"the rules have changed since; this one decided: {verdict.rule}"
@@ -191,6 +201,7 @@ def _asked(flow: Flow) -> View:
     return {
         "id": flow.id,
         "target": str(flow.target),
+        "known": None if flow.known is None else str(flow.known),
         "network": flow.network.value,
         "inbound": flow.inbound,
         "source": "unix" if flow.source is None else str(flow.source),

@@ -29,6 +29,7 @@ from byway.config import Config
 from byway.engine import Engine, Turnstile
 from byway.errors import ConfigError, in_words
 from byway.facts.finder import Finder
+from byway.facts.flow_names import FlowNames
 from byway.inbounds.silence import Silence
 from byway.interfaces import InForce, Resolver
 from byway.ledger import Ledger
@@ -43,6 +44,9 @@ from byway.system.open_files import open_files, pipes_for
 from byway.system.own import OwnAddresses
 from byway.system.plan import HostError
 from byway.system.state import StateFile
+
+MOST_FAKES = 64 << 20
+"""Bytes of the file of fake addresses: a million names take half of it."""
 
 Reread = Callable[[], Config]
 """Reads an App's config again, from wherever it came. Raises ConfigError."""
@@ -68,6 +72,7 @@ class App:
         self.ledger = Ledger(self.in_force, limits=self.limits)
         self._first = config
         self._resolver = resolver
+        self._fakes = StateFile(memory and memory / "fake-addresses.json", MOST_FAKES)
         self._choices = Choices(StateFile(memory and memory / "choices.json"), self.log)
         self._silence = Silence(self.in_force)
         self.firewall = Firewall(self.log)
@@ -100,13 +105,16 @@ class App:
         config, log = self._first, self.log
         self.engine = Engine()
         self.engine.bound_pipes(pipes_for(open_files()))
-        self.names = await Naming(self.engine, log, self.in_force, self._resolver).__aenter__()
+        self.names = await Naming(
+            self.engine, log, self.in_force, self._resolver, self._fakes
+        ).__aenter__()
         self._finder = Finder(
             self.names,
             ciphers=self.engine.ciphers,
             in_force=self.in_force,
             tell=self._tell_fault,
             listed=self.names.listed,
+            names=FlowNames(self.in_force, lambda: self.names.fakes, self.names.given),
         )
         router = Router(self.in_force, self._finder, self.ledger, log)
         self.lasting = lasting = Lasting(

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from byway.app.naming import Naming, Resolving
+from byway.app import naming
+from byway.app.naming import Resolving
 from byway.app.switches import Switched, stayed_off
 from byway.app.ways import Ways, same_way
 from byway.config import Config, changes, judge_of, open_sets, pac_file
@@ -19,6 +20,7 @@ from byway.config.listening import refused
 from byway.engine import Engine, ListenOptions, PacketOptions, Turnstile
 from byway.errors import Problem
 from byway.facts.finder import Finder
+from byway.facts.flow_names import Named, Naming
 from byway.flow import Target
 from byway.inbounds.entry import Means
 from byway.inbounds.silence import Silence
@@ -44,7 +46,7 @@ STDERR = 2
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Generation(Bounds, Logged, Course, Switched, Listening, Resolving):
+class Generation(Bounds, Logged, Course, Switched, Listening, Resolving, Naming):
     """The generation in force, or the next one. The stations declare the parts that they read.
 
     `number` counts from 1; 0 is what there is before the first: nothing. `inbounds` are open, once
@@ -80,7 +82,7 @@ class Lasting:
     in_force: InForce[Generation]
     engine: Engine
     log: Log
-    names: Naming
+    names: naming.Naming
     ledger: Ledger
     finder: Finder
     loops: Loops
@@ -127,7 +129,14 @@ async def build(config: Config, lasting: Lasting, running: Mapping[str, RuleSet]
         name: way for name, way in before.outbounds.items() if same_way(name, before.config, config)
     }
     ways = Ways(
-        config, lasting.engine, lasting.names, lasting.log, kept, before.roster, lasting.loops
+        config,
+        lasting.engine,
+        lasting.names,
+        lasting.log,
+        kept,
+        before.roster,
+        lasting.loops,
+        lasting.names,
     )
     outbounds = ways.outbounds()
     names = lasting.names.built(config, outbounds, sets.sets)
@@ -154,6 +163,7 @@ async def build(config: Config, lasting: Lasting, running: Mapping[str, RuleSet]
         hits={},
         names=names,
         mark=config.mark,
+        named=Named(answers=config.names.answers, sniffed=config.names.sniffed),
         **vars(_bounds(config)),
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
 from dataclasses import dataclass, field, replace
@@ -19,21 +19,26 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from byway.app.ways import Ways
 from byway.config import Config, open_sets
 from byway.dns import SystemResolver
+from byway.dns.given_names import GivenNames
 from byway.dns.resolution import Resolution
 from byway.engine import Engine, EngineAnswers
 from byway.errors import Unreachable
-from byway.flow import Dial, Target
+from byway.flow import Dial, Flow, Target
 from byway.interfaces import InForce, Outbound, Resolver, Stream
 from byway.ledger.log import Log, Writing
 from byway.outbounds.own import Own
 from byway.outbounds.secure import SetTls
 from byway.rules.sets import RuleSet
+from byway.system.state import Kept, StateFile
 
 if TYPE_CHECKING:
     from byway.config.names.dns import Dns, DnsServer
+    from byway.dns.fake import FakeNames
     from byway.dns.manner import Manner
+    from byway.dns.message import Answer, Records
     from byway.dns.resolver import Choice, NameResolver
     from byway.dns.server import Asked, Connection, Packets, Server
+    from byway.dns.service import Faking, Service
 
 T = TypeVar("T")
 
@@ -45,6 +50,8 @@ class Names:
     named: NameResolver | None = None
     answers: EngineAnswers | None = None
     size: int = 0
+    service: Service | None = None
+    fakes: FakeNames | None = None
     servers: Mapping[_Definition, Server] = field(default_factory=dict)
     realms: Mapping[tuple[_Definition, ...], int] = field(default_factory=dict)
 
@@ -71,6 +78,7 @@ class Naming:
         log: Log,
         in_force: InForce[Resolving],
         system: Resolver | None = None,
+        memory: StateFile | None = None,
     ) -> None:
         self._engine = engine
         self._log = log
@@ -78,6 +86,10 @@ class Naming:
         self._own = SystemResolver(mark=lambda: in_force.now.mark) if system is None else None
         self._system: Resolver = self._own or system or SystemResolver()
         self._realm = 0
+        self.given = GivenNames()
+        """Which clients were told which addresses for which names."""
+        self._memory = memory or StateFile(None)
+        self._saving = False
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -109,6 +121,35 @@ class Naming:
         named = self._in_force.now.names.named
         return None if named is None else named.listed(name)
 
+    async def answer(self, wire: bytes, flow: Flow, streamed: bool) -> bytes | None:
+        """The message that answers a client's query; None: nothing is answered."""
+        service = self._in_force.now.names.service
+        return None if service is None else await service.answer(wire, flow, streamed)
+
+    async def _host_records(self, name: str, wanted: Records) -> Answer:
+        if self._own is None:
+            raise Unreachable(f"cannot resolve {name}: only addresses are known", name)
+        return await self._own.records(name, wanted)
+
+    @property
+    def fakes(self) -> FakeNames | None:
+        """The names that have fake addresses; None: no name has."""
+        return self._in_force.now.names.fakes
+
+    def _changed_fakes(self) -> None:
+        """Write them down within a moment, all that come meanwhile together."""
+        if not self._saving:
+            self._saving = True
+            self.start(self._save_fakes(SAVED_AFTER))
+
+    async def _save_fakes(self, after: float) -> None:
+        try:
+            await asyncio.sleep(after)
+        finally:
+            self._saving = False
+        if (fakes := self.fakes) is not None:
+            await asyncio.to_thread(self._memory.write, written(fakes))
+
     async def inquire(self, name: str, use: Sequence[str] = ()) -> Resolution:
         """Resolve a name and report how. A failure is in its `error`."""
         if self.named is not None:
@@ -137,6 +178,8 @@ class Naming:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._saving and (fakes := self.fakes) is not None:
+            self._memory.write(written(fakes))
         for server in self.servers:
             server.close()
         for task in tuple(self._tasks):
@@ -169,8 +212,9 @@ class Naming:
         if config.dns is None:
             return Names()
         from byway.config.names.own import hosts_of, own_names, used_by
-        from byway.config.rules.compile import names_judge_of
+        from byway.config.rules.compile import names_judge_of, names_said, server_key
         from byway.dns.resolver import Lifetimes, NameResolver, Plan
+        from byway.dns.service import Service
 
         dns, before = config.dns, self._in_force.now.names
         hosts, cache = hosts_of(dns), dns.cache
@@ -181,23 +225,48 @@ class Naming:
         def choice(words: Sequence[str]) -> Choice:
             return self._choice(servers, realms, config, dns, words, outbounds)
 
-        uses = (dns.use, *(rule.use for rule in dns.rules), *used_by(config))
+        uses = (dns.use, *(rule.use or dns.use for rule in dns.rules), *used_by(config))
         plan = Plan(
             judge,
-            {" ".join(use): choice(use) for use in uses},
+            {server_key(use): choice(use) for use in uses},
             choice(("system",)),
             default,
             {name: choice((word,)) for name, word in own_names(config, dns, hosts).items()},
             hosts,
             dns.addresses,
             Lifetimes(cache.min, cache.max, cache.negative, cache.stale),
+            names_said(dns),
         )
         if before.answers is None or before.named is None:
             answers = EngineAnswers(cache.size)
             named = NameResolver(self.start, answers, plan)
         else:
             answers, named = before.answers, before.named.following(plan)
-        return Names(named, answers, cache.size, servers, realms)
+        faking = self._faking(config, dns, sets)
+        service = Service(named, faking, self.given, self._changed_fakes)
+        fakes = None if faking is None else faking.names
+        return Names(named, answers, cache.size, service, fakes, servers, realms)
+
+    def _faking(self, config: Config, dns: Dns, sets: Mapping[str, RuleSet]) -> Faking | None:
+        """The fake addresses of a config: those in force, where they are of the same ranges, or
+        those that were remembered."""
+        from byway.config.rules.compile import faking_of
+        from byway.dns.fake import FakeNames
+        from byway.dns.service import Faking
+
+        if (fake := dns.fake_ip) is None:
+            return None
+        names = FakeNames(fake.ranges, fake.size)
+        before = self._in_force.now.names.fakes
+        if before is not None and before.ranges == names.ranges:
+            if before.most == names.most:
+                names = before
+            else:
+                names.restore(before.places)
+        else:
+            names.restore(remembered(self._memory.read(), names))
+        excluded = faking_of(config, fake, sets)
+        return Faking(names, max(1, int(fake.ttl)), fake.everywhere, excluded)
 
     def _choice(
         self,
@@ -221,7 +290,7 @@ class Naming:
             definition = (name, section, dns.timeout, way)
             definitions.append(definition)
             if section.address.target is None:
-                asked.append(SystemServer(name, self._system))
+                asked.append(SystemServer(name, self._system, self._host_records))
                 continue
             server = servers.get(definition) or before.servers.get(definition)
             if server is None:
@@ -314,6 +383,24 @@ class Naming:
         return secured
 
 
+SAVED_AFTER = 2.0  # seconds
+
+
+def written(fakes: FakeNames) -> Mapping[str, Kept]:
+    """Fake addresses as they are remembered."""
+    return {"ranges": [str(one) for one in fakes.ranges], "places": dict(fakes.places)}
+
+
+def remembered(kept: Mapping[str, Kept], fakes: FakeNames) -> Iterator[tuple[str, int]]:
+    """What was remembered of the same ranges."""
+    places = kept.get("places")
+    if kept.get("ranges") != [str(one) for one in fakes.ranges] or not isinstance(places, Mapping):
+        return
+    for name, place in places.items():
+        if isinstance(place, int) and not isinstance(place, bool):
+            yield name, place
+
+
 class _Through:
     """The resolver of one way out."""
 
@@ -360,7 +447,7 @@ async def alone(config: Config) -> AsyncIterator[Alone]:
     in_force = InForce(Resolving())
     try:
         async with Naming(engine, log, in_force) as names:
-            ways = Ways(config, engine, names, log)
+            ways = Ways(config, engine, names, log, answers=names)
             if config.dns is not None:
                 outbounds = ways.outbounds()
                 built = names.built(config, outbounds, open_sets(config).sets)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from byway.config import Config
 from byway.config.limited import alike
 from byway.dialects.card import Lent, Names
+from byway.dns.served import Answers
 from byway.engine import Engine, ListenOptions
 from byway.inbounds.entry import Means
 from byway.interfaces import Inbound, Outbound
@@ -27,7 +28,7 @@ class Ways:
     """Builds the ways of one app. `dialling` are the plugins of outbounds, which start when they
     are first needed, if something serves them; `plugins` are all, to be ended. `kept` are outbounds
     of an earlier config that stay, `former` its roster; the one of this config is `roster`.
-    `loops` knows where the app listens.
+    `loops` knows where the app listens, `answers` answers DNS clients.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Ways:
         kept: Mapping[str, Outbound] = MappingProxyType({}),
         former: Roster | None = None,
         loops: Loops | None = None,
+        answers: Answers | None = None,
     ) -> None:
         self.roster = Roster() if former is None else Roster(former)
         self.config = config
@@ -54,6 +56,7 @@ class Ways:
             time.time,
             mark=config.mark,
             loops=loops,
+            answers=answers,
         )
         self.plugins, self.dialling = self._lent.plugins, self._lent.dialling
         self._built: dict[str, Outbound] = dict(kept)

@@ -73,6 +73,8 @@ def lines(answer: View) -> Iterator[str]:
             yield f"         {line}"
     if name := cast("View | None", answer["name"]):
         yield escaped(f"name     {resolved(name)}")
+    if answer["known"]:
+        yield escaped(f"known    {answer['known']}")
     if answer["guarded"] and hops:
         yield "guarded  from another host: it cannot reach this host's own addresses"
     for limit in cast("Sequence[str]", answer["limits"]):

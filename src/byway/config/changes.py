@@ -18,7 +18,7 @@ def changes(old: Config, new: Config) -> tuple[str, ...]:
 
 
 def _all(old: Config, new: Config) -> Iterator[str]:
-    for name in ("log", "limits", "control", "geo"):
+    for name in ("log", "limits", "control", "names", "geo"):
         before, after = getattr(old, name), getattr(new, name)
         for key in type(after).model_fields:
             if getattr(before, key) != getattr(after, key):

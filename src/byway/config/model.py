@@ -87,6 +87,16 @@ class Control(Section):
     """A loopback address for Prometheus: `/metrics`, and nothing else."""
 
 
+class Names(Section):
+    """Names of the addresses that flows are sent to: off, judge (rules see the name) or dial (it
+    is dialled as well, in place of the address)."""
+
+    answers: Literal["off", "judge", "dial"] = "judge"
+    """A name that this Byway told the client that address for."""
+    sniffed: Literal["off", "judge", "dial"] = "off"
+    """The name in a flow's first bytes (TLS, QUIC, HTTP); each flow waits for them."""
+
+
 class Geo(Section):
     """Databases of countries and networks (MaxMind DB, `.mmdb`)."""
 
@@ -108,6 +118,7 @@ class Config(Section):
     """The outbounds, by name; `direct` always exists. Each is a mapping or a link."""
     dns: Dns | None = None
     """The resolver of names for `direct` and for rules; none: the system's."""
+    names: Names = Field(default_factory=Names)
     geo: Geo = Field(default_factory=Geo)
     groups: dict[str, GroupConfig] = Field(default={})
     """Outbounds that choose among others, by name; a group is allowed wherever an outbound is."""

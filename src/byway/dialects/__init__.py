@@ -24,6 +24,7 @@ TABLE: dict[str, Line] = {
     "redirect": Line("byway.dialects.redirect", leaves=False),
     "tproxy": Line("byway.dialects.tproxy", leaves=False),
     "tun": Line("byway.dialects.tun", leaves=False),
+    "dns": Line("byway.dialects.dns"),
     "shadowsocks": Line("byway.dialects.shadowsocks", schemes=("ss",)),
     "trojan": Line("byway.dialects.trojan", schemes=("trojan",)),
 }

@@ -32,6 +32,7 @@ from byway.values.user import User
 from byway.values.written import Node
 
 if TYPE_CHECKING:
+    from byway.dns.served import Answers
     from byway.engine import DialOptions, Engine, ListenOptions
     from byway.inbounds.entry import Means
     from byway.inbounds.listener import Address
@@ -72,6 +73,8 @@ class Lent:
     """Knows the listeners that nothing may be dialled to twice."""
     plugins: list[Plugin] = field(default_factory=list)
     """All programs, to be ended."""
+    answers: Answers | None = None
+    """Answers the queries of DNS clients."""
 
     @property
     def group(self) -> int | None:
@@ -100,6 +103,9 @@ class In(Section):
     """Whether the protocol itself requires a password, for any section."""
     diverts: ClassVar[bool] = False
     """Whether it takes what others were sent, which a firewall diverts to it."""
+
+    answers: ClassVar[bool] = False
+    """Whether it answers queries by `dns`."""
 
     program_schemes: ClassVar[tuple[str, str] | None] = None
     """The scheme of the URL that programs are given as their proxy for HTTP, and for all else."""
@@ -215,6 +221,11 @@ class Out(Section):
     def asks(self) -> tuple[str, ...] | None:
         """The name servers of its own."""
         return None
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers queries by `dns`."""
+        return False
 
     @property
     def dialling(self) -> DialOptions | None:

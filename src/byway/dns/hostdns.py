@@ -15,11 +15,12 @@ from byway.dns.manner import Manner
 from byway.dns.message import (
     Answer,
     Failed,
-    Family,
     NoEdns,
     Question,
+    Records,
     Stray,
     Truncated,
+    Wanted,
     answer,
     question,
 )
@@ -69,15 +70,31 @@ class HostDns:
                 last = found
         return last
 
+    async def records(self, name: str, wanted: Records, resolv: Resolv) -> Answer:
+        """What the first server says of records of an absolute name. Raises Unreachable."""
+        errors = dict[str, str]()
+        for server in resolv.servers * resolv.attempts:
+            said: dict[Wanted, Answer] = {}
+            try:
+                async with asyncio.timeout(resolv.timeout):
+                    address = _address(server, self._port, self._mark())
+                    await self._understood(server, address, {wanted: name}, resolv, said)
+            except (OSError, EOFError, PeerError) as error:
+                errors[server] = in_words(error) or "no answer in time"
+            else:
+                return said[wanted]
+        why = "; ".join(f"{server}: {error}" for server, error in errors.items())
+        raise Unreachable(f"cannot resolve {name}: {why}", name, Reason.TIMED_OUT)
+
     async def _asked(self, name: str, resolv: Resolv) -> Found:
-        families: tuple[Family, ...] = (4, 6) if resolv.ipv6 else (4,)
+        families: tuple[Wanted, ...] = (4, 6) if resolv.ipv6 else (4,)
         first, errors = 0, dict[str, str]()
         if resolv.rotate:
             first, self._turn = self._turn % len(resolv.servers), self._turn + 1
         servers = (*resolv.servers[first:], *resolv.servers[:first])
         for _ in range(resolv.attempts):
             for server in servers:
-                said: dict[Family, Answer] = {}
+                said: dict[Wanted, Answer] = {}
                 try:
                     async with asyncio.timeout(resolv.timeout):
                         await self._tell(server, name, families, resolv, said)
@@ -95,13 +112,13 @@ class HostDns:
         self,
         server: str,
         name: str,
-        families: Sequence[Family],
+        families: Sequence[Wanted],
         resolv: Resolv,
-        said: dict[Family, Answer],
+        said: dict[Wanted, Answer],
     ) -> None:
         """Fill in what a server says of each family, and follow aliases that it leaves to us."""
         address = _address(server, self._port, self._mark())
-        names: dict[Family, str] = dict.fromkeys(families, name)
+        names: dict[Wanted, str] = dict.fromkeys(families, name)
         for _ in range(MOST_ALIASES):
             at_once = [[family] for family in names] if resolv.single else [list(names)]
             for group in at_once:
@@ -120,9 +137,9 @@ class HostDns:
         self,
         server: str,
         address: _Address,
-        names: dict[Family, str],
+        names: dict[Wanted, str],
         resolv: Resolv,
-        said: dict[Family, Answer],
+        said: dict[Wanted, Answer],
     ) -> None:
         """One exchange, and another without EDNS for a server that does not know it."""
         manner = self._manners.get(server)
@@ -172,10 +189,10 @@ def _address(server: str, port: int, mark: int | None) -> _Address:
 
 async def _exchange(
     address: _Address,
-    names: dict[Family, str],
+    names: dict[Wanted, str],
     resolv: Resolv,
     edns: bool,
-    said: dict[Family, Answer],
+    said: dict[Wanted, Answer],
 ) -> None:
     """Ask for these names, and note what is said of each family."""
     asked: dict[bytes, Question] = {}
@@ -189,7 +206,7 @@ async def _exchange(
 
 
 async def _by_packets(
-    address: _Address, asked: dict[bytes, Question], said: dict[Family, Answer]
+    address: _Address, asked: dict[bytes, Question], said: dict[Wanted, Answer]
 ) -> None:
     """Takes out of `asked` what was answered; what was cut off stays."""
     loop = asyncio.get_running_loop()
@@ -234,7 +251,7 @@ async def _by_stream(address: _Address, asked: Question) -> Answer:
         raise Failed("the server truncated its answer over TCP") from None
 
 
-def _joined(said: dict[Family, Answer]) -> Found:
+def _joined(said: dict[Wanted, Answer]) -> Found:
     """Both families as one. A name exists where it does for one of them."""
     addresses = tuple(packed for one in said.values() for packed in one.addresses)
     if addresses:

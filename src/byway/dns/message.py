@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
 
 import dns.exception
 import dns.flags
@@ -18,11 +19,26 @@ import dns.name
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
+import dns.rrset
 
 from byway.engine import Outcome
 from byway.errors import PeerError
+from byway.flow import Target
 
 Family = Literal[4, 6]
+
+
+class Records(NamedTuple):
+    """Records of one type, as they are in a message. `secure` asks for their signatures (DO, RFC
+    4035, section 3.2.1), `unchecked` for those that do not fit too (CD, section 3.2.2)."""
+
+    kind: int
+    secure: bool = False
+    unchecked: bool = False
+
+
+Wanted = Family | Records
+"""What a server is asked for: the addresses of a family, or records."""
 
 PAYLOAD = 1232  # bytes of a UDP answer that pass every link unfragmented (DNS flag day 2020)
 BLOCK = 128  # queries inside encryption are padded to it (RFC 8467, section 4.1)
@@ -53,10 +69,10 @@ class NoEdns(Failed):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked: the addresses of one family of a name. `wire` is the whole query."""
+    """What is asked of a name. `wire` is the whole query."""
 
     name: str
-    family: Family
+    family: Wanted
     wire: bytes
     message: dns.message.QueryMessage = field(repr=False)
 
@@ -70,35 +86,41 @@ class Question:
 class Answer:
     """What a server knows: addresses in its order, and for how many seconds that holds.
 
-    `alias`: the name has another one, whose addresses the server did not tell.
+    `alias`: the name has another one, whose addresses the server did not tell. `message` is there
+    where records were asked for: what the server answered, whole.
     """
 
     outcome: Outcome
     addresses: tuple[bytes, ...]
     lifetime: float
     alias: str | None = None
+    message: dns.message.QueryMessage | None = field(default=None, repr=False)
 
 
 def question(
     name: str,
-    family: Family,
+    family: Wanted,
     number: int,
     padded: bool = False,
     edns: bool = True,
     trusting: bool = False,
 ) -> Question:
-    """A query for a name's addresses. Raises ValueError for a name that DNS cannot hold.
+    """A query for a name's addresses or records. Raises ValueError for a name that DNS cannot hold.
 
     Without EDNS there is no padding either (RFC 7830), and packets hold 512 bytes. `trusting` asks
     whether the answer is authentic (the AD bit, RFC 6840, section 5.7).
     """
     try:
-        qname = dns.name.Name([*name.removesuffix(".").encode("ascii").split(b"."), b""])
+        qname = name_of(name)
     except (dns.exception.DNSException, ValueError) as error:
         raise ValueError(f"{name[:80]!r} is not a DNS name: {error}") from None
-    message = dns.message.make_query(qname, _KINDS[family], id=number)
+    wanted = family if isinstance(family, Records) else Records(_KINDS[family])
+    message = dns.message.make_query(qname, dns.rdatatype.RdataType.make(wanted.kind), id=number)
     if edns:
-        message.use_edns(0, payload=PAYLOAD, pad=BLOCK if padded else 0)
+        flags = dns.flags.DO if wanted.secure else 0
+        message.use_edns(0, flags, payload=PAYLOAD, pad=BLOCK if padded else 0)
+    if wanted.unchecked:
+        message.flags |= dns.flags.CD
     if trusting:
         message.flags |= dns.flags.AD
     return Question(name, family, message.to_wire(), message)
@@ -125,10 +147,59 @@ def answer(asked: Question, wire: bytes) -> Answer:
     if code not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         strange = code in _STRANGE_TO_EDNS and asked.message.edns >= 0
         raise (NoEdns if strange else Failed)(f"the server answered {dns.rcode.to_text(code)}")
+    if isinstance(asked.family, Records):
+        return whole(message)
     try:
         return _told(asked, message)
     except dns.exception.DNSException as error:
         raise Failed(f"invalid answer: {error or type(error).__name__}") from None
+
+
+def name_of(text: str) -> dns.name.Name:
+    """A name in the DNS's own form, as whoever asks writes it: without escapes but those that a
+    question needs. Raises ValueError or DNSException."""
+    if text in ("", "."):
+        return dns.name.root
+    if "\\" in text:
+        return dns.name.from_text(text)
+    return dns.name.Name([*text.removesuffix(".").encode("ascii").split(b"."), b""])
+
+
+def whole(message: dns.message.QueryMessage) -> Answer:
+    """A message as an answer about records: it is good as long as its first part is (RFC 2181,
+    section 5.2), or the SOA says that there is nothing (RFC 2308, section 5)."""
+    unknown = message.rcode() == dns.rcode.NXDOMAIN
+    if message.answer:
+        outcome = Outcome.UNKNOWN if unknown else Outcome.FOUND
+        lifetime = min(rrset.ttl for rrset in message.answer)
+    else:
+        outcome = Outcome.UNKNOWN if unknown else Outcome.EMPTY
+        soas = [rrset for rrset in message.authority if rrset.rdtype == dns.rdatatype.SOA]
+        lifetime = min((min(rrset.ttl, rrset[0].minimum) for rrset in soas), default=0)
+    addresses = tuple(
+        _packed(record.address)
+        for rrset in message.answer
+        if rrset.rdtype in (dns.rdatatype.A, dns.rdatatype.AAAA)
+        for record in rrset
+    )
+    return Answer(outcome, addresses[:MOST_ADDRESSES], float(lifetime), message=message)
+
+
+def of_addresses(
+    name: str, wanted: Records, found: Sequence[bytes] | None, lifetime: float
+) -> Answer:
+    """Addresses of a name as a message, those of the other family left out; None: no such name."""
+    asked = dns.message.make_query(name_of(name), dns.rdatatype.RdataType.make(wanted.kind), id=0)
+    said = dns.message.make_response(asked)
+    size = 4 if wanted.kind == dns.rdatatype.A else 16
+    texts = [Target.from_packed(one, 0).host for one in found or () if len(one) == size]
+    if found is None:
+        said.set_rcode(dns.rcode.NXDOMAIN)
+    elif texts:
+        ttl, kind = max(1, int(lifetime)), dns.rdatatype.RdataType(wanted.kind)
+        said.answer.append(dns.rrset.from_text_list(said.question[0].name, ttl, "IN", kind, texts))
+    assert isinstance(said, dns.message.QueryMessage)
+    return replace(whole(said), lifetime=lifetime)
 
 
 def _told(asked: Question, message: dns.message.QueryMessage) -> Answer:

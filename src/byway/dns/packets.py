@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import suppress
 
 from byway.dns.manner import Manner
-from byway.dns.message import PAYLOAD, Answer, Family, Question, Stray, Truncated, answer, question
+from byway.dns.message import PAYLOAD, Answer, Question, Stray, Truncated, Wanted, answer, question
 from byway.dns.start import Start
 from byway.engine import (
     DialOptions,
@@ -51,7 +51,7 @@ class LocalPackets:
         self._resolve = resolve
         self._turn = 0
 
-    async def ask(self, name: str, family: Family) -> Answer:
+    async def ask(self, name: str, family: Wanted) -> Answer:
         """What the server answers. Raises Truncated, Failed, OSError, Unreachable."""
         loop = asyncio.get_running_loop()
         asked = question(name, family, number(), edns=self._manner.edns)
@@ -109,7 +109,7 @@ class FarPackets:
         self._session: _Session | None = None
         self._opening = asyncio.Lock()
 
-    async def ask(self, name: str, family: Family) -> Answer:
+    async def ask(self, name: str, family: Wanted) -> Answer:
         """What the server answers. Raises as LocalPackets does, and as the outbound does."""
         async with self._opening:
             session = self._session
@@ -160,7 +160,7 @@ class _Session:
         """Whether it rested so long that its ways may be forgotten on the way."""
         return self._loop.time() - self._used > FRESH
 
-    async def ask(self, name: str, family: Family, edns: bool) -> Answer:
+    async def ask(self, name: str, family: Wanted, edns: bool) -> Answer:
         self._used = self._loop.time()
         asked = question(name, family, number(self._asked), edns=edns)
         told: asyncio.Future[Answer] = self._loop.create_future()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 
 from byway.dns.manner import Manner
-from byway.dns.message import Answer, Failed, Family, Question, Stray, Truncated, answer, question
+from byway.dns.message import Answer, Failed, Question, Stray, Truncated, Wanted, answer, question
 from byway.dns.packets import number
 from byway.dns.start import Start
 from byway.errors import BywayError, PeerError
@@ -41,7 +41,7 @@ class Pipe:
         """Whether it lives."""
         return not self._closed
 
-    async def ask(self, name: str, family: Family) -> Answer:
+    async def ask(self, name: str, family: Wanted) -> Answer:
         """What the server answers. Raises Failed, OSError, EOFError. A cancel harms no other."""
         asked = question(name, family, number(self._asked), self._padded, self._manner.edns)
         told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()

@@ -16,7 +16,8 @@ from functools import partial
 from byway.dns.families import Order, Reach, arranged
 from byway.dns.hosts import Hosts
 from byway.dns.lookups import Lookup, Lookups, given_up
-from byway.dns.message import Family
+from byway.dns.message import Family, Records
+from byway.dns.policy import Given, Said
 from byway.dns.resolution import Resolution
 from byway.dns.server import Asked, Heard, SystemServer, first_answer
 from byway.dns.start import Start
@@ -96,6 +97,16 @@ class Plan:
     hosts: Hosts = field(default_factory=Hosts)
     order: Order = "auto"
     lifetimes: Lifetimes = field(default_factory=Lifetimes)
+    said: Mapping[str, Said] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is to be done about a name: whom to ask, or what is given in place of an answer."""
+
+    choice: Choice
+    rule: RuleRef | None = None
+    given: Given | None = None
 
 
 class NameResolver:
@@ -137,7 +148,10 @@ class NameResolver:
         name, listed = self._listed(name)
         if listed is not None:
             return self._of_hosts(name, listed)
-        choice, _ = self._choice(name, use)
+        chosen = self.choose(name, use)
+        choice = chosen.choice
+        if chosen.given is not None and (found := self._given(name, chosen.given)) is not None:
+            return found
         if choice.host is not None:  # it remembers by itself
             return self._of_hosts(name, tuple(await choice.host.resolve(name)))
         name = choice.asked(name)
@@ -160,7 +174,9 @@ class NameResolver:
             led = told.led or name
             if told.source == "hosts":
                 return replace(told, addresses=tuple(self._of_hosts(led, told.addresses)))
-            choice, _ = self._choice(led, use)
+            if told.source == "rule":
+                return replace(told, addresses=tuple(await self.resolve(name, use)))
+            choice = self.choose(led, use).choice
             led = choice.asked(led)
             families = self._reach.families(self._plan.order)
             known = self._answers.find(choice.realm, families, led, self._now())
@@ -181,8 +197,11 @@ class NameResolver:
         last = "" if led == name else led
         if listed is not None:
             return Resolution(name, "hosts", listed, led=last)
-        choice, rule = self._choice(led, use)
-        return Resolution(name, "", (), choice.names, rule, led=last)
+        chosen = self.choose(led, use)
+        given = chosen.given
+        if given is not None and given.word not in ("real", "fake"):
+            return Resolution(name, "rule", given.addresses, (), chosen.rule, led=last)
+        return Resolution(name, "", (), chosen.choice.names, chosen.rule, led=last)
 
     def listed(self, name: str) -> Sequence[bytes] | None:
         """The addresses of a name that `hosts` tells; None for all others. Asks nobody."""
@@ -205,21 +224,62 @@ class NameResolver:
             raise Unreachable(why, name, Reason.NAME_UNKNOWN)
         return addresses
 
-    def _choice(self, name: str, use: str) -> tuple[Choice, RuleRef | None]:
+    def choose(self, name: str, use: str = "", asker: Flow | None = None, kind: int = 0) -> Chosen:
+        """Whom to ask about a name, or what to answer in place of that. `asker` is who asks for
+        records of a type (`kind`); None: Byway itself, for addresses."""
         plan, name = self._plan, name.removesuffix(".")
-        if plan.own and (own := plan.own.get(name)) is not None:
-            return own, None
+        if plan.own and (own := plan.own.get(name)) is not None and asker is None:
+            return Chosen(own)
         if use and (asked := plan.choices.get(use)) is not None:
-            return asked, None
+            return Chosen(asked)
         verdict = plan.default
         if plan.judge.rules:
-            flow = Flow(0, Network.TCP, "", None, Target(name, 0))
-            said = plan.judge.decide(flow, _BEFORE_ADDRESSES)
+            target = Target(name, 0)
+            flow = Flow(0, Network.TCP, "", None, target) if asker is None else asker.toward(target)
+            said = plan.judge.decide(flow, replace(_BEFORE_ADDRESSES, query=kind))
             if isinstance(said, Via):
                 verdict = said
         if verdict is plan.default and ("." not in name or name.endswith(".local")):
-            return plan.host, None
-        return plan.choices[verdict.outbound], verdict.rule
+            return Chosen(plan.host)
+        found = plan.said.get(verdict.outbound)
+        if found is None:
+            return Chosen(plan.choices[verdict.outbound], verdict.rule)
+        return Chosen(plan.choices[found.use], verdict.rule, found.given)
+
+    def _given(self, name: str, given: Given) -> Sequence[bytes] | None:
+        """The addresses that a rule gives; None: the servers are asked. Raises Unreachable."""
+        if given.word in ("real", "fake"):
+            return None
+        if given.word is not None:
+            why = f"cannot resolve {name}: a rule of dns answers {given.word}"
+            raise Unreachable(why, name, Reason.NAME_UNKNOWN)
+        return self._of_hosts(name, given.addresses)
+
+    async def records(self, name: str, wanted: Records, choice: Choice) -> Heard:
+        """What these servers answer about records of a name. Raises Unreachable."""
+        key = (choice.realm, wanted, name)
+        lookup = self._lookups.join(key, name, lambda: self._recorded(choice, wanted, name))
+        try:
+            await asyncio.wait((lookup.task,))
+            said = given_up(name) if lookup.task.cancelled() else lookup.task.result()
+        finally:
+            self._lookups.leave(lookup)
+        if isinstance(said, Heard):
+            return said
+        if said is None:
+            raise Unreachable(f"cannot resolve {name}", name)
+        raise Unreachable(str(said), said.hop, said.reason)
+
+    async def _recorded(self, choice: Choice, wanted: Records, name: str) -> Heard | Unreachable:
+        try:
+            return await first_answer(choice.servers, name, wanted)
+        except Unreachable as error:
+            return error
+
+    @property
+    def plan(self) -> Plan:
+        """What it goes by."""
+        return self._plan
 
     def _now(self) -> float:
         """The time, one for each turn of the loop: so the dial that follows a verdict at once sees

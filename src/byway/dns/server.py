@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from byway.dns.manner import Manner
-from byway.dns.message import Answer, Failed, Family, NoEdns, Truncated
+from byway.dns.message import Answer, Failed, NoEdns, Records, Truncated, Wanted
 from byway.engine import Outcome
 from byway.errors import BywayError, PeerError, Reason, Refused, Unreachable, in_words
 from byway.interfaces import Resolver
@@ -38,14 +38,14 @@ class Connection(Protocol):
     def heard(self) -> float:
         """When something last came on it, by the loop's clock; 0 before that."""
 
-    async def ask(self, name: str, family: Family) -> Answer: ...
+    async def ask(self, name: str, family: Wanted) -> Answer: ...
     def close(self) -> None: ...
 
 
 class Packets(Protocol):
     """A way to ask by packets; `renew` after one that got no answer."""
 
-    async def ask(self, name: str, family: Family) -> Answer: ...
+    async def ask(self, name: str, family: Wanted) -> Answer: ...
     def renew(self) -> None: ...
     def close(self) -> None: ...
 
@@ -66,7 +66,7 @@ class Asked(Protocol):
     def name(self) -> str: ...
     @property
     def is_failing(self) -> bool: ...
-    async def look(self, name: str, family: Family) -> Heard:
+    async def look(self, name: str, family: Wanted) -> Heard:
         """Raises Unreachable, within a bounded time."""
 
 
@@ -84,7 +84,7 @@ class Connections:
         """How many are open."""
         return sum(connection.is_open for connection in self._open)
 
-    async def ask(self, name: str, family: Family) -> Answer:
+    async def ask(self, name: str, family: Wanted) -> Answer:
         """Ask on one of them. What a kept one fails at is tried once more on a new one."""
         connection, kept = await self._free(False)
         try:
@@ -107,7 +107,7 @@ class Connections:
             if connection.heard <= since:
                 connection.close()
 
-    async def _asked(self, connection: Connection, name: str, family: Family) -> Answer:
+    async def _asked(self, connection: Connection, name: str, family: Wanted) -> Answer:
         try:
             return await connection.ask(name, family)
         finally:
@@ -174,7 +174,7 @@ class Server:
         """Whether it has not answered of late: then others are asked first."""
         return self._fails >= FAILS and asyncio.get_running_loop().time() < self._until
 
-    async def look(self, name: str, family: Family) -> Heard:
+    async def look(self, name: str, family: Wanted) -> Heard:
         """Ask it, and follow aliases that it leaves to us. Raises Unreachable, in bounded time."""
         clock = asyncio.get_running_loop().time
         begun = clock()
@@ -205,7 +205,9 @@ class Server:
         if self._packets is not None:
             self._packets.close()
 
-    async def _followed(self, name: str, family: Family) -> Answer:
+    async def _followed(self, name: str, family: Wanted) -> Answer:
+        if isinstance(family, Records):  # they are passed on as they are
+            return await self._once(name, family)
         answer = await self._once(name, family)
         lifetime = answer.lifetime
         for _ in range(MOST_ALIASES):
@@ -215,7 +217,7 @@ class Server:
             lifetime = min(lifetime, answer.lifetime)
         raise Failed("too many aliases")
 
-    async def _once(self, name: str, family: Family) -> Answer:
+    async def _once(self, name: str, family: Wanted) -> Answer:
         """Ask, and once more without EDNS where the server does not understand it."""
         try:
             return await self._told(name, family)
@@ -227,7 +229,7 @@ class Server:
             self._manner.resume()
             raise
 
-    async def _told(self, name: str, family: Family) -> Answer:
+    async def _told(self, name: str, family: Wanted) -> Answer:
         if self._packets is None:
             return await self._connections.ask(name, family)
         for part in TRIES:
@@ -258,19 +260,35 @@ class Server:
         return Unreachable(f"cannot resolve {name}: {self.name}: {why}", name, reason)
 
 
+Recorded = Callable[[str, Records], Awaitable[Answer]]
+"""Tells records of a name as they are. Raises Unreachable, OSError."""
+
+
+async def _no_records(name: str, wanted: Records) -> Answer:
+    raise Unreachable(f"cannot resolve {name}: only addresses are known", name)
+
+
 class SystemServer:
     """The host's resolver as one of the servers; it asks for both families whatever is wanted."""
 
     is_failing = False
 
-    def __init__(self, name: str, resolver: Resolver) -> None:
+    def __init__(self, name: str, resolver: Resolver, records: Recorded = _no_records) -> None:
         self.name = name
         self.resolver = resolver
+        self._records = records
 
-    async def look(self, name: str, family: Family) -> Heard:
+    async def look(self, name: str, family: Wanted) -> Heard:
         """Ask it. It does not tell a name that is unknown from a server that is away."""
         clock = asyncio.get_running_loop().time
         begun, size = clock(), 4 if family == 4 else 16
+        if isinstance(family, Records):
+            try:
+                answer = await self._records(name, family)
+            except (BywayError, OSError, EOFError) as error:
+                why = f"cannot resolve {name}: {self.name}: {in_words(error)}"
+                raise Unreachable(why, name, Reason.FAILURE) from error
+            return Heard(answer, self.name, clock() - begun)
         try:
             found = await self.resolver.resolve(name)
         except Unreachable as error:
@@ -282,7 +300,7 @@ class SystemServer:
         return Heard(Answer(outcome, addresses, SYSTEM_KEPT), self.name, clock() - begun)
 
 
-async def first_answer(servers: Sequence[Asked], name: str, family: Family) -> Heard:
+async def first_answer(servers: Sequence[Asked], name: str, family: Wanted) -> Heard:
     """The first answer of several: the first of them has a head start, a failure starts the next.
 
     That a name is unknown is an answer. Raises Unreachable when none of them answers.
@@ -315,7 +333,7 @@ async def first_answer(servers: Sequence[Asked], name: str, family: Family) -> H
     raise Unreachable(why, name, errors[0].reason)
 
 
-async def _tried(server: Asked, name: str, family: Family) -> Heard | Unreachable:
+async def _tried(server: Asked, name: str, family: Wanted) -> Heard | Unreachable:
     try:
         return await server.look(name, family)
     except Unreachable as error:

@@ -26,7 +26,9 @@ from byway.errors import Reason, Unreachable, in_words
 
 if TYPE_CHECKING:
     from byway.dns.hostdns import HostDns
+    from byway.dns.message import Answer, Records
 
+ADDRESS_TYPES = (1, 28)  # A and AAAA
 THREADS = 64  # a look-up by the C library holds one for as long as it takes, ten seconds and more
 THREADS_EACH = 16  # of one client, those included for which nobody waits any more
 WAITING = 2048  # look-ups at once
@@ -95,6 +97,25 @@ class SystemResolver:
         if isinstance(known, Unreachable):
             raise Unreachable(str(known), known.hop, known.reason)
         return known
+
+    async def records(self, name: str, wanted: Records) -> Answer:
+        """What the name servers of this host say of records of an absolute name; addresses are
+        those that `resolve` finds. Raises Unreachable."""
+        if wanted.kind in ADDRESS_TYPES:
+            return await self._address_records(name, wanted)
+        names = await self._files.names()
+        return await (await self._asker()).records(name, wanted, names.resolv)
+
+    async def _address_records(self, name: str, wanted: Records) -> Answer:
+        from byway.dns.message import of_addresses
+
+        try:
+            found = await self.resolve(f"{name.removesuffix('.')}.")  # who asks has searched
+        except Unreachable as error:
+            if error.reason is not Reason.NAME_UNKNOWN:
+                raise
+            return of_addresses(name, wanted, None, self._kept)
+        return of_addresses(name, wanted, found, self._kept)
 
     def by(self, use: Sequence[str]) -> SystemResolver:
         """Itself: where it is used alone there are no name servers to choose from."""
@@ -171,17 +192,20 @@ class SystemResolver:
         bare = name.removesuffix(".").lower()
         if bare.rpartition(".")[2] in ("localhost", "invalid"):  # RFC 6761: nobody is asked
             raise Unreachable(f"cannot resolve {name}: no such name", name, Reason.NAME_UNKNOWN)
+        found = await (await self._asker()).find(name, names.resolv)
+        if found.outcome is Outcome.FOUND:
+            return found.addresses
+        what = "has no address" if found.outcome is Outcome.EMPTY else "no such name"
+        raise Unreachable(f"cannot resolve {name}: {what}", name, Reason.NAME_UNKNOWN)
+
+    async def _asker(self) -> HostDns:
         if self._dns is None:
             if "dns.message" not in sys.modules:  # it takes a moment, which the loop need not wait
                 await asyncio.to_thread(importlib.import_module, "byway.dns.hostdns")
             from byway.dns.hostdns import HostDns
 
             self._dns = HostDns(mark=self._mark)
-        found = await self._dns.find(name, names.resolv)
-        if found.outcome is Outcome.FOUND:
-            return found.addresses
-        what = "has no address" if found.outcome is Outcome.EMPTY else "no such name"
-        raise Unreachable(f"cannot resolve {name}: {what}", name, Reason.NAME_UNKNOWN)
+        return self._dns
 
 
 def knows(module: str, name: str, aware: bool) -> bool:

@@ -10,7 +10,7 @@ import base64
 from dataclasses import dataclass, field
 
 from byway.dns.manner import Manner
-from byway.dns.message import LONGEST, Answer, Failed, Family, Question, answer, question
+from byway.dns.message import LONGEST, Answer, Failed, Question, Wanted, answer, question
 from byway.dns.pipe import IDLE, forget
 from byway.dns.start import Start
 from byway.errors import BywayError, PeerError
@@ -62,7 +62,7 @@ class Http1:
         """Whether it lives, as far as is known."""
         return not self._closed
 
-    async def ask(self, name: str, family: Family) -> Answer:
+    async def ask(self, name: str, family: Wanted) -> Answer:
         """What the server answers. Raises PeerError, OSError, EOFError. A cancel closes it."""
         asked = question(name, family, 0, padded=True, edns=self._manner.edns)
         self._busy, kept = True, False
@@ -129,7 +129,7 @@ class Http2:
         """Whether it takes questions now or later."""
         return not self._closed and not self._leaving
 
-    async def ask(self, name: str, family: Family) -> Answer:
+    async def ask(self, name: str, family: Wanted) -> Answer:
         """What the server answers. Raises PeerError, OSError, EOFError. A cancel harms no other."""
         from h2.exceptions import H2Error
 

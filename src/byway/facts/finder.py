@@ -17,6 +17,7 @@ from byway.system.neighbours import mac_of
 from byway.system.processes import NOBODY, owner_of
 
 if TYPE_CHECKING:
+    from byway.facts.flow_names import FlowNames
     from byway.facts.python import Function, Script
     from byway.facts.workers import Pool
 
@@ -48,7 +49,10 @@ class Finder:
         in_force: InForce[Bounds] | None = None,
         tell: Callable[[str, str], None] = lambda function, note: None,
         listed: Callable[[str], Sequence[bytes] | None] = lambda name: None,
+        names: FlowNames | None = None,
     ) -> None:
+        self.names = names
+        """Knows the names of addresses; None: nobody does."""
         self._listed = listed
         self._in_force = in_force or InForce(Bounds())
         self._tell = tell
@@ -62,11 +66,25 @@ class Finder:
 
     def begin(self, flow: Flow, given: Facts = NO_FACTS) -> Facts:
         """The facts of a flow that need no look-up, with the given ones."""
+        if flow.known is not None and flow.target.packed is not None and given.addresses is None:
+            return replace(given, addresses=(flow.target.packed,), open=True)
         if flow.target.packed is None and given.addresses is None:
             found = self._listed(flow.target.host)
             if found is not None:
                 return replace(given, addresses=tuple(found), open=True)
         return given
+
+    async def named(self, flow: Flow, hear: Hear | None = None) -> tuple[Facts, Flow]:
+        """The flow with the name of its target, where that is an address whose name is known; and
+        what was found out on the way. Raises Refused for an address that leads nowhere."""
+        names = self.names
+        if names is None or flow.target.packed is None:
+            return NO_FACTS, flow
+        flow = names.of(flow)
+        if not names.sniffs(flow):
+            return NO_FACTS, flow
+        facts = await self.find(Lacks(Fact.SNIFFED), flow, NO_FACTS, hear)
+        return facts, names.sniffed(flow, facts.sniffed)
 
     async def find(
         self, lacking: Lacks, flow: Flow, known: Facts, hear: Hear | None = None

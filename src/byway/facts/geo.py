@@ -66,7 +66,7 @@ class Geo:
             return None
         try:
             return self._reader.get(ip_address(packed))
-        except (InvalidDatabaseError, ValueError, RecursionError):
+        except (InvalidDatabaseError, ValueError, TypeError, KeyError, RecursionError):
             return None  # the file is damaged in this place
 
     def _some(self) -> list[object]:
@@ -75,7 +75,7 @@ class Geo:
 
         try:
             return [record for _, record in islice(iter(self._reader), _LOOKED_AT)]
-        except (InvalidDatabaseError, ValueError, RecursionError) as error:
+        except (InvalidDatabaseError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise GeoError(f"is damaged: {error}") from None
 
 

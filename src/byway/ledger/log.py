@@ -134,6 +134,7 @@ def flow_fields(passage: Passage) -> dict[str, object]:
         "source": "unix" if flow.source is None else str(flow.source),
         "user": flow.user,
         "target": str(flow.target),
+        "known": None if flow.known is None else str(flow.known),
         "sniffed": str(passage.facts.sniffed or "") or None,
         "verdict": way_of(verdict),
         "rule": None if rule is None else f"{rule.file}:{rule.line}" if rule.line else rule.text,

@@ -31,6 +31,16 @@ class Keyword:
         return any(word in host for word in self.words)
 
 
+@dataclass(frozen=True, slots=True)
+class QueryType:
+    """A record of one of these types is asked for (not where a flow is judged)."""
+
+    types: frozenset[int]
+
+    def match(self, flow: Flow, facts: Facts) -> Answer:
+        return facts.query in self.types
+
+
 class Wildcard:
     """The target's name is like one of these patterns: `*` is any text, `?` any one character."""
 

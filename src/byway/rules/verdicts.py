@@ -59,7 +59,8 @@ class Facts:
     `open` to conditions that do not resolve once an earlier rule has asked for them, or from the
     start where nobody needs to be asked. `moment` is when the flow is judged, in local time;
     `process` is empty when it cannot be seen, `sniffed` when nothing was understood, and `mac` (of
-    the device that it came from) when no link knows it.
+    the device that it came from) when no link knows it. `query` is the type of record that is
+    asked for, where a question about a name is judged and no flow.
     """
 
     addresses: tuple[bytes, ...] | None = None
@@ -69,6 +70,7 @@ class Facts:
     answers: tuple[tuple[Function, Said], ...] = ()
     open: bool = False
     mac: str | None = None
+    query: int = 0
 
     def knows(self, fact: Fact) -> bool:
         """Whether it was found out (an answer: any)."""

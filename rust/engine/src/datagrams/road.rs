@@ -319,6 +319,8 @@ pub struct Down<'a> {
 pub struct Shown {
     flow: u32,
     form: Form,
+    /// Who it is said to be, where that is another address: the one that the source asked.
+    said: Option<SocketAddr>,
     /// The address that it leaves with.
     from: Option<SocketAddr>,
     /// In the arena, unless each packet has its own.
@@ -368,6 +370,7 @@ impl Down<'_> {
         let Some(Shown {
             flow,
             form,
+            said,
             from,
             head,
         }) = shown
@@ -375,6 +378,7 @@ impl Down<'_> {
             self.tally.dropped(Bad::Stranger);
             return;
         };
+        let sender = said.map_or(sender, Spot::Address);
         let address = Address {
             exit: self.exit,
             to: self.to,
@@ -425,11 +429,17 @@ impl Down<'_> {
         }
         let (origin, codec) = (self.origin, &*self.codec);
         let form = codec.form(origin, expected)?;
+        // A source that asked an address hears from it, though its name may be found elsewhere.
+        let said = match &self.table.flows[flow as usize].target {
+            Place::Address(asked) if expected => Some(*asked),
+            _ => None,
+        };
+        let named = said.map_or(sender, Spot::Address);
         let head = match form {
             Form::Head => Span::default(),
             Form::Prefix | Form::Sealed => self
                 .outbox
-                .lay(|arena| codec.put_head(origin, sender, 0, arena)),
+                .lay(|arena| codec.put_head(origin, named, 0, arena)),
         };
         let from = if codec.masks() {
             match (&self.table.flows[flow as usize].target, sender) {
@@ -443,6 +453,7 @@ impl Down<'_> {
         let shown = Shown {
             flow,
             form,
+            said,
             from,
             head,
         };

@@ -88,6 +88,7 @@ def check_names(config: Config, dns: Dns, problems: Problems) -> None:
         hosts = Hosts()
     _words(config, dns, problems)
     _rules(config, dns, problems)
+    _fake_ip(config, dns, problems)
     for name, server in dns.servers.items():
         _server(("dns", "servers", name), name, dns, problems)
         if server.address.target is None:
@@ -160,14 +161,45 @@ def _words(config: Config, dns: Dns, problems: Problems) -> None:
 
 def _rules(config: Config, dns: Dns, problems: Problems) -> None:
     for at, rule in enumerate(dns.rules):
-        if not rule.model_fields_set - {"use"}:
+        place: Path = ("dns", "rules", at)
+        if not rule.model_fields_set - {"use", "answer"}:
             hint = "dns.use is for all other names"
-            problems.add(("dns", "rules", at), "the rule has no condition", hint)
+            problems.add(place, "the rule has no condition", hint)
+        if not rule.use and rule.answer is None:
+            problems.add(place, "use is missing", "add use (a server), or answer")
+        elif rule.use and rule.answer is not None and rule.answer.word not in ("real", "fake"):
+            message = "the rule has an answer, and a server that is not asked for it"
+            problems.add((*place, "use"), message, "leave one of them out", at_key=True)
+        for nr, name in enumerate(rule.inbound or ()):
+            if name not in config.inbounds:
+                hint = problems.suggestion(name, config.inbounds)
+                problems.add((*place, "inbound", nr), f"there is no inbound {shown(name)}", hint)
         for nr, name in enumerate(rule.set or ()):
             if name not in config.sets:
                 hint = problems.suggestion(name, config.sets) if config.sets else "see sets"
                 path = ("dns", "rules", at, "set", nr)
                 problems.add(path, f"there is no set {shown(name)}", hint)
+
+
+def _fake_ip(config: Config, dns: Dns, problems: Problems) -> None:
+    fake = dns.fake_ip
+    if fake is None:
+        if any(rule.answer is not None and rule.answer.word == "fake" for rule in dns.rules):
+            problems.add(("dns", "rules"), "answer: fake needs dns.fake_ip", "fake_ip: true")
+        return
+    sizes = [one.size for one in fake.ranges]
+    if len(set(sizes)) < len(sizes) or not sizes:
+        message = "expected one prefix of IPv4, one of IPv6, or one of each"
+        problems.add(("dns", "fake_ip", "ranges"), message)
+    for at, one in enumerate(fake.ranges):
+        if one.size * 8 - one.bits < 10:
+            message = "the prefix has room for too few addresses"
+            problems.add(("dns", "fake_ip", "ranges", at), message, "/22 or larger for IPv4")
+    for at, word in enumerate(fake.exclude):
+        name = word.removeprefix("set:")
+        if word.startswith("set:") and name not in config.sets:
+            hint = problems.suggestion(name, config.sets) if config.sets else "see sets"
+            problems.add(("dns", "fake_ip", "exclude", at), f"there is no set {shown(name)}", hint)
 
 
 def _server(path: Path, name: str, dns: Dns, problems: Problems) -> None:

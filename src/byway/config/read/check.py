@@ -21,7 +21,7 @@ from byway.config.groups import (
     GroupConfig,
     SelectGroup,
 )
-from byway.config.model import RESERVED, Config, Control, Geo, Limits, Log
+from byway.config.model import RESERVED, Config, Control, Geo, Limits, Log, Names
 from byway.config.names.dns import Dns
 from byway.config.read import crosscheck
 from byway.config.read.canonical import look_alikes
@@ -103,6 +103,7 @@ class _Checker:
         limits = self._section(Limits, ("limits",))
         control = self._section(Control, ("control",))
         geo = self._section(Geo, ("geo",))
+        names = self._section(Names, ("names",))
         inbounds = self._named("inbounds", "inbound", dialects.entering(), dialects.inbound)
         self._read_links()
         outbounds = self._named("outbounds", "outbound", dialects.leaving(), dialects.outbound)
@@ -123,11 +124,20 @@ class _Checker:
             outbounds=outbounds,
             dns=dns,
             geo=geo or Geo(),
+            names=names or Names(),
             groups=groups,
             sets=sets,
             rules=rules,
         )
-        asked = any(way.asks for way in outbounds.values())
+        if dns is not None and dns.hijack:
+            taken = outbounds.setdefault(
+                "dns", dialects.outbound("dns").model_validate({"type": "dns"})
+            )
+            if not taken.answers:
+                message = "dns.hijack leads to the outbound dns, which is of another type"
+                self._problems.add(("dns", "hijack"), message, "rename that outbound")
+        asked = any(way.asks or way.answers for way in outbounds.values())
+        asked = asked or any(way.answers for way in inbounds.values())
         if asked and self._root.get("dns") is None:
             config = config.model_copy(update={"dns": (dns := Dns())})
         if dns is not None:

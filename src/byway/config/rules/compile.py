@@ -6,15 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from byway.config.model import Config
-from byway.config.names.dns import Dns
+from byway.config.names.dns import EXCLUDED, Dns, DnsRule, FakeIp
 from byway.config.rules.conditions import Conditions, RuleEntry, SniffedConditions
 from byway.config.rules.sets import open_sets
+from byway.dns.policy import Said
 from byway.rules import Drop, Judge, Reject, Rule, RuleRef, Verdict, Via
 from byway.rules import matchers as m
 from byway.rules.devices import SourceMac
 from byway.rules.geo import FromCountry, FromSystem, InCountry, InSystem, World
 from byway.rules.moments import During
-from byway.rules.names import Keyword, Regex, Wildcard
+from byway.rules.names import Keyword, QueryType, Regex, Wildcard
 from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
 from byway.rules.sets import FromSet, InSet, RuleSet
 from byway.rules.sniffed import SniffedName, SniffedProtocol
@@ -24,31 +25,70 @@ from byway.values.name_server import without_path
 def judge_of(config: Config, sets: Mapping[str, RuleSet] | None = None) -> Judge:
     """The judge for a checked config; the sets are read here when they are not handed in."""
     known = Known(open_sets(config).sets if sets is None else sets, config.world)
-    return Judge(
-        [
-            Rule(
-                _condition(entry, known),
-                _verdict(entry),
-                entry.enabled,
-                None if entry.python is None else config.functions[entry.python],
-            )
-            for entry in config.rules
-        ]
-    )
+    rules = [
+        Rule(
+            _condition(entry, known),
+            _verdict(entry),
+            entry.enabled,
+            None if entry.python is None else config.functions[entry.python],
+        )
+        for entry in config.rules
+    ]
+    return Judge([*_hijack(config), *rules])
+
+
+def _hijack(config: Config) -> Sequence[Rule]:
+    """What goes to port 53 is answered here, before any rule."""
+    if config.dns is None or not config.dns.hijack:
+        return ()
+    ref = RuleRef(config.file, config.line("dns", "hijack"), "dns.hijack: true")
+    return (Rule(m.Port(((53, 53),)), Via("dns", ref)),)
 
 
 def names_judge_of(config: Config, dns: Dns, sets: Mapping[str, RuleSet]) -> tuple[Judge, Via]:
     """The judge of names, whose verdicts are ways by servers to ask (`server_key`), and what it
     says of names that no rule is about."""
     known = Known(sets, config.world)
-    rules = [
-        Rule(_condition(rule.asked, known), Via(server_key(rule.use), rule.ref))
-        for rule in dns.rules
-    ]
+    rules = []
+    for rule in dns.rules:
+        condition = _condition(rule.asked, known)
+        if rule.query_type is not None:
+            condition = m.All((condition, QueryType(frozenset(rule.query_type))))
+        rules.append(Rule(condition, Via(rule_key(rule, dns), rule.ref)))
     said = f"use: {', '.join(map(without_path, dns.use))}"
     ref = RuleRef(config.file, config.line("dns", "use"), said)
     default = Via(server_key(dns.use), ref)
     return Judge(rules, default), default
+
+
+def names_said(dns: Dns) -> Mapping[str, Said]:
+    """What the verdicts of rules mean that give an answer."""
+    return {
+        rule_key(rule, dns): Said(server_key(rule.use or dns.use), rule.answer)
+        for rule in dns.rules
+        if rule.answer is not None
+    }
+
+
+def rule_key(rule: DnsRule, dns: Dns) -> str:
+    """The word for what a rule about names says."""
+    key = server_key(rule.use or dns.use)
+    return key if rule.answer is None else f"{key} answer={rule.answer}"
+
+
+def faking_of(config: Config, fake: FakeIp, sets: Mapping[str, RuleSet]) -> m.Matcher:
+    """Which names keep their real addresses."""
+    words = (*fake.exclude, *(EXCLUDED if fake.defaults else ()))
+    named = [word for word in words if word.startswith("set:")]
+    wild = [word for word in words if word not in named and ("*" in word or "?" in word)]
+    exact = frozenset(word for word in words if word not in named and word not in wild)
+    found: list[m.Matcher] = [m.Domain(exact)]
+    if wild:
+        found.append(Wildcard(tuple(wild)))
+    if named:
+        chosen = tuple(sets[word.removeprefix("set:")] for word in named)
+        found.append(m.Unresolved(InSet(chosen)))
+    return m.AnyOf(tuple(found))
 
 
 def server_key(use: Sequence[str]) -> str:
