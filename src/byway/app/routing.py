@@ -76,6 +76,6 @@ class Routing:
 
 def captures_of(after: Generation, inbounds: Mapping[str, Inbound]) -> tuple[Capture, ...]:
     """What is to come by the NICs of these inbounds."""
-    answers = bool(getattr(after.config.dns, "hijack", False))
+    answers = after.config.dns is not None and after.config.dns.hijack
     found = (after.config.inbounds[name].capture(answers) for name in inbounds)
     return tuple(one for one in found if one is not None)

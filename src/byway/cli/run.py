@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from byway.api.control import Control
 from byway.app import App, Reread
@@ -19,22 +19,35 @@ from byway.system.open_files import raise_open_files
 from byway.system.state import state_folder
 
 
-def run(config: Config, reread: Reread, system_proxy: bool = False) -> int:
+def run(
+    config: Config,
+    reread: Reread,
+    system_proxy: bool = False,
+    ready: Callable[[], None] | None = None,
+    confirm: float | None = None,
+) -> int:
     """Serve until SIGINT or SIGTERM, then drain; a second one ends it at once. SIGHUP reloads.
 
-    With `system_proxy` the desktop's own settings lead here meanwhile.
+    With `system_proxy` the desktop's own settings lead here meanwhile. `ready` is called when all
+    listeners are open. With `confirm`, it ends after so many seconds unless SIGUSR1 comes before.
     """
     raise_open_files()
     try:
-        asyncio.run(_serve(config, reread, system_proxy))
+        asyncio.run(_serve(config, reread, system_proxy, ready, confirm))
     except OSError as error:
         print(f"byway: {escaped_lines(in_words(error))}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(config: Config, reread: Reread, system_proxy: bool) -> None:
-    asked = asyncio.Event()
+async def _serve(
+    config: Config,
+    reread: Reread,
+    system_proxy: bool,
+    ready: Callable[[], None] | None,
+    confirm: float | None,
+) -> None:
+    asked, confirmed = asyncio.Event(), asyncio.Event()
     reloads: asyncio.Queue[None] = asyncio.Queue(1)
     app = App(config, memory=state_folder(config.file, os.environ, os.getuid()))
 
@@ -52,14 +65,34 @@ async def _serve(config: Config, reread: Reread, system_proxy: bool) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGHUP, reload)
+    loop.add_signal_handler(signal.SIGUSR1, confirmed.set)
     async with app, Control(app, reread), asyncio.TaskGroup() as tasks:
         reloading = tasks.create_task(_reload_when_asked(app, reread, reloads))
         _calm_collector()
         _announce(app)
+        if ready is not None:
+            ready()
+        awaiting = None
+        if confirm is not None:
+            awaiting = tasks.create_task(_end_unless(confirmed, confirm, app, stop))
         async with _desktop_led_here(app, system_proxy):
             await asked.wait()
         reloading.cancel()
+        if awaiting is not None:
+            awaiting.cancel()
         await app.drain()
+
+
+async def _end_unless(
+    confirmed: asyncio.Event, within: float, app: App, stop: Callable[[], None]
+) -> None:
+    try:
+        async with asyncio.timeout(within):
+            await confirmed.wait()
+        app.log.info("confirmed")
+    except TimeoutError:
+        app.log.warning("ending: not confirmed", within=f"{within:g}s")
+        stop()
 
 
 @contextlib.asynccontextmanager

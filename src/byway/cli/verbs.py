@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from byway.cli import imports, live, probe, sets, system_proxy
+from byway.cli import background, imports, live, probe, sets, system_proxy
 from byway.cli.live import name
 from byway.cli.parser import Parser
 
@@ -72,6 +72,7 @@ def parser() -> Parser:
     method = "a method such as 2022-blake3-aes-128-gcm, or a protocol with passwords"
     password.add_argument("method", metavar="METHOD", help=method)
     password.set_defaults(verb=_password)
+    background.add_verbs(verbs)
     live.add_verbs(verbs)
     sets.add_verb(verbs)
     imports.add_verb(verbs)

@@ -139,6 +139,10 @@ class In(Section):
         nothing of it is Byway's to set up."""
         return None
 
+    def makes(self) -> Sequence[str]:
+        """What it makes on this host when it is opened, as programs would be told to make it."""
+        return ()
+
     def capture(self, answers: bool) -> Capture | None:
         """What routes are to bring to its NIC; None: nothing of it is Byway's to set up.
         `answers`: questions for names are answered here, wherever they go."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -69,6 +70,14 @@ class TunSection(In):
             if not set_up and (one := node.get(key)) is not None and one.content:
                 message = f"{key} needs routes that Byway sets up"
                 problems.add((*path, key), message, "add auto_route: true, or lan", at_key=True)
+
+    def makes(self) -> Sequence[str]:
+        """The NIC."""
+        return (
+            f"ip tuntap add dev {self.name} mode tun vnet_hdr",
+            *(f"ip address add {one} dev {self.name}" for one in self.addresses),
+            f"ip link set {self.name} mtu {self.mtu} up",
+        )
 
     def capture(self, answers: bool) -> Capture | None:
         """What routes are to bring to the NIC."""
