@@ -316,7 +316,6 @@ def test_lists_and_sections_that_are_not_kept_are_told() -> None:
         (4, "quic"),
         (5, "dns.fallback"),
         (6, "dns.fallback-filter"),
-        (7, "dns.fake-ip-filter"),
     ]
     assert not any("token" in note.why for note in notes)
 

@@ -66,7 +66,6 @@ def test_a_virtual_nic_of_mihomo_takes_all_flows_here() -> None:
         ("enable", "takes all flows of this host (auto_route), as root; forwarded ones by lan"),
         ("find-process-mode", "processes are found when a rule needs them"),
         ("strict-route", "strict-route"),
-        ("dns-hijack", "dns-hijack"),
         ("exclude-uid-range", "exclude-uid-range"),
         ("exclude-package", "exclude-package"),
     }
@@ -141,3 +140,98 @@ def test_addresses_of_one_family_would_leave_the_other_outside() -> None:
 
     assert "addresses" not in content(found, "tun-in")
     assert any("both families" in note.why for note in found.notes)
+
+
+NAMES = """\
+mixed-port: 7890
+ipv6: true
+tun: {enable: true, auto-route: true, dns-hijack: ["any:53"]}
+sniffer:
+  enable: true
+  force-dns-mapping: true
+  parse-pure-ip: true
+  sniff: {TLS: {ports: [443, 8443]}, HTTP: {ports: [80, 8080-8880]}, QUIC: {ports: [443]}}
+  skip-domain: ["+.push.example"]
+hosts: {router.lan: 192.168.1.1}
+dns:
+  enable: true
+  listen: 0.0.0.0:1053
+  ipv6: true
+  enhanced-mode: fake-ip
+  fake-ip-range: 198.18.0.1/16
+  fake-ip-ttl: 5
+  fake-ip-filter: ["*", "*.lan", "+.ntp.example", "time.example", "rule-set:near", "geosite:cn"]
+  default-nameserver: [192.0.2.53]
+  proxy-server-nameserver: ["https://192.0.2.53/dns-query"]
+  nameserver: ["https://doh.example/dns-query", "tls://192.0.2.54:853"]
+  fallback: ["tls://198.51.100.1"]
+  fallback-filter: {geoip: true, ipcidr: [240.0.0.0/4], domain: ["+.walled.example"]}
+  nameserver-policy:
+    "+.corp.example": [10.0.0.53]
+    "ads.example": "rcode://name_error"
+    "rule-set:near": system
+proxies: [{name: p, type: socks5, server: p.example, port: 1080}]
+rule-providers:
+  near: {type: inline, behavior: domain, payload: ["+.near.example"]}
+rules: ["MATCH,p"]
+"""
+
+
+def dns(found: Imported) -> dict[str, object]:
+    return cast("dict[str, object]", yaml.safe_load(found.text)["dns"])
+
+
+def test_names_of_mihomo() -> None:
+    found = made(NAMES)
+    section = dns(found)
+
+    assert section["hijack"] is True
+    assert section["hosts"] == {"router.lan": ["192.168.1.1"]}
+    assert section["fake_ip"] == {
+        "ranges": ["198.18.0.0/16"],
+        "ttl": "5s",
+        "exclude": ["*.lan", "ntp.example", "*.ntp.example", "time.example", "set:near"],
+    }
+    assert section["rules"] == [
+        {"domain": ["p.example"], "use": ["dns-1"]},
+        {"domain_suffix": ["corp.example"], "use": ["dns-4"]},
+        {"domain": ["ads.example"], "answer": "nxdomain"},
+        {"set": ["near"], "use": ["system"]},
+        {"domain_suffix": ["walled.example"], "use": ["dns-5"]},
+    ]
+    assert section["use"] == ["dns-2", "dns-3"]
+    assert content(found, "dns") == {"type": "dns", "listen": "0.0.0.0:1053", "open": True}
+    assert yaml.safe_load(found.text)["names"] == {"sniffed": "dial"}
+    whats = {(note.line, note.what) for note in found.notes}
+    lines = NAMES.splitlines()
+    assert {(lines[line - 1].split(":")[0].strip(), what) for line, what in whats} == {
+        ("tun", "tun"),
+        ("sniff", "sniffer.sniff"),
+        ("skip-domain", "sniffer.skip-domain"),
+        ("listen", "dns"),
+        ("fake-ip-filter", "geosite:cn"),
+        ("fallback", "dns.fallback"),
+        ("fallback-filter", "dns.fallback-filter"),
+    }
+
+
+def test_names_that_alone_are_faked() -> None:
+    found = made(NAMES.replace("  fake-ip-ttl: 5", "  fake-ip-filter-mode: whitelist"))
+    section = dns(found)
+
+    fake = section["fake_ip"]
+    assert isinstance(fake, dict)
+    assert fake["everywhere"] is False
+    rules = section["rules"]
+    assert isinstance(rules, list)
+    assert rules[:3] == [
+        {"domain_wildcard": ["*.lan"], "answer": "fake"},
+        {"domain": ["ntp.example"], "answer": "fake"},
+        {"domain_wildcard": ["*.ntp.example"], "answer": "fake"},
+    ]
+
+
+def test_sniffed_names_that_rules_alone_see() -> None:
+    text = NAMES.replace("  force-dns-mapping: true", "  override-destination: false")
+
+    assert yaml.safe_load(made(text).text)["names"] == {"sniffed": "judge"}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from byway import dialects
 from byway.config.rules.setitems import fault
-from byway.importing import clash_proxies, clash_rules, geosites
-from byway.importing.draft import LOST, OTHERWISE, Draft, Section, Way
+from byway.importing import clash_dns, clash_proxies, clash_rules, geosites
+from byway.importing.draft import OTHERWISE, Draft, Section, Way
 from byway.rules.gathering import is_prefix
 from byway.values.foreign import (
     Fields,
@@ -20,7 +19,6 @@ from byway.values.foreign import (
     items,
     mark_of,
     number,
-    said,
     text,
     texts,
 )
@@ -31,14 +29,13 @@ _DONE = {
     "proxies", "proxy-groups", "proxy-providers", "rule-providers", "rules", "rule", "sub-rules",
     "allow-lan", "bind-address", "authentication",
     "listeners", "tunnels", "log-level", "dns", "hosts", "ipv6", "mode", "interface-name",
-    "routing-mark",
+    "routing-mark", "sniffer",
 }  # fmt: skip
 _REASONS = {
     "external-controller": "Byway has a unix socket instead (see control)",
     "external-controller-unix": "Byway has a unix socket instead (see control)",
     "secret": "Byway has a unix socket instead (see control)",
     "external-ui": "there is no web interface",
-    "sniffer": "use rules with sniffed to match sniffed names, instead of domain",
     "profile": _OWN,
     "unified-delay": _OWN,
     "tcp-concurrent": _OWN,
@@ -52,12 +49,7 @@ _REASONS = {
     "lan-allowed-ips": "write a rule with source",
     "lan-disallowed-ips": "write a rule with source",
 }
-_DNS_DONE = {
-    "enable", "nameserver", "nameserver-policy", "use-hosts", "default-nameserver", "ipv6",
-    "proxy-server-nameserver", "use-system-hosts", "respect-rules",
-}  # fmt: skip
 _LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error"}
-_SERVER = re.compile(r"([a-z0-9]+)://([^/#?]+)(/[^#]*)?(?:#(.*))?")
 
 
 def read(root: Node, draft: Draft) -> None:
@@ -72,7 +64,7 @@ def read(root: Node, draft: Draft) -> None:
     draft.geosite_url = text(geox.get("geosite")) or geosites.MIHOMO
     _providers(top.get("rule-providers"), draft)
     clash_rules.read(top, draft)
-    _dns(top, draft)
+    clash_dns.read(top, draft)
     if mode in ("global", "direct"):
         draft.rules.clear()
         draft.otherwise = {"otherwise": "direct" if mode == "direct" else _first_way(draft)}
@@ -197,8 +189,7 @@ def _section(name: str, kind: str, node: Node, draft: Draft) -> str | None:
         draft.note(node.line, name, str(error))
         return None
     entry.pass_over("proxy", "rule")
-    if entry.says("dns-hijack"):
-        entry.note("dns-hijack", "dns-hijack: Byway does not serve DNS yet")
+    clash_dns.hijacked(entry, draft)
     entry.tell_unread()
     return draft.inbound(name, node.line, made)
 
@@ -280,161 +271,3 @@ def _misfit(entry: str, behavior: str) -> str:
     if behavior == "classical" and entry and "," not in entry:
         return "expected KIND,value"
     return "not an IP prefix" if behavior == "ipcidr" and entry and not is_prefix(entry) else ""
-
-
-# Names.
-
-
-def _dns(top: Fields, draft: Draft) -> None:
-    made: Section = {}
-    hosts: dict[str, object] = {}
-    for name, node in fields(top.get("hosts")).items():
-        bare = name.removeprefix("+").removeprefix("*").removeprefix(".")
-        if "*" in bare or "+" in bare:
-            draft.note(node.line, name, "a host name with this wildcard is not known")
-            continue
-        if name.startswith("*."):
-            draft.note(node.line, name, "matches all names below it here, not only one label")
-        below = {f"*.{bare}": texts(node)} if name != bare else {}
-        itself = {bare: texts(node)} if name == bare or name.startswith("+.") else {}
-        hosts = below | itself | hosts if name.startswith("+.") else hosts | below | itself
-    if hosts:
-        made["hosts"] = hosts
-    found = fields(top.get("dns"))
-    if flag(found.get("enable")):
-        for key, node in found.items():
-            if key not in _DNS_DONE and said(node):
-                draft.note(node.line, f"dns.{key}", _DNS_REASONS.get(key, "is not kept"))
-        _servers(found, made, draft)
-        if found.get("ipv6") is None or not flag(found.get("ipv6")):
-            made["addresses"] = "ipv4"
-    if made:
-        draft.plain["dns"] = made
-
-
-def _servers(found: Fields, made: Section, draft: Draft) -> None:
-    servers: dict[str, Section] = {}
-    by_text: dict[str, str] = {}
-    bootstrap = next(
-        (word for one in texts(found.get("default-nameserver")) if (word := _address(one)[0])), ""
-    )
-
-    def named(node: Node) -> str | None:
-        written = text(node)
-        if written in by_text:
-            return by_text[written]
-        address, way = _address(written)
-        if not address:
-            scheme = re.match(r"[a-z0-9]{1,10}(?=://)", written)  # the rest may hold a token
-            draft.note(node.line, scheme[0] if scheme else "a name server", _DNS_WAY)
-            if not (draft.hidden(way) if way else by_rules):
-                return None
-            name = f"dns-{len(servers) + 1}"  # which was to be asked by a proxy: nobody is instead
-            servers[name] = {"via": LOST}
-            return name
-        if address == "system" and not way:
-            return "system"
-        name = f"dns-{len(servers) + 1}"
-        server: Section = {"address": address}
-        if way and way != "DIRECT" and draft.known(way):
-            server["via"] = Way(way)
-        elif not way and by_rules:
-            server["via"] = OTHERWISE
-        elif way and way != "DIRECT":
-            draft.note(node.line, name, f"is asked directly: {way!r} is unknown")
-        if "via" in server or not re.match(r"[a-z]+://(?:[0-9.]+(?:[:/]|$)|\[)", address):
-            server["bootstrap"] = bootstrap or "system"
-        servers[name] = server
-        by_text[written] = name
-        return name
-
-    def words(node: Node | None) -> list[str]:
-        return [name for item in items(node) if (name := named(item))]
-
-    by_rules = False
-    rules: list[Section] = []
-    of_proxies = words(found.get("proxy-server-nameserver"))
-    by_rules = flag(found.get("respect-rules"))  # but for the names of proxies
-    by_text.clear()
-    use = words(found.get("nameserver"))
-    if of_proxies and (hosts := _proxy_hosts(draft)):
-        rules.append({"domain": hosts, "use": of_proxies})
-    for pattern, node in fields(found.get("nameserver-policy")).items():
-        asked = _names_of(pattern, node.line, draft)
-        if asked and (of_rule := words(node)):
-            rules.append({**asked, "use": of_rule})
-    if servers:
-        made["servers"] = {
-            name: server if set(server) != {"address"} else server["address"]
-            for name, server in servers.items()
-        }
-    if use:
-        made["use"] = use
-    if rules:
-        made["rules"] = rules
-
-
-def _proxy_hosts(draft: Draft) -> list[str]:
-    """The names of all proxies' servers, each once."""
-    servers = [str(item.content.get("server", "")) for item in draft.entries["outbounds"].values()]
-    hosts = [server.rpartition(":")[0] for server in servers]
-    return list(
-        dict.fromkeys(host for host in hosts if re.search(r"[A-Za-z]", host) and ":" not in host)
-    )
-
-
-def _names_of(pattern: str, line: int, draft: Draft) -> Section:
-    """The names a policy is about: `+.a,b`, `rule-set:x,y`; nothing where it cannot be said."""
-    kind, colon, rest = pattern.partition(":")
-    if colon and kind == "rule-set":
-        known = [draft.sets[name] for name in rest.split(",") if name in draft.sets]
-        for name in rest.split(","):
-            if known and name not in draft.sets:
-                draft.note(line, pattern, f"the set {name!r} is not kept")
-        if known:
-            return {"set": known}
-    if colon:
-        draft.note(line, pattern, "there are no sets of this kind")
-        return {}
-    names = [name for word in pattern.split(",") if (name := word.strip())]
-    suffixes = [name[2:] for name in names if name.startswith("+.") and "*" not in name]
-    if len(suffixes) == len(names):
-        return {"domain_suffix": suffixes}
-    if not any("*" in name or name.startswith((".", "+")) for name in names):
-        return {"domain": names}
-    entries = []
-    for name in names:
-        if why := fault(name, "clash", ()):
-            draft.note(line, pattern, f"{name[:80]!r} is not kept: {why}")
-        else:
-            entries.append(name)
-    if not entries:
-        return {}
-    draft.set(pattern, line, {"format": "clash", "items": entries})
-    return {"set": draft.sets[pattern]}
-
-
-def _address(written: str) -> tuple[str, str]:
-    """A server as `dns` has it ("" for what it has not), and the way to it."""
-    word, _, way = written.partition("#")
-    way = way.partition("&")[0]
-    if word in ("system", "system://"):
-        return "system", way
-    if "://" not in word:
-        bare = f"[{word}]" if word.count(":") > 1 and word[:1] != "[" else word
-        return (f"udp://{bare}", way) if word and word[:4] != "dhcp" else ("", way)
-    found = _SERVER.fullmatch(word)
-    if found is None or found[1] not in ("udp", "tcp", "tls", "https"):
-        return "", way
-    return f"{found[1]}://{found[2]}{found[3] or '' if found[1] == 'https' else ''}", way
-
-
-_DNS_WAY = "unknown scheme of a name server"
-_DNS_REASONS = {
-    "enhanced-mode": "fake-IP is not supported yet; proxies receive names anyway",
-    "fake-ip-range": "fake-IP is not supported yet",
-    "fake-ip-filter": "fake-IP is not supported yet",
-    "fallback": "all servers of `use` are used in order, without a condition",
-    "fallback-filter": "all servers of `use` are used in order, without a condition",
-    "listen": "Byway does not serve DNS yet",
-}

@@ -35,7 +35,7 @@ def finished(draft: Draft) -> Imported:
 
 def _text(draft: Draft, made: Settled) -> str:
     sections: dict[str, object] = {
-        name: draft.plain[name] for name in ("log", "geo") if draft.plain.get(name)
+        name: draft.plain[name] for name in ("log", "names", "geo") if draft.plain.get(name)
     }
     comments: dict[tuple[str, str], str] = {}
     for section, entries in made.sections.items():
@@ -152,7 +152,7 @@ class _Removing:
         if isinstance(rules, list):
             for rule in rules:
                 _without(rule, server)
-            dns["rules"] = [rule for rule in rules if "use" in rule]
+            dns["rules"] = [rule for rule in rules if "use" in rule or "answer" in rule]
         for other in servers.values() if isinstance(servers, dict) else ():
             if isinstance(other, dict) and other.get("bootstrap") == server:
                 other["bootstrap"] = "system"
