@@ -26,14 +26,18 @@ inbounds: {{noise: {{type: shadowsocks, listen: ["0.0.0.0:{PORT}"], method: {MET
 CLIENT = """
 control: {{socket: off}}
 log: {{format: json}}
-inbounds:
-  nat: {{type: redirect, auto: true, strict: true}}
-  packets: {{type: tproxy, network: udp, auto: true, strict: true}}
+inbounds: {taken}
 outbounds:
   vps: {{type: shadowsocks, server: "{vps}:{port}", method: {method}, password: {password}}}
 limits: {{dial: 2s}}
 rules: [{{ip: "{near}", to: direct}}, {{port: 81, to: reject}}, {{otherwise: vps}}]
 """
+
+TAKEN = {
+    "firewall": "{nat: {type: redirect, auto: true, strict: true},"
+    " packets: {type: tproxy, network: udp, auto: true, strict: true}}",
+    "nic": "{nic: {type: tun, auto_route: true, strict: true, answer: after-dial}}",
+}
 
 
 @dataclass
@@ -47,12 +51,14 @@ class Ground:
     site: Host
     near: Host
     server: Process
+    taken: str
 
     @contextmanager
     def byway(self) -> Iterator[Process]:
         config = self.lab.directory / "client.yaml"
         config.write_text(
             CLIENT.format(
+                taken=self.taken,
                 vps=self.vps.address4,
                 port=PORT,
                 method=METHOD,
@@ -90,8 +96,8 @@ def of_the_link(packed: bytes) -> bool:
     return address.version == 6 and (address.is_link_local or address.is_multicast)
 
 
-@pytest.fixture(scope="module")
-def ground(possible: None) -> Iterator[Ground]:
+@pytest.fixture(scope="module", params=TAKEN)
+def ground(request: pytest.FixtureRequest, possible: None) -> Iterator[Ground]:
     with Lab() as lab:
         laptop, wall, internet = lab.host("laptop"), lab.wall(), lab.router("internet")
         vps, site, near = lab.host("vps"), lab.host("site"), lab.host("near")
@@ -105,7 +111,7 @@ def ground(possible: None) -> Iterator[Ground]:
         config = lab.directory / "server.yaml"
         config.write_text(SERVER)
         server = vps.start(["byway", "run", "-c", str(config)], ready="ready")
-        yield Ground(lab, laptop, wall, vps, site, near, server)
+        yield Ground(lab, laptop, wall, vps, site, near, server, TAKEN[request.param])
 
 
 def everything(site4: str, site6: str, seconds: float) -> int:

@@ -92,14 +92,14 @@ class Standing:
 
 def walls_of(config: Config, diversions: Mapping[str, Diversion], judge: Judge) -> Walls:
     """What is to be set up for these inbounds. Raises FirewallError."""
-    head = head_for(config, judge, tuple(diversions))
+    head = head_for(config, judge, tuple(name for name, one in diversions.items() if one.taken))
     links = tuple(routes.links())
     near = tuple(sorted({prefix for _, prefix in links if is_private(prefix)}))
     taken = tuple(one for diversion in diversions.values() for one in diversion.taken)
     _check(diversions)
     exclude = tuple(text for one in diversions.values() for text in one.exclude)
     users = tuple(text for one in diversions.values() for text in one.exclude_users)
-    table = taking.table_of(
+    table: Table | None = taking.table_of(
         Taking(
             taken,
             OWN,
@@ -111,6 +111,8 @@ def walls_of(config: Config, diversions: Mapping[str, Diversion], judge: Judge) 
             about=left.about("what is diverted"),
         )
     )
+    if not taken:
+        table, head = None, Head()
     closed = None
     if any(one.strict for one in diversions.values()):
         services = tuple(text for one in diversions.values() for text in one.services)
@@ -120,6 +122,8 @@ def walls_of(config: Config, diversions: Mapping[str, Diversion], judge: Judge) 
                 OWN,
                 DIVERTED,
                 GROUP,
+                tun=next((one.nic for one in diversions.values() if one.nic), ""),
+                virtual=tuple(text for one in diversions.values() for text in one.virtual),
                 links=links,
                 exceptions=exclude,
                 services=services,

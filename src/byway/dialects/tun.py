@@ -13,9 +13,10 @@ from byway.flow import TCP_AND_UDP, Network
 from byway.inbounds.entry import Entry
 from byway.inbounds.tun import Nic, TunInbound
 from byway.system.capture import Capture
+from byway.system.firewall.taking import Diversion
 from byway.values.foreign import Foreign
 from byway.values.problems import Path, Problems
-from byway.values.texts import Interface, LinkAddress, Many, PrefixText
+from byway.values.texts import Interface, LinkAddress, Many, Ports, PrefixText
 from byway.values.written import Node
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class TunSection(In):
     exclude_uid: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Many] = ()
     """Users of this host whose traffic is left alone."""
 
+    strict: bool = False
+    """Let nothing leave this host but by Byway, also while Byway is dead."""
+    services: Annotated[tuple[Ports, ...], Many] = ()
+    """Ports of this host whose clients are answered wherever they are, with `strict`."""
+
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:
         """What it takes."""
@@ -66,10 +72,23 @@ class TunSection(In):
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
         """Note what does not fit together in what was written."""
         set_up = any((one := node.get(key)) is not None and one.content for key in _SET_UP)
-        for key in ("routes", "exclude", "exclude_uid"):
+        for key in ("routes", "exclude", "exclude_uid", "strict", "services"):
             if not set_up and (one := node.get(key)) is not None and one.content:
                 message = f"{key} needs routes that Byway sets up"
                 problems.add((*path, key), message, "add auto_route: true, or lan", at_key=True)
+
+    def diversion(self, addresses: Sequence[str]) -> Diversion | None:
+        """What may leave this host, with `strict`."""
+        if not self.strict:
+            return None
+        return Diversion(
+            (),
+            tuple(map(str, self.exclude)),
+            strict=True,
+            services=tuple(f"{first}-{last}" for first, last in self.services),
+            nic=self.name,
+            virtual=tuple(one.partition("/")[0] for one in self.addresses),
+        )
 
     def makes(self) -> Sequence[str]:
         """The NIC."""

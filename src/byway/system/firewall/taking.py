@@ -42,13 +42,16 @@ class Taken:
 class Diversion:
     """What an inbound takes, as far as a config says it: the targets (prefixes) and the users of
     this host (numbers) that are left alone, and whether nothing else may leave but answers of
-    these `services` (ports, ranges as `80-90`)."""
+    these `services` (ports, ranges as `80-90`). What a virtual NIC takes (`nic`, with
+    its addresses) comes by routes, and not by the firewall."""
 
     taken: tuple[Taken, ...]
     exclude: tuple[str, ...] = ()
     exclude_users: tuple[str, ...] = ()
     strict: bool = False
     services: tuple[str, ...] = ()
+    nic: str = ""
+    virtual: tuple[str, ...] = ()
 
 
 @frozen
