@@ -106,7 +106,11 @@ listeners: [{name: nic, type: tun, stack: gvisor, inet4-address: [198.19.0.1/30]
 rules: ["MATCH,DIRECT"]
 """)
 
-    assert content(found, "nic") == {"type": "tun", "auto_route": True}
+    assert content(found, "nic") == {
+        "type": "tun",
+        "addresses": ["198.19.0.1/30", "fd62:7977:6179::1/126"],
+        "auto_route": True,
+    }
     (rule, _) = found.config.rules
     assert (rule.inbound, rule.way) == (("nic",), "p")
 
@@ -133,13 +137,12 @@ def test_a_virtual_nic_of_sing_box_takes_all_flows_here() -> None:
     }
 
 
-def test_addresses_of_one_family_would_leave_the_other_outside() -> None:
+def test_a_family_without_an_address_gets_one_or_it_would_go_past() -> None:
     nic = {"type": "tun", "tag": "tun-in", "inet4_address": "172.18.0.1/30", "auto_route": True}
 
     found = import_text(json.dumps({"inbounds": [nic]}).encode(), "theirs.json")
 
-    assert "addresses" not in content(found, "tun-in")
-    assert any("both families" in note.why for note in found.notes)
+    assert content(found, "tun-in")["addresses"] == ["172.18.0.1/30", "fd62:7977:6179::1/126"]
 
 
 NAMES = """\
@@ -235,3 +238,97 @@ def test_sniffed_names_that_rules_alone_see() -> None:
     text = NAMES.replace("  force-dns-mapping: true", "  override-destination: false")
 
     assert yaml.safe_load(made(text).text)["names"] == {"sniffed": "judge"}
+
+
+SING_BOX = {
+    "dns": {
+        "servers": [
+            {"tag": "far", "type": "https", "server": "192.0.2.53", "detour": "p"},
+            {"tag": "near", "type": "local"},
+            {"tag": "fake", "type": "fakeip", "inet4_range": "198.18.0.0/15",
+             "inet6_range": "fc00::/18"},
+            {"tag": "fixed", "type": "hosts", "predefined": {"nas.example": ["192.168.1.5"]}},
+        ],
+        "rules": [
+            {"ip_accept_any": True, "server": "fixed"},
+            {"domain_suffix": ["ads.example"], "action": "reject"},
+            {"domain": ["gone.example"], "action": "predefined", "rcode": "NXDOMAIN"},
+            {"domain": ["me.example"], "action": "predefined",
+             "answer": ["me.example. IN A 192.0.2.1"]},
+            {"query_type": ["HTTPS", 64], "action": "predefined"},
+            {"inbound": ["tun-in"], "domain_suffix": ["home.example"], "server": "near"},
+            {"query_type": ["A", "AAAA"], "server": "fake"},
+            {"clash_mode": "global", "server": "far"},
+        ],
+        "final": "far",
+    },
+    "inbounds": [
+        {"type": "tun", "tag": "tun-in", "address": ["172.18.0.1/30"], "auto_route": True}
+    ],
+    "outbounds": [
+        {"type": "socks", "tag": "p", "server": "192.0.2.9", "server_port": 1080},
+        {"type": "direct", "tag": "d"},
+    ],
+    "route": {
+        "rules": [
+            {"action": "sniff", "timeout": "300ms"},
+            {"type": "logical", "mode": "or", "rules": [{"protocol": "dns"}, {"port": 53}],
+             "action": "hijack-dns"},
+            {"domain_suffix": ["example.org"], "outbound": "p"},
+        ],
+        "final": "d",
+    },
+}  # fmt: skip
+
+
+def test_names_of_sing_box() -> None:
+    found = import_text(json.dumps(SING_BOX, indent=1).encode(), "theirs.json")
+    section = dns(found)
+
+    assert section["hijack"] is True
+    assert section["hosts"] == {"nas.example": ["192.168.1.5"]}
+    assert section["fake_ip"] == {"ranges": ["198.18.0.0/15", "fc00::/18"], "everywhere": False}
+    assert section["rules"] == [
+        {"domain_suffix": ["ads.example"], "answer": "refuse"},
+        {"domain": ["gone.example"], "answer": "nxdomain"},
+        {"domain": ["me.example"], "answer": ["192.0.2.1"]},
+        {"query_type": ["HTTPS", 64], "answer": "empty"},
+        {"domain_suffix": ["home.example"], "inbound": ["tun-in"], "use": "system"},
+        {"query_type": ["A", "AAAA"], "answer": "fake"},
+    ]
+    assert yaml.safe_load(found.text)["names"] == {"sniffed": "judge"}
+    assert [note.why for note in found.notes if note.what != "tun-in"] == ["has no equivalent"]
+
+
+def test_names_of_sing_box_in_the_old_form() -> None:
+    file = {
+        "dns": {
+            "servers": [
+                {"tag": "far", "address": "tls://192.0.2.53"},
+                {"tag": "fakes", "address": "fakeip"},
+                {"tag": "block", "address": "rcode://refused"},
+            ],
+            "rules": [
+                {"domain": ["ads.example"], "server": "block"},
+                {"query_type": ["A", "AAAA"], "server": "fakes"},
+            ],
+            "fakeip": {"enabled": True, "inet4_range": "198.18.0.0/15"},
+        },
+        "inbounds": [
+            {"type": "mixed", "listen": "127.0.0.1", "listen_port": 2080, "sniff": True,
+             "sniff_override_destination": True}
+        ],
+        "outbounds": [{"type": "direct", "tag": "d"}, {"type": "dns", "tag": "dns-out"}],
+        "route": {"rules": [{"protocol": "dns", "outbound": "dns-out"}]},
+    }  # fmt: skip
+    found = import_text(json.dumps(file).encode(), "theirs.json")
+    section = dns(found)
+
+    assert section["hijack"] is True
+    assert section["fake_ip"] == {"ranges": ["198.18.0.0/15"], "everywhere": False}
+    assert section["rules"] == [
+        {"domain": ["ads.example"], "answer": "refuse"},
+        {"query_type": ["A", "AAAA"], "answer": "fake"},
+    ]
+    assert yaml.safe_load(found.text)["names"] == {"sniffed": "dial"}
+    assert found.notes == ()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _SET_UP = ("auto_route", "lan")
+_ADDRESSES = ("198.18.0.1/30", "fd62:7977:6179::1/126")
 
 
 class TunSection(In):
@@ -40,7 +41,7 @@ class TunSection(In):
     mtu: Annotated[int, Field(ge=1280, le=65535)] = 65535
     """Its MTU: the longest packet, in bytes."""
     addresses: Annotated[tuple[LinkAddress, ...], Many] = Field(
-        default=("198.18.0.1/30", "fd62:7977:6179::1/126"), validate_default=True
+        default=_ADDRESSES, validate_default=True
     )
     """Its addresses, each with the length of its prefix; one, or a list."""
     answer: Literal["at-once", "after-dial"] = "at-once"
@@ -149,11 +150,10 @@ def _taking(entry: Foreign, auto: bool, joint: str) -> Written:
         made["name"] = name
     if 1280 <= (mtu := entry.number("mtu")) <= 65535:
         made["mtu"] = mtu
-    addresses = prefixes("address")
-    if len({":" in one for one in addresses}) == 2:
-        made["addresses"] = addresses
-    elif addresses:
-        entry.note("address", "its addresses are not kept: Byway's are of both families")
+    if addresses := prefixes("address"):
+        families = {":" in one for one in addresses}
+        own = [one for one in _ADDRESSES if (":" in one) not in families]
+        made["addresses"] = [*addresses, *own]  # a family without one would go past Byway
     from_links = entry.texts(key("include_interface"))
     if lan := [one for one in from_links if one != "lo"]:
         made["lan"] = lan

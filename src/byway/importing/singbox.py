@@ -112,6 +112,9 @@ def _inbound(node: Node, draft: Draft) -> None:
     elif beyond and "open" in section.model_fields:
         _opened(content, tag, node.line, draft)
     entry.tell_unread()
+    if entry.flag("sniff"):
+        over = entry.flag("sniff_override_destination")
+        draft.plain["names"] = {"sniffed": "dial" if over else "judge"}
     if entry.flag("set_system_proxy"):
         entry.note("set_system_proxy", "use byway run --system-proxy")
     draft.inbound(tag, node.line, content)
@@ -154,7 +157,7 @@ def _outbound(tag: str, node: Node, draft: Draft) -> None:
             draft.verdict(tag, "reject")
             return
         case "dns":
-            draft.lost(tag, node.line, "Byway does not serve DNS yet")
+            draft.gone[tag] = "it answers queries: rules to it become dns.hijack"
             return
         case "selector" | "urltest":
             _group(tag, kind, node, found, draft)

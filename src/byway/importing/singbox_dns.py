@@ -7,9 +7,11 @@ rules for all others; here the rules are for all names, so the former become rul
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 
 from byway.flow import packed_address
 from byway.importing.draft import LOST, OTHERWISE, Draft, Section, Way
+from byway.rules.gathering import is_prefix
 from byway.values.foreign import Fields, endpoint, fields, flag, items, number, said, text, texts
 from byway.values.written import Node
 
@@ -38,21 +40,28 @@ def read(found: Fields, outbounds: list[Node], route: Fields, draft: Draft) -> N
         _note_strategies(outbounds, draft)
         return
     nodes = list(items(found.get("servers")))
-    words = _words(nodes, draft)
+    answering = _answering(nodes)
+    words = _words([node for node in nodes if _tag(node) not in answering], draft)
     resolvers = _resolvers(found, outbounds, route, words)
     servers: dict[str, object] = {}
     for node in nodes:
         _server(node, servers, words, resolvers, draft)
-    made: Section = {"servers": servers} if servers else {}
+    made: Section = dict(draft.plain.get("dns", {}))
+    if servers:
+        made["servers"] = servers
+    if hosts := _hosts(nodes):
+        made["hosts"] = hosts
     final = text(found.get("final")) or (_tag(nodes[0]) if nodes else "")
     if final in words and words[final] != _SYSTEM:
         made["use"] = words[final]
-    elif final and final not in words:
+    elif final and final not in words and answering.get(final) != FAKE:
         draft.note(0, "dns.final", f"the server {final!r} is not kept: the system is asked")
     use, ruled = str(made.get("use", _SYSTEM)), said(found.get("rules", Node(None)))
     rules = _of_ways(outbounds, resolvers, use, ruled, draft)
     for node in items(found.get("rules")):
-        rules += _rule(node, words, draft)
+        rules += _rule(node, words, answering, draft)
+    if FAKE in answering.values():
+        made["fake_ip"] = _fake(found, nodes, answering.get(final) == FAKE)
     if rules:
         made["rules"] = rules
     strategy = text(found.get("strategy"))
@@ -63,10 +72,60 @@ def read(found: Fields, outbounds: list[Node], route: Fields, draft: Draft) -> N
         if own and own != strategy:
             draft.note(node.line, _tag(node), "strategy is not kept: dns.addresses is for all")
     for key, node in found.items():
+        if key == "fakeip" and FAKE in answering.values():
+            continue
         if key not in _DONE and said(node):
             draft.note(node.line, f"dns.{key}", "is not supported yet")
     if made:
         draft.plain["dns"] = made
+
+
+# Servers that answer by themselves.
+
+
+def _answering(nodes: list[Node]) -> dict[str, str]:
+    """The answer of each server that asks no other; HOSTS where it has fixed ones."""
+    found: dict[str, str] = {}
+    for node in nodes:
+        kind, address = _kind(node), text(fields(node).get("address"))
+        if kind == "fakeip":
+            found[_tag(node)] = FAKE
+        elif kind == "hosts":
+            found[_tag(node)] = HOSTS
+        elif (answer := _CODES.get(address.removeprefix("rcode://").upper())) and ":" in address:
+            found[_tag(node)] = answer
+    return found
+
+
+def _kind(node: Node) -> str:
+    found = fields(node)
+    return text(found.get("type")) or ("fakeip" if text(found.get("address")) == "fakeip" else "")
+
+
+def _hosts(nodes: list[Node]) -> Section:
+    """The fixed answers of all servers of that type."""
+    found: Section = {}
+    for node in nodes:
+        if _kind(node) == "hosts":
+            for name, values in fields(fields(node).get("predefined")).items():
+                found.setdefault(name.rstrip("."), texts(values))
+    return found
+
+
+def _fake(found: Fields, nodes: list[Node], everywhere: bool) -> Section:
+    """Fake addresses: their ranges, and whether all names have one."""
+    old = fields(found.get("fakeip"))
+    new = next((fields(node) for node in nodes if _kind(node) == "fakeip"), {})
+    written = [text(new.get(key)) or text(old.get(key)) for key in ("inet4_range", "inet6_range")]
+    ranges = [str(ip_network(one, strict=False)) for one in written if is_prefix(one)]
+    return {**({"ranges": ranges} if ranges else {}), "everywhere": everywhere}
+
+
+FAKE, HOSTS = "fake", "hosts"
+_CODES = {
+    "SUCCESS": "empty", "NOERROR": "empty", "NAME_ERROR": "nxdomain", "NXDOMAIN": "nxdomain",
+    "REFUSED": "refuse", "SERVER_FAILURE": "servfail", "SERVFAIL": "servfail",
+}  # fmt: skip
 
 
 # Servers.
@@ -220,19 +279,66 @@ def _note_strategies(outbounds: list[Node], draft: Draft) -> None:
             draft.note(out["domain_strategy"].line, tag, why)
 
 
-def _rule(node: Node, words: dict[str, str], draft: Draft) -> list[Section]:
+def _rule(
+    node: Node, words: dict[str, str], answering: dict[str, str], draft: Draft
+) -> list[Section]:
     """The rules that one of theirs becomes: any of its questions about names may be answered."""
     rule = fields(node)
     tag = text(rule.get("server"))
     if set(rule) <= {"outbound", "server", "action"} and "outbound" in rule:
         return []  # for the names of ways out: see `_resolvers`
-    plain = text(rule.get("action")) in ("", "route") and not flag(rule.get("invert"))
-    known = {*_NAMES, "server", "action", "invert", "disable_cache", "rewrite_ttl"}
-    asked = _names_of(rule, draft) if plain and not set(rule) - known else []
-    if not asked or tag not in words:
+    if answering.get(tag) == HOSTS:
+        return []  # its names are in `hosts`
+    said_by = _said(rule, words, answering)
+    known = {*_NAMES, *_CLIENTS, *_WITHOUT_MEANING}
+    plain = not flag(rule.get("invert")) and not set(rule) - known
+    asked = _names_of(rule, draft) if plain else []
+    clients = _clients(rule, draft) if plain else None
+    if clients and not asked and not set(rule) & set(_NAMES):
+        asked = [{}]
+    if not asked or clients is None or not said_by:
         draft.note(node.line, "a rule of dns", "has no equivalent")
         return []
-    return [{**one, "use": words[tag]} for one in asked]
+    return [{**one, **clients, **said_by} for one in asked]
+
+
+def _said(rule: Fields, words: dict[str, str], answering: dict[str, str]) -> Section:
+    """The servers of a rule, or its answer; nothing for one that is not known."""
+    action, tag = text(rule.get("action")), text(rule.get("server"))
+    if action == "reject":
+        return {"answer": "drop" if text(rule.get("method")) == "drop" else "refuse"}
+    if action == "predefined":
+        found = [one for item in texts(rule.get("answer")) if (one := item.split()[-1:])]
+        addresses = [one[0] for one in found if packed_address(one[0]) is not None]
+        code = _CODES.get(text(rule.get("rcode")).upper() or "NOERROR", "")
+        return {"answer": addresses or code} if addresses or code else {}
+    if action not in ("", "route"):
+        return {}
+    if tag in answering:
+        return {"answer": answering[tag]}
+    return {"use": words[tag]} if tag in words else {}
+
+
+def _clients(rule: Fields, draft: Draft) -> Section | None:
+    """What a rule asks of the client; None where it asks for what is not kept."""
+    made: Section = {}
+    if types := texts(rule.get("query_type")):
+        made["query_type"] = [int(one) if one.isdigit() else one for one in types]
+    if sources := texts(rule.get("source_ip_cidr")):
+        made["source"] = sources
+    if written := texts(rule.get("inbound")):
+        ours = {item.what: name for name, item in draft.entries["inbounds"].items()}
+        made["inbound"] = [ours[one] for one in written if one in ours]
+        if not made["inbound"]:
+            return None
+    return made
+
+
+_CLIENTS = ("query_type", "source_ip_cidr", "inbound")
+_WITHOUT_MEANING = (
+    "server", "action", "invert", "disable_cache", "rewrite_ttl", "method", "no_drop", "rcode",
+    "answer", "ip_accept_any",
+)  # fmt: skip
 
 
 def _names_of(rule: Fields, draft: Draft) -> list[Section]:

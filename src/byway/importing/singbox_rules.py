@@ -38,7 +38,6 @@ _SAID = {
     "strategy", "disable_cache", "rewrite_ttl", "client_subnet",
 }  # fmt: skip
 _BY_SOURCE = ("rule_set_ip_cidr_match_source", "rule_set_ipcidr_match_source")
-_ANSWERED = "Byway does not serve DNS yet"
 _NOT = {
     "clash_mode": "Byway has no modes",
     "client": "the program is not sniffed",
@@ -78,7 +77,7 @@ def read(
                 if "server" in rule or "strategy" in rule:
                     raise Unsaid("resolve: names are resolved as dns says")
             elif action == "route" and text(rule.get("outbound")) in answering:
-                draft.note(node.line, "a rule", _ANSWERED)
+                _hijack(node, rule, draft)
             else:
                 _rule(node, rule, action, resolved, draft)
         except Unsaid as error:
@@ -102,11 +101,15 @@ def read(
 
 def _rule(node: Node, rule: Fields, action: str, resolved: Resolved, draft: Draft) -> None:
     if action == "sniff":
-        raise Unsaid("sniff: use rules with sniffed to match sniffed names, instead of domain")
+        draft.plain.setdefault("names", {"sniffed": "judge"})
+        if set(rule) - {"action", "timeout", "sniffer"}:
+            raise Unsaid("sniff: the first bytes of all flows are sniffed (names.sniffed)")
+        return
     if action == "route-options":
         raise Unsaid("route-options are not kept")
     if action == "hijack-dns":
-        raise Unsaid(_ANSWERED)
+        _hijack(node, rule, draft)
+        return
     if action == "route":
         way = text(rule.get("outbound"))
     elif action == "reject":
@@ -119,6 +122,15 @@ def _rule(node: Node, rule: Fields, action: str, resolved: Resolved, draft: Draf
         raise Unsaid("it has no condition")
     draft.rule(node.line, conditions, way, "a rule")
     draft.rule_is_read(node.line, "a rule", way)
+
+
+def _hijack(node: Node, rule: Fields, draft: Draft) -> None:
+    """Queries are answered here, those of all flows to port 53."""
+    draft.plain.setdefault("dns", {})["hijack"] = True
+    parts = [fields(one) for one in items(rule.get("rules"))] or [rule]
+    asked = {key for part in parts for key in part} - {"action", "outbound", "type", "mode"}
+    if asked - {"protocol", "port"}:
+        draft.note(node.line, "a rule", "all that goes to port 53 is answered (dns.hijack)")
 
 
 def _conditions(rule: Fields, resolved: Resolved, draft: Draft, depth: int) -> Section:
