@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from byway.config.rules.terms import PythonPlace
     from byway.facts.python import Function
 
+COMMAND = "exec"
+"""The inbound of the flows of a command (`byway exec`), for rules; no section has to name it."""
 RESERVED = ("reject", "drop", "otherwise")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from byway.config.model import Config
+from byway.config.model import COMMAND, Config
 from byway.config.names.dns import Dns
 from byway.dns.hosts import Host, Hosts
 from byway.flow import packed_address
@@ -171,7 +171,7 @@ def _rules(config: Config, dns: Dns, problems: Problems) -> None:
             message = "the rule has an answer, and a server that is not asked for it"
             problems.add((*place, "use"), message, "leave one of them out", at_key=True)
         for nr, name in enumerate(rule.inbound or ()):
-            if name not in config.inbounds:
+            if name not in config.inbounds and name != COMMAND:
                 hint = problems.suggestion(name, config.inbounds)
                 problems.add((*place, "inbound", nr), f"there is no inbound {shown(name)}", hint)
         for nr, name in enumerate(rule.set or ()):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from typing import TypeVar
 
 from byway import dialects
-from byway.config.model import Config
+from byway.config.model import COMMAND, Config
 from byway.config.rules.conditions import ASKING, RuleEntry
 from byway.config.rules.setitems import check_items, check_part
 from byway.config.rules.shadows import shadowed
@@ -273,6 +273,8 @@ def _refers(path: Path, rule: Node, word: str, known: Collection[str], problems:
     node = rule.get(word)
     for at, item in enumerate(node.items() if node is not None else []):
         name = item.content
+        if word == "inbound" and name == COMMAND:
+            continue
         if isinstance(name, str) and name not in known:
             hint = problems.suggestion(name, known) if known else f"no {word} is configured"
             problems.add((*path, at), f"there is no {word} {shown(name)}", hint)
