@@ -1,4 +1,4 @@
-"""The act of the demo in which every program's traffic goes by Byway, with no setting in any."""
+"""The act of the demo with global mode: a virtual NIC takes every program's traffic."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import os
 import re
 import shutil
 
-from byway.lab.process import Process
 from byway.lab.space import environment
-from byway.lab.stage import ADS, BYWAY, FREE, RESET, WALLED, Stage
+from byway.lab.stage import ADS, FREE, RESET, WALLED, Stage
 
 METHOD = "2022-blake3-aes-128-gcm"
+NAME = "everything"
 PORT = 8389
 CURL = ["curl", "-sS", "-m", "10"]
 REFUSED = {7, 35, 52, 56}  # curl(1), EXIT CODES: no connection, TLS, empty reply, reset
 CONFIG = """\
 inbounds:
-  everything: {type: tproxy, auto: true}      # the firewall brings all that this host sends
+  nic: {type: tun, auto_route: true, exclude: "FREE/32"}   # all that this host sends, but to one
+dns: {hijack: true, fake_ip: true}                         # so that names, too, go by the VPS
 outbounds:
   vps: {type: shadowsocks, server: "SERVER", method: METHOD, password: "KEY"}
 rules:
-  - {sniffed: {domain_suffix: ads.example}, to: reject}
+  - {domain_suffix: ads.example, to: reject}
   - otherwise: vps
 """
 _TOOLS = (("nft", "nftables"), ("ip", "iproute2"), ("ping", "iputils-ping"))
@@ -37,7 +38,8 @@ def everything(stage: Stage) -> None:
     if stage.at_home:
         stage.at_home.stop()
     before = _host(stage)
-    byway = _started(stage)
+    if not _started(stage):
+        return
     during = _host(stage)
     tell.say("", "From now on no program needs a setting. The three walled-off sites:")
     stage.wall.reset(RESET, ports=())
@@ -48,7 +50,7 @@ def everything(stage: Stage) -> None:
     tell.check("all traffic: six walled-off pages", "6 pages", seen, pages == 6)
     stage.wall.reset(RESET)
 
-    tell.say("", "An ad server is refused, by the name in the request:")
+    tell.say("", "An ad server is refused, by its name:")
     done = stage.run([*CURL, f"https://{ADS}/"])
     seen = "refused" if done.returncode in REFUSED else f"exit {done.returncode}"
     tell.check(f"all traffic: {ADS}", "refused", seen, done.returncode in REFUSED)
@@ -56,18 +58,19 @@ def everything(stage: Stage) -> None:
     tell.say("", "The printer at home is reached directly, by the kernel alone:")
     done = stage.run([*CURL, f"http://{stage.printer.address4}/"])
     page = "You have reached printer." in done.stdout
-    past = not re.search(rf"target={re.escape(stage.printer.address4)}\b", byway.output())
+    flows = stage.byway(stage.laptop, NAME, ["flows", "--json"]).stdout
+    past = stage.printer.address4 not in flows
     seen = "the page, past Byway" if page and past else f"exit {done.returncode}"
     tell.check("all traffic: the printer", "the page, past Byway", seen, page and past)
 
-    tell.say("", "And ping works where the wall lets it:")
+    tell.say("", f"And {FREE}, which the config leaves alone, answers a ping:")
     ping = ["ping", "-n", "-q", "-c", "1", "-W", "2", stage.sites[FREE].address4]
     done = stage.run(ping)
     seen = "an answer" if done.returncode == 0 else f"exit {done.returncode}"
     tell.check(f"all traffic: ping {FREE}", "an answer", seen, done.returncode == 0)
 
-    tell.say("", "Byway ends, and the laptop is as it was: its links, routes, rules and firewall.")
-    byway.stop(10)
+    tell.say("", "The end, and the laptop is as it was: its links, routes, rules and firewall.")
+    stage.byway(stage.laptop, NAME, ["down"])
     after = _host(stage)
     same = after == before != during
     tell.output("no difference" if same else after)
@@ -75,19 +78,23 @@ def everything(stage: Stage) -> None:
     tell.check("all traffic: the host afterwards", "as before", seen, same)
 
 
-def _started(stage: Stage) -> Process:
-    """Byway on the VPS and on the laptop, once the laptop's firewall is set up."""
-    key = base64.b64encode(os.urandom(16)).decode()
+def _started(stage: Stage) -> bool:
+    """Byway on the VPS, and on the laptop in the background: whether it runs."""
+    tell, key = stage.tell, base64.b64encode(os.urandom(16)).decode()
     listening = f"listen: 0.0.0.0:{PORT}, method: {METHOD}, password: {key}"
     far = f"inbounds:\n  far: {{type: shadowsocks, {listening}}}\n"
     stage.start_byway(stage.vps, far, name="far", port=PORT)
-    config = CONFIG.replace("METHOD", METHOD)
-    stage.tell.say("The laptop's Byway now takes all that the laptop sends:")
-    stage.tell.show(config.replace("SERVER", f"{stage.vps.address4}:{PORT}"))
-    file = stage.laptop.space.directory / "everything.yaml"
-    file.write_text(config.replace("SERVER", f"{stage.vps.address4}:{PORT}").replace("KEY", key))
-    file.chmod(0o600)
-    return stage.laptop.start([*BYWAY, "run", "-c", str(file)], ready="firewall is set up")
+    config = CONFIG.replace("METHOD", METHOD).replace("FREE", stage.sites[FREE].address4)
+    config = config.replace("SERVER", f"{stage.vps.address4}:{PORT}")
+    tell.say(f"Global mode: the laptop's {NAME}.yaml has a virtual NIC.")
+    tell.show(config)
+    stage.write(stage.laptop, NAME, config.replace("KEY", key))
+    tell.say("What it would change on this host:")
+    stage.byway(stage.laptop, NAME, ["up", "--plan"])
+    done = stage.byway(stage.laptop, NAME, ["up"])
+    seen = "runs" if done.returncode == 0 else f"exit {done.returncode}"
+    tell.check("byway up", "runs", seen, done.returncode == 0)
+    return done.returncode == 0
 
 
 def _host(stage: Stage) -> str:

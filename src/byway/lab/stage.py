@@ -87,13 +87,18 @@ class Stage:
         self.tell.output(done.stdout + done.stderr)
         return done
 
+    def write(self, host: Host, name: str, config: str) -> Path:
+        """Write a config that `byway` finds by this name."""
+        file = _config(host, name)
+        file.write_text(config)
+        file.chmod(0o600)
+        return file
+
     def start_byway(
         self, host: Host, config: str, name: str = "byway", port: int = PORT
     ) -> Process:
         """Run the real `byway run` with this config on a host, until it listens on the port."""
-        file = _config(host, name)
-        file.write_text(config)
-        file.chmod(0o600)
+        file = self.write(host, name, config)
         process = host.start([*BYWAY, "run", "-c", str(file)])
         host.wait_listening(process, port)
         return process
