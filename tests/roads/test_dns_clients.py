@@ -210,3 +210,46 @@ async def test_a_hijacked_flow_is_answered_as_whoever_was_asked(road: RunRoad) -
             assert dns.message.from_wire(data[found[1] :]).answer[0][0].address == "192.0.2.1"
         why = going.app.ledger.past
         assert all(p.verdict is not None and "dns.hijack" in str(p.verdict.rule) for p in why)
+
+
+async def test_answers_are_kept_and_found_by_the_engine(road: RunRoad) -> None:
+    """What was asked once is answered without Python: for every spelling, with and without EDNS,
+    over UDP and TCP; signatures are asked for anew."""
+    async with (
+        serving(zone) as names,
+        road(f"{SERVER}dns: {{use: 'udp://127.0.0.1:{names.port}'}}") as going,
+    ):
+        port = going.place("names").port
+        for words in ((), ("+noedns",), ("+tcp",), ("+bufsize=600",)):
+            assert (await dig(port, "+short", *words, "wWw.example")).split() == ["192.0.2.1"]
+        assert names.count("www.example") == 1
+        before = going.app.names.messages.counts[0]
+        query = dns.message.make_query("www.example.", "A").to_wire()
+        answers = [await exchange(port, query) for _ in range(3)]
+        assert {dns.message.from_wire(one).answer[0][0].address for one in answers} == {"192.0.2.1"}
+        assert going.app.names.messages.counts[0] == before + 3
+        assert "NXDOMAIN" in await dig(port, "no.example")
+        assert "NXDOMAIN" in await dig(port, "no.example")
+        assert names.count("no.example") == 1
+        await dig(port, "+dnssec", "www.example")
+        assert names.count("www.example") == 2
+        await going.app.reload(going.app.now.config)
+        await dig(port, "www.example")
+
+
+async def test_a_stale_answer_is_given_and_renewed(road: RunRoad) -> None:
+    def short(asked: Asked) -> Sequence[bytes]:
+        return [asked.reply("192.0.2.1", ttl=1)]
+
+    async with (
+        serving(short) as names,
+        road(f"{SERVER}dns: {{use: 'udp://127.0.0.1:{names.port}'}}") as going,
+    ):
+        port = going.place("names").port
+        query = dns.message.make_query("www.example.", "A").to_wire()
+        await exchange(port, query)
+        async with asyncio.timeout(30):
+            while names.count("www.example") < 2:  # fresh for a second; each answer comes at once
+                message = dns.message.from_wire(await exchange(port, query))
+                assert message.answer[0][0].address == "192.0.2.1"
+                await asyncio.sleep(0.01)

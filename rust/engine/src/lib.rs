@@ -20,6 +20,7 @@ pub mod limits;
 pub mod listen;
 pub mod lock;
 pub mod meet;
+pub mod messages;
 pub mod packets;
 pub mod pair;
 pub mod pipe;

@@ -117,6 +117,14 @@ impl PacketListener {
         core.as_ref().map(|core| packed(core.address))
     }
 
+    /// Have DNS queries answered by a table, as far as it can.
+    fn answer_by(&self, messages: &crate::messages::Messages, scope: u64) {
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(core) = core.as_ref() {
+            core.answer_by(messages.quick(scope));
+        }
+    }
+
     /// What it did so far, by name.
     fn stats(&self) -> Vec<(&'static str, u64)> {
         let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);

@@ -17,6 +17,7 @@ mod failure;
 mod held;
 mod layers;
 mod listener;
+mod messages;
 mod ops;
 mod relay;
 mod sealed;
@@ -47,6 +48,7 @@ fn engine_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<session::Session>()?;
     module.add_class::<sets::SetLists>()?;
     module.add_class::<answers::Answers>()?;
+    module.add_class::<messages::Messages>()?;
     module.add_class::<datagrams::Datagrams>()?;
     module.add_class::<datagrams::PacketListener>()?;
     module.add_class::<datagrams::Ask>()?;

@@ -239,6 +239,7 @@ class App:
     def _judge_by(self, judge: Judge, off: Mapping[int, Off]) -> None:
         """Another generation, with another judge."""
         self.in_force.now = replace(self.now, judge=judge, off=off)
+        self.names.messages.clear(self.now.names.size)  # a rule may have hijacked their queries
         self.ledger.forget_judges()
         self.switches.wake()
         if self.firewall.now is not None:

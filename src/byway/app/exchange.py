@@ -124,7 +124,7 @@ class Exchange:
         lasting = self._lasting
         after.roster.adopt()
         _end_writing(before, after, kept=after)
-        end_names(before.names, after.names)
+        end_names(lasting.names, before.names, after.names)
         lasting.ledger.forget_judges()
         self._switches.wake()
         for group, member, default in after.roster.strayed():

@@ -187,6 +187,7 @@ def _doors(config: Config, ways: Ways, lasting: Lasting) -> Callable[[str], Inbo
         pac,
         lasting.ledger.room,
         lasting.silence,
+        lasting.names.answer_by,
     )
     # One turnstile for all of them: the limit on open files is one, too.
     options = ListenOptions(first=limits.handshake, turnstile=lasting.turnstile)

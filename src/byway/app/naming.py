@@ -21,7 +21,8 @@ from byway.config import Config, open_sets
 from byway.dns import SystemResolver
 from byway.dns.given_names import GivenNames
 from byway.dns.resolution import Resolution
-from byway.engine import Engine, EngineAnswers
+from byway.dns.scopes import scope_of
+from byway.engine import Engine, EngineAnswers, EngineMessages, PacketListener
 from byway.errors import Unreachable
 from byway.flow import Dial, Flow, Target
 from byway.interfaces import InForce, Outbound, Resolver, Stream
@@ -88,6 +89,8 @@ class Naming:
         self._realm = 0
         self.given = GivenNames()
         """Which clients were told which addresses for which names."""
+        self.messages = EngineMessages(0)
+        """Answers for clients that are still good."""
         self._memory = memory or StateFile(None)
         self._saving = False
         self._group = asyncio.TaskGroup()
@@ -125,6 +128,10 @@ class Naming:
         """The message that answers a client's query; None: nothing is answered."""
         service = self._in_force.now.names.service
         return None if service is None else await service.answer(wire, flow, streamed)
+
+    def answer_by(self, listener: PacketListener, inbound: str) -> None:
+        """Have queries that an inbound's listener hears answered where the answer is known."""
+        listener.answer_by(self.messages, scope_of(inbound))
 
     async def _host_records(self, name: str, wanted: Records) -> Answer:
         if self._own is None:
@@ -214,7 +221,7 @@ class Naming:
         from byway.config.names.own import hosts_of, own_names, used_by
         from byway.config.rules.compile import names_judge_of, names_said, server_key
         from byway.dns.resolver import Lifetimes, NameResolver, Plan
-        from byway.dns.service import Service
+        from byway.dns.service import Service, Shared
 
         dns, before = config.dns, self._in_force.now.names
         hosts, cache = hosts_of(dns), dns.cache
@@ -243,7 +250,21 @@ class Naming:
         else:
             answers, named = before.answers, before.named.following(plan)
         faking = self._faking(config, dns, sets)
-        service = Service(named, faking, self.given, self._changed_fakes)
+        shared = Shared(
+            self.messages,
+            any(rule.source is not None for rule in dns.rules),
+            None if dns.hijack else _servers(config),
+        )
+        service = Service(
+            named,
+            faking,
+            self.given,
+            shared,
+            plan.lifetimes,
+            self.start,
+            self._changed_fakes,
+            lambda: self._in_force.now.names.service,
+        )
         fakes = None if faking is None else faking.names
         return Names(named, answers, cache.size, service, fakes, servers, realms)
 
@@ -383,6 +404,11 @@ class Naming:
         return secured
 
 
+def _servers(config: Config) -> frozenset[str]:
+    """The inbounds that are DNS servers."""
+    return frozenset(name for name, inbound in config.inbounds.items() if inbound.answers)
+
+
 SAVED_AFTER = 2.0  # seconds
 
 
@@ -417,8 +443,9 @@ class _Through:
         return await named.resolve(name, self._use)
 
 
-def end_names(before: Names, after: Names) -> None:
+def end_names(naming: Naming, before: Names, after: Names) -> None:
     """End what the former names have alone: servers, answers, and room for them."""
+    naming.messages.clear(after.size)  # other rules, other answers
     for definition, server in before.servers.items():
         if after.servers.get(definition) is not server:
             server.close()

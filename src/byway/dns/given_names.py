@@ -12,6 +12,8 @@ MOST = 16384
 KEPT_LEAST = 60.0  # seconds: clients use an address longer than its time
 KEPT_MOST = 3600.0
 
+ANYBODY = b"*"
+
 _Key = tuple[bytes, bytes]
 
 
@@ -32,22 +34,24 @@ class GivenNames:
         """A client was told these addresses of a name, good for so many seconds."""
         until = self._clock() + min(max(lifetime, KEPT_LEAST), KEPT_MOST)
         for packed in addresses:
-            key = (_client(client), packed)
-            self._names.pop(key, None)
-            self._names[key] = name, until
+            for key in ((_client(client), packed), (ANYBODY, packed)):
+                self._names.pop(key, None)
+                self._names[key] = name, until
         while len(self._names) > self._most:
             self._names.popitem(last=False)
 
     def name(self, client: Target | None, packed: bytes) -> str | None:
-        """The name for which this client was told an address; None: it was not, or long ago."""
-        found = self._names.get((_client(client), packed))
-        if found is None:
-            return None
-        name, until = found
-        if until < self._clock():
-            del self._names[_client(client), packed]
-            return None
-        return name
+        """The name for which this client was told an address, else the last for which anybody was:
+        clients share answers that are remembered. None: nobody was, or long ago."""
+        for key in ((_client(client), packed), (ANYBODY, packed)):
+            found = self._names.get(key)
+            if found is None:
+                continue
+            name, until = found
+            if until >= self._clock():
+                return name
+            del self._names[key]
+        return None
 
 
 def _client(source: Target | None) -> bytes:

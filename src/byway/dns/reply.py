@@ -160,6 +160,16 @@ def sized(reply: dns.message.Message, query: dns.message.Message, streamed: bool
         return reply.to_wire(max_size=room)
 
 
+def bare(reply: dns.message.Message) -> bytes:
+    """A whole message without EDNS."""
+    edns = reply.opt
+    reply.use_edns(False)
+    try:
+        return reply.to_wire(max_size=65535)
+    finally:
+        reply.opt = edns
+
+
 def addresses(asked: Asked, found: Sequence[bytes], ttl: int) -> list[dns.rrset.RRset]:
     """Address records of the family asked for; none where there are none."""
     size = (

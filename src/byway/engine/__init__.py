@@ -5,7 +5,7 @@ config, a name or a rule. Its clock is flow time: a few calls per flow, none per
 """
 
 from byway._engine import Bucket, Meter, Turnstile
-from byway.engine.answers import EngineAnswers, Families, Outcome
+from byway.engine.answers import EngineAnswers, EngineMessages, Families, Outcome
 from byway.engine.datagrams import EngineDatagrams, PacketAsk, PacketCaller, PacketListener
 from byway.engine.engine import Engine
 from byway.engine.flows import Flows
@@ -46,6 +46,7 @@ __all__ = [
     "EngineDatagrams",
     "EngineListener",
     "EngineLists",
+    "EngineMessages",
     "EngineRelay",
     "EngineSession",
     "EngineStream",

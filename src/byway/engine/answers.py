@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Literal
 
-from byway._engine import Answers
+from byway._engine import Answers, Messages
 
 Families = Literal[4, 6, 46, 64]
 """The families of addresses, in the order wanted: digits."""
@@ -68,3 +68,47 @@ class EngineAnswers:
     def counts(self) -> tuple[int, int]:
         """Look-ups that found all they asked for, and those that did not."""
         return self._answers.counts()
+
+
+class EngineMessages:
+    """A table of at most `most` whole answers, found by the query of a client as it came.
+
+    `scope` keeps answers apart that not everybody gets. What is odd about a query is not found.
+    """
+
+    __slots__ = ("raw",)
+
+    def __init__(self, most: int) -> None:
+        self.raw = Messages(most)
+
+    def answer(self, scope: int, query: bytes, streamed: bool) -> tuple[bytes, bool] | None:
+        """The message that answers a query, and whether it is stale; None: it is not known."""
+        return self.raw.answer(scope, query, streamed)
+
+    def put(
+        self,
+        scope: int,
+        query: bytes,
+        message: bytes,
+        fresh: float,
+        stale: float,
+        aging: bool = True,
+    ) -> bool:
+        """Keep what answers a query, a message without EDNS: `fresh` for so many seconds, then
+        stale until `stale` are over. With `aging` its times to live run down. False for a query
+        that could not be found again."""
+        return self.raw.put(scope, query, message, fresh, stale, aging)
+
+    def clear(self, most: int) -> None:
+        """Forget everything, and hold at most so many from now on."""
+        self.raw.clear(most)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many answers there are, and the bytes that they take."""
+        return self.raw.sizes()
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Queries that were answered, and those that were not."""
+        return self.raw.counts()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from byway import _engine
+from byway.engine.answers import EngineMessages
 from byway.engine.relay import EngineRelay, raw_buckets
 from byway.errors import EngineError
 from byway.flow import Target
@@ -76,6 +77,10 @@ class PacketListener:
             came = got if isinstance(got, list) else await got
             if asks := [ask for raw in came if (ask := _ask(raw)) is not None]:
                 return asks
+
+    def answer_by(self, messages: EngineMessages, scope: int) -> None:
+        """Have queries to port 53 answered by this table before anybody is asked."""
+        self._raw.answer_by(messages.raw, scope)
 
     def stats(self) -> dict[str, int]:
         """Sessions, flows, packets, what was dropped and why (`forged`: not sealed with a key of

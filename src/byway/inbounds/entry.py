@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from byway.engine import Engine, EngineStream, PacketOptions
+from byway.engine import Engine, EngineStream, PacketListener, PacketOptions
 from byway.flow import Flow, Network, Target
 from byway.inbounds.silence import Silence
 from byway.interfaces import Arrival, Bounds, Carry, InForce, Stream
@@ -31,6 +31,8 @@ class Means:
     """The PAC file of an inbound, for clients that reach it at this address."""
     room: Room = field(default_factory=lambda: Room(InForce(Bounds())))
     silence: Silence = field(default_factory=Silence)
+    answering: Callable[[PacketListener, str], None] | None = None
+    """Has DNS queries that a listener of an inbound hears answered where the answer is known."""
 
 
 class Inner(Protocol):

@@ -46,12 +46,15 @@ class PacketDoor:
         from the first port seen when its own is zero. Raises OSError."""
         means = self._entry.means
         options = replace(means.packets, only=only)
-        self._listener = means.engine.listen_packets(address, codec, options)
-        return self._listener.address
+        listener = means.engine.listen_packets(address, codec, options)
+        self.accept_from(listener)
+        return listener.address
 
     def accept_from(self, listener: PacketListener) -> None:
         """Take the packets that somebody else has opened a way for."""
         self._listener = listener
+        if (answering := self._entry.means.answering) is not None:
+            answering(listener, self._entry.name)
 
     @property
     def options(self) -> PacketOptions:

@@ -24,6 +24,7 @@ use super::tally::Tally;
 use super::wheel::TICKS;
 use crate::bucket::Turns;
 use crate::lock::lock;
+use crate::messages::Quick;
 use crate::relay::End;
 use crate::udp::{Boxes, Exit, Messages, Outbox, with_boxes};
 
@@ -64,6 +65,8 @@ pub struct Hub {
     pub waker: AtomicWaker,
     pub closed: AtomicBool,
     asks: Arc<Asks>,
+    /// What answers DNS queries before anybody is asked.
+    pub quick: Mutex<Option<Quick>>,
     pub tally: Tally,
     pub begun: Instant,
     pub tick: Duration,
@@ -87,6 +90,7 @@ impl Hub {
             waker: AtomicWaker::new(),
             closed: AtomicBool::new(false),
             asks,
+            quick: Mutex::default(),
             tally: Tally::default(),
             begun: Instant::now(),
             tick: (options.idle / TICKS as u32).max(Duration::from_millis(1)),
@@ -149,6 +153,8 @@ impl Hub {
                     now,
                 },
                 opens: codec.opens(),
+                quick: lock(&self.quick).clone(),
+                exit: &self.exit,
                 codec: &mut **codec,
                 outbox: &mut boxes.outbox,
                 data,

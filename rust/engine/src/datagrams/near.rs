@@ -16,6 +16,7 @@ use super::hub::{Hub, Mail};
 use super::options::PacketOptions;
 use super::tally::Stats;
 use crate::lock::lock;
+use crate::messages::Quick;
 use crate::reactor::Reactors;
 use crate::relay::End;
 use crate::udp::Exit;
@@ -66,6 +67,11 @@ impl PacketListener {
             teller.learn(task.await);
         });
         Self { address, hub }
+    }
+
+    /// Have DNS queries (to port 53) answered by a table, as far as it can.
+    pub fn answer_by(&self, quick: Quick) {
+        *lock(&self.hub.quick) = Some(quick);
     }
 
     /// What it did so far.

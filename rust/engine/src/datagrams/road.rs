@@ -16,8 +16,12 @@ use super::session::State;
 use super::table::{Found, Table};
 use super::tally::{Bad, Tally};
 use crate::bucket::Direction;
+use crate::messages::{Found as Answered, Quick};
 use crate::relay::End;
-use crate::udp::{Address, Exit, Message, Outbox, Span};
+use crate::udp::{Address, Exit, Marker, Message, Outbox, Span};
+
+/// The port of DNS servers.
+const DNS: u16 = 53;
 
 /// What becomes of packets on their way up.
 pub struct Up<'a> {
@@ -25,6 +29,10 @@ pub struct Up<'a> {
     pub codec: &'a mut dyn Codec,
     /// Whether the codec opens packets.
     pub opens: bool,
+    /// What answers DNS queries at once.
+    pub quick: Option<Quick>,
+    /// What answers to sources leave by.
+    pub exit: &'a Arc<dyn Exit>,
     pub outbox: &'a mut Outbox,
     pub data: &'a mut [u8],
     /// The last packet: the next one is most often alike.
@@ -97,9 +105,44 @@ impl Up<'_> {
         let (target, head) = target
             .filter(|(target, _)| target.port() != 0)
             .ok_or(Bad::Malformed)?;
+        if let Some(quick) = &self.quick
+            && target.port() == DNS
+        {
+            let asked = Asked {
+                origin,
+                to: from,
+                local,
+                target,
+            };
+            let payload = &self.data[at + head..end];
+            if asked.answer(quick, &*self.codec, self.exit, self.outbox, payload) {
+                return Ok(());
+            }
+        }
         let flow = self.pairs.find((from, local), origin, target);
         self.learn(flow, from, origin, Span::new(at, head), at + head..end);
         Ok(())
+    }
+
+    /// Whether a packet of a flow is a query that could be answered at once, and was.
+    fn answered(&mut self, flow: u32, payload: &Range<usize>) -> bool {
+        let Some(quick) = &self.quick else {
+            return false;
+        };
+        let table = &*self.pairs.table;
+        let entry = &table.flows[flow as usize];
+        if entry.target.port() != DNS || matches!(entry.state, State::Refused) {
+            return false;
+        }
+        let session = &table.sessions[entry.session as usize];
+        let asked = Asked {
+            origin: session.origin,
+            to: session.source,
+            local: session.local,
+            target: entry.target.spot(),
+        };
+        let payload = &self.data[payload.clone()];
+        asked.answer(quick, &*self.codec, self.exit, self.outbox, payload)
     }
 
     /// A packet from that source whose header lies apart from its payload.
@@ -145,6 +188,11 @@ impl Up<'_> {
 
     /// A packet of this flow.
     fn pass(&mut self, flow: u32, payload: Range<usize>) {
+        if self.quick.is_some() && self.answered(flow, &payload) {
+            let now = self.pairs.now;
+            self.pairs.table.touch(flow, now);
+            return;
+        }
         let Pairs {
             table, tally, now, ..
         } = &mut self.pairs;
@@ -168,6 +216,64 @@ impl Up<'_> {
                 send_up(table, self.outbox, tally, flow, &body);
             }
         }
+    }
+}
+
+/// A query of a source to a target.
+struct Asked<'a> {
+    origin: Origin,
+    to: SocketAddr,
+    local: Option<IpAddr>,
+    target: Spot<'a>,
+}
+
+impl Asked<'_> {
+    /// Answer it as its target would, if that can be done at once.
+    fn answer(
+        &self,
+        quick: &Quick,
+        codec: &dyn Codec,
+        exit: &Arc<dyn Exit>,
+        outbox: &mut Outbox,
+        query: &[u8],
+    ) -> bool {
+        if !matches!(codec.form(self.origin, true), Some(Form::Prefix)) {
+            return false;
+        }
+        let mut found = None;
+        let mut head = 0;
+        let whole = outbox.lay(|arena| {
+            let begin = arena.len();
+            codec.put_head(self.origin, self.target, 0, arena);
+            head = arena.len() - begin;
+            found = quick.messages.answer(quick.scope, query, false, arena);
+            if found != Some(Answered::Fresh) {
+                arena.truncate(begin);
+            }
+        });
+        if found != Some(Answered::Fresh) {
+            return false;
+        }
+        let from = match (codec.masks(), self.target) {
+            (true, Spot::Address(asked)) => Some(asked),
+            (true, Spot::Name(..)) => return false,
+            (false, _) => self.local.map(|local| SocketAddr::new(local, 0)),
+        };
+        let address = Address {
+            exit,
+            to: self.to,
+            from,
+            flow: u32::MAX,
+        };
+        let payload = whole.range().len() - head;
+        outbox.add(
+            &mut Marker::default(),
+            &address,
+            whole,
+            payload,
+            Span::default(),
+        );
+        true
     }
 }
 
