@@ -170,7 +170,7 @@ def _taking(entry: Foreign, auto: bool, joint: str) -> Written:
     if users := [text for text in entry.texts(key("exclude_uid")) if text.isdigit()]:
         made["exclude_uid"] = [int(text) for text in users]
     if entry.flag(key("strict_route")):
-        entry.note(key("strict_route"), f"{key('strict_route')}: both families are led to the NIC")
+        entry.note(key("strict_route"), f"{key('strict_route')}: see strict of tun")
     entry.note("type", "takes all flows of this host (auto_route), as root; forwarded ones by lan")
     return made
 
