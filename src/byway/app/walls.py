@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from byway.config import Config
 from byway.flow import frozen
 from byway.rules import Judge
 from byway.rules.head import Head, head_of
 from byway.system.firewall import left, nft, routes, strict, taking
+from byway.system.firewall.clauses import Clause, Term
 from byway.system.firewall.strict import Strict, is_private
 from byway.system.firewall.table import FirewallError, Table
 from byway.system.firewall.taking import Diversion, Taking
@@ -153,9 +155,14 @@ def head_for(config: Config, judge: Judge, names: Sequence[str]) -> Head:
     direct = {
         name
         for name, section in config.outbounds.items()
-        if section.hop is None and section.is_plain
+        if section.hop is None and section.dialling is not None and section.is_plain
     }
     if any(config.inbounds[name].limit is not None for name in names):
         direct = set()
     counted = {entry.ref for entry in config.rules if entry.limit is not None}
-    return head_of(judge.rules, names, direct, counted)
+    head = head_of(judge.rules, names, direct, counted)
+    if config.dns is None or config.dns.fake_ip is None:
+        return head
+    # Nobody has a fake address: whatever rules say of addresses, flows to one come here.
+    fakes = [Term("to", (str(one),), False) for one in config.dns.fake_ip.ranges]
+    return replace(head, clauses=(*(Clause((one,), "take") for one in fakes), *head.clauses))
