@@ -130,6 +130,14 @@ class Known:
 
 
 @frozen
+class Hop:
+    """A program's own connection, or the packets that it sends: the network, and Byway's end."""
+
+    network: Network
+    end: Target
+
+
+@frozen
 class Flow:
     """One connection, or one (UDP session, target) pair, as it arrived.
 
@@ -145,6 +153,7 @@ class Flow:
     user: str | None = None
     guarded: bool = False  # came from beyond this host: must not reach its own loopback and so on
     known: Known | None = None
+    hop: Hop | None = field(default=None, compare=False)  # None where it is not known
 
     @property
     def judged(self) -> Flow:
@@ -192,6 +201,8 @@ class Process:
     path: str = ""
     uid: int | None = None
     cgroup: str = ""
+    command: str = ""  # its arguments, with spaces between
+    cgroups: tuple[str, ...] = ()  # further ones, where cgroup v1 is in use
 
 
 @frozen

@@ -7,10 +7,19 @@ import pytest
 from byway.flow import Flow, Network, Process, Target
 from byway.rules import NO_FACTS, Fact, Facts
 from byway.rules.matchers import Matcher
-from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
+from byway.rules.programs import (
+    ProcessCommand,
+    ProcessGroup,
+    ProcessName,
+    ProcessPath,
+    ProcessPathRegex,
+    ProcessUser,
+)
 
 FLOW = Flow(1, Network.TCP, "mixed", None, Target.of("h", 1))
-CURL = Facts(process=Process("curl", "/usr/bin/curl", 1000, "/user.slice/a.scope"))
+CURL = Facts(
+    process=Process("curl", "/usr/bin/curl", 1000, "/user.slice/a.scope", "curl -x a b", ("/v1/x",))
+)
 UNSEEN = Facts(process=Process(uid=7))
 NOBODY = Facts(process=Process())
 
@@ -29,6 +38,11 @@ NOBODY = Facts(process=Process())
         (ProcessGroup(("/user.slice",)), True),
         (ProcessGroup(("/user.slice/a.scope",)), True),
         (ProcessGroup(("/",)), True),
+        (ProcessGroup(("/v1",)), True),
+        (ProcessCommand(("wget", "-x a")), True),
+        (ProcessCommand(("-X a",)), False),
+        (ProcessPathRegex(("^/opt", "/CURL$")), True),
+        (ProcessPathRegex(("^curl",)), False),
         (ProcessGroup(("/user", "/user.slice/a")), False),
     ],
 )

@@ -9,20 +9,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from byway.errors import Unreachable
-from byway.flow import UNHEARD, Flow, Network, Process, Sniffed, Target
+from byway.flow import UNHEARD, Flow, Network, Process, Sniffed
 from byway.interfaces import Bounds, Enough, InForce, Resolver
 from byway.rules import NO_FACTS, Fact, Facts, Lacks, Said
 from byway.sealing import Ciphers
 from byway.system.neighbours import mac_of
-from byway.system.processes import NOBODY, owner_of
+from byway.system.processes import NOBODY, Owners
 
 if TYPE_CHECKING:
     from byway.facts.flow_names import FlowNames
     from byway.facts.python import Function, Script
     from byway.facts.workers import Pool
 
-PROCESS_KEPT = 3.0  # seconds
-MOST_PROCESSES = 4096
 MAC_KEPT = 3.0  # seconds
 MOST_DEVICES = 4096
 MOST_FAULTS = 256  # of functions that are logged
@@ -61,7 +59,7 @@ class Finder:
         self._ciphers = ciphers
         self._resolver = resolver
         self._now = now
-        self._processes: dict[tuple[Network, Target], tuple[float, Process]] = {}
+        self._owners = Owners()
         self._macs: dict[bytes, tuple[float, str]] = {}
 
     def begin(self, flow: Flow, given: Facts = NO_FACTS) -> Facts:
@@ -168,17 +166,17 @@ class Finder:
         self._end(tuple(self._pools))
 
     async def _process(self, flow: Flow) -> Process:
-        """The process behind a source, remembered for a few seconds: ports are used again later."""
-        if flow.source is None:
+        """The process behind a source. Not remembered: the next flow from it may be another's."""
+        source, hop = flow.source, flow.hop
+        if source is None:
             return NOBODY
-        key, now = (flow.network, flow.source), asyncio.get_running_loop().time()
-        found = self._processes.get(key)
-        if found is None or found[0] < now:
-            process = await asyncio.to_thread(owner_of, flow.source, flow.network)
-            if len(self._processes) >= MOST_PROCESSES:
-                self._processes.clear()
-            self._processes[key] = found = (now + PROCESS_KEPT, process)
-        return found[1]
+        if hop is not None:
+            return await asyncio.to_thread(self._owners.of, source, hop.network, hop.end)
+        for network in (flow.network, *(one for one in Network if one is not flow.network)):
+            found = await asyncio.to_thread(self._owners.of, source, network)
+            if found is not NOBODY:  # packets may have come in a connection
+                break
+        return found
 
     async def _mac(self, flow: Flow) -> str:
         """Of the device behind a source, remembered for a few seconds: addresses move on."""

@@ -107,7 +107,9 @@ def fields_of(flow: Flow, facts: Facts) -> list[object]:
         None if flow.source is None else _place(flow.source),
         flow.user,
         None if packed is None else [Target.from_packed(one, 0).host for one in packed],
-        None if process is None else [process.name, process.path, process.uid, process.cgroup],
+        None
+        if process is None
+        else [process.name, process.path, process.uid, process.cgroup, process.command],
         None if sniffed is None else [sniffed.protocol, sniffed.name],
         None
         if moment is None

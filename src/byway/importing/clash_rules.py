@@ -19,6 +19,7 @@ _SIMPLE = {
     "DOMAIN-KEYWORD": "domain_keyword",
     "PROCESS-NAME": "process",
     "PROCESS-PATH": "process_path",
+    "PROCESS-PATH-REGEX": "process_path_regex",
 }
 _SOURCES = ("IP-CIDR", "IP-CIDR6", "GEOIP", "IP-ASN", "RULE-SET")
 """The kinds that options change."""
@@ -38,7 +39,6 @@ _NOT = {
     "DSCP": "the DSCP mark is not supported",
     "IN-TYPE": "write a rule with inbound",
     "PROCESS-NAME-REGEX": "use process and process_path",
-    "PROCESS-PATH-REGEX": "use process and process_path",
     "PROCESS-NAME-WILDCARD": "use process and process_path",
     "PROCESS-PATH-WILDCARD": "use process and process_path",
     "IN-PORT": "write a rule with inbound",

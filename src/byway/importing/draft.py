@@ -288,6 +288,7 @@ _LISTS = {
     "port",
     "process",
     "process_path",
+    "process_path_regex",
     "source",
     "source_set",
     "country",

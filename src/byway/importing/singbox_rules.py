@@ -28,6 +28,7 @@ _OTHERS = {
     "source_ip_cidr": "source",
     "process_name": "process",
     "process_path": "process_path",
+    "process_path_regex": "process_path_regex",
     "user_id": "uid",
     "network": "network",
     "source_geoip": "source_country",

@@ -82,7 +82,8 @@ class Diverted(Both):
                 "",
                 Reason.FAILURE,
             ) from error
-        return Connection(stream, entry.flow(Network.TCP, stream.source, target), entry.means)
+        flow = entry.flow(Network.TCP, stream.source, target, None, target)
+        return Connection(stream, flow, entry.means)
 
     async def _wrong(self, flow: Flow, ports: set[int]) -> Refused | None:
         """Why a flow is not to be carried, if so."""

@@ -55,7 +55,7 @@ class DnsInbound(Both):
     async def _greet(self, stream: EngineStream) -> Visit:
         entry = self._entry
         local = stream.info.local or _HERE
-        flow = entry.flow(Network.TCP, stream.source, local)
+        flow = entry.flow(Network.TCP, stream.source, local, None, local)
         return _Conversation(stream, flow, self._serve_stream)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from byway.engine import Engine, EngineStream, PacketListener, PacketOptions
-from byway.flow import Flow, Network, Target
+from byway.flow import Flow, Hop, Network, Target
 from byway.inbounds.silence import Silence
 from byway.interfaces import Arrival, Bounds, Carry, InForce, Stream
 from byway.ledger.log import Log
@@ -62,10 +62,19 @@ class Entry:
     """Servers of connections to hosts that stand for more than one flow, by name."""
 
     def flow(
-        self, network: Network, source: Target | None, target: Target, user: str | None = None
+        self,
+        network: Network,
+        source: Target | None,
+        target: Target,
+        user: str | None = None,
+        end: Target | None = None,
     ) -> Flow:
-        """Describe a new flow."""
-        return Flow(self.means.number(), network, self.name, source, target, user, self.guarded)
+        """Describe a new flow. `end` is where the client's own connection ends, in this network."""
+        hop = None if end is None else Hop(network, end)
+        guarded = self.guarded
+        return Flow(
+            self.means.number(), network, self.name, source, target, user, guarded, None, hop
+        )
 
 
 class Visit:

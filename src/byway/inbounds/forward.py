@@ -38,5 +38,5 @@ class Forward(Both):
 
     async def _greet(self, stream: EngineStream) -> Connection:
         entry = self._entry
-        flow = entry.flow(Network.TCP, stream.source, self._target)
+        flow = entry.flow(Network.TCP, stream.source, self._target, None, stream.info.local)
         return Connection(stream, flow, entry.means)

@@ -36,6 +36,8 @@ class PacketDoor:
         self._user = user
         self._users = users
         self._listener: PacketListener | None = None
+        self._end: Target | None = None
+        self._as_sent = False
         self._streamed: tuple[Target | None] | None = None
         self._associations: dict[tuple[int, Way], _Association] = {}
         self._relays: set[Relay] = set()
@@ -48,11 +50,12 @@ class PacketDoor:
         options = replace(means.packets, only=only)
         listener = means.engine.listen_packets(address, codec, options)
         self.accept_from(listener)
+        self._end, self._as_sent = listener.address, codec == "diverted"
         return listener.address
 
     def accept_from(self, listener: PacketListener) -> None:
         """Take the packets that somebody else has opened a way for."""
-        self._listener = listener
+        self._listener, self._as_sent = listener, True
         if (answering := self._entry.means.answering) is not None:
             answering(listener, self._entry.name)
 
@@ -115,7 +118,8 @@ class PacketDoor:
                 if ask.user is not None:
                     user, whose = self._users[ask.user]
                 source = ask.source if self._streamed is None else self._streamed[0]
-                flow = whose.flow(Network.UDP, source, ask.target, user)
+                end = ask.target if self._as_sent else self._end
+                flow = whose.flow(Network.UDP, source, ask.target, user, end)
                 flows.create_task(carry(PacketArrival(flow, ask, self)))
 
     async def associated(self, session: int, way: Way, dial: Dial) -> _Association:

@@ -131,7 +131,7 @@ class _Streams(StreamInbound):
     async def _arrived(self, stream: EngineStream) -> Connection:
         target = stream.info.local
         assert target is not None
-        flow = self._entry.flow(Network.TCP, stream.source, target)
+        flow = self._entry.flow(Network.TCP, stream.source, target, None, target)
         return (
             _Held(stream, flow, self._entry.means)
             if self._held

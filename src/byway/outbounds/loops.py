@@ -89,7 +89,7 @@ class Loops:
             return False
         if not (is_near(source.packed) or self._own(source.packed)):
             return False
-        return await asyncio.to_thread(is_ours, source)
+        return await asyncio.to_thread(is_ours, source, flow.network, target)
 
     def _note(self, network: Network, target: Target) -> None:
         key = network, target
@@ -137,7 +137,11 @@ class Loops:
         turns, when = self._packets.get(flow.inbound, (0, 0.0))
         if not turns or asyncio.get_running_loop().time() - when >= LATELY:
             return 0
-        return turns if await asyncio.to_thread(is_ours, source) else 0
+        hop = flow.hop
+        if hop is None:
+            return turns if await asyncio.to_thread(is_ours, source) else 0
+        ours = await asyncio.to_thread(is_ours, source, hop.network, hop.end)
+        return turns if ours else 0
 
 
 def places_of(addresses: Mapping[str, Sequence[str]]) -> Places:

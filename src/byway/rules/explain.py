@@ -15,7 +15,14 @@ from byway.rules import matchers as m
 from byway.rules.devices import SourceMac
 from byway.rules.moments import During
 from byway.rules.names import Keyword, Labels, Regex, Wildcard
-from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
+from byway.rules.programs import (
+    ProcessCommand,
+    ProcessGroup,
+    ProcessName,
+    ProcessPath,
+    ProcessPathRegex,
+    ProcessUser,
+)
 from byway.rules.sets import FromSet, InSet, RuleSet
 from byway.rules.sniffed import SniffedName, SniffedProtocol, as_target
 from byway.rules.tables import Rule
@@ -226,6 +233,10 @@ def _told(matcher: m.Matcher, flow: Flow, facts: Facts) -> tuple[str, str, str]:
             return "process", _seen(facts, "name"), _listed(sorted(names))
         case ProcessPath(paths):
             return "process_path", _seen(facts, "path"), _listed(paths)
+        case ProcessPathRegex():
+            return "process_path_regex", _seen(facts, "path"), _listed(matcher.patterns)
+        case ProcessCommand(texts):
+            return "process_command", _seen(facts, "command"), _listed(texts)
         case ProcessUser(uids):
             return "uid", _seen(facts, "uid"), _listed(sorted(uids))
         case ProcessGroup(groups):

@@ -109,6 +109,10 @@ class Regex:
         target = flow.target
         return target.packed is None and bool(self._set.Match(target.host))
 
+    def finds(self, text: str) -> bool:
+        """Whether any regex finds something in a text."""
+        return bool(self._set.Match(text))
+
     def found(self, host: str) -> str:
         """The first regex that finds something in a name."""
         return self.patterns[min(self._set.Match(host))]

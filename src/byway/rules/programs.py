@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from byway.flow import Flow
 from byway.rules.matchers import Answer
+from byway.rules.names import Regex
 from byway.rules.verdicts import Fact, Facts
 
 
@@ -57,9 +58,53 @@ class ProcessGroup:
         if process is None:
             return Fact.PROCESS
         return any(
-            process.cgroup == group or process.cgroup.startswith(f"{group.rstrip('/')}/")
+            mine == group or mine.startswith(f"{group.rstrip('/')}/")
+            for mine in (process.cgroup, *process.cgroups)
             for group in self.groups
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessCommand:
+    """Its command line, with spaces between the arguments, has one of these texts in it."""
+
+    texts: tuple[str, ...]
+
+    def match(self, flow: Flow, facts: Facts) -> Answer:
+        process = facts.process
+        if process is None:
+            return Fact.PROCESS
+        return any(text in process.command for text in self.texts)
+
+
+class ProcessPathRegex:
+    """One of these regexes (RE2) finds something in its program's path, whatever its case."""
+
+    __slots__ = ("_regex",)
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self._regex = Regex(patterns)
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The regexes."""
+        return self._regex.patterns
+
+    def match(self, flow: Flow, facts: Facts) -> Answer:
+        """Whether any regex finds something."""
+        process = facts.process
+        if process is None:
+            return Fact.PROCESS
+        return bool(process.path) and self._regex.finds(process.path)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ProcessPathRegex) and self.patterns == other.patterns
+
+    def __hash__(self) -> int:
+        return hash(self.patterns)
+
+    def __repr__(self) -> str:
+        return f"ProcessPathRegex({', '.join(self.patterns)})"
 
 
 def _is_at(path: str, wanted: str) -> bool:

@@ -16,7 +16,14 @@ from byway.rules.devices import SourceMac
 from byway.rules.geo import FromCountry, FromSystem, InCountry, InSystem, World
 from byway.rules.moments import During
 from byway.rules.names import Keyword, QueryType, Regex, Wildcard
-from byway.rules.programs import ProcessGroup, ProcessName, ProcessPath, ProcessUser
+from byway.rules.programs import (
+    ProcessCommand,
+    ProcessGroup,
+    ProcessName,
+    ProcessPath,
+    ProcessPathRegex,
+    ProcessUser,
+)
 from byway.rules.sets import FromSet, InSet, RuleSet
 from byway.rules.sniffed import SniffedName, SniffedProtocol
 from byway.values.name_server import without_path
@@ -186,6 +193,10 @@ def _about_processes(asked: Conditions) -> Iterator[m.Matcher]:
         yield ProcessName(frozenset(name.lower() for name in asked.process))
     if asked.process_path is not None:
         yield ProcessPath(tuple(path.lower() for path in asked.process_path))
+    if asked.process_path_regex is not None:
+        yield ProcessPathRegex(asked.process_path_regex)
+    if asked.process_command is not None:
+        yield ProcessCommand(asked.process_command)
     if asked.uid is not None:
         yield ProcessUser(frozenset(asked.uid))
     if asked.cgroup is not None:

@@ -9,6 +9,7 @@ from pydantic import Field, PrivateAttr
 
 from byway.config.rules.terms import (
     AddressSize,
+    CommandText,
     CountryCode,
     DomainKeyword,
     DomainRegex,
@@ -116,6 +117,10 @@ class Conditions(Section):
     """The file name of the program that opened it."""
     process_path: Annotated[tuple[ProgramPath, ...], Many] | None = None
     """The path of the program that opened it, or its folder (with a / at the end)."""
+    process_path_regex: Annotated[tuple[DomainRegex, ...], Many] | None = None
+    """This regex (RE2) matches in the path of the program that opened it."""
+    process_command: Annotated[tuple[CommandText, ...], Many] | None = None
+    """The command line of the process that opened it contains this text."""
     uid: Annotated[tuple[UserNumber, ...], Many] | None = None
     """The process that opened it runs as this system user."""
     cgroup: Annotated[tuple[GroupPath, ...], Many] | None = None

@@ -119,6 +119,13 @@ def _program(value: object) -> str:
     return text
 
 
+def _command(value: object) -> str:
+    text = text_of(value)
+    if not text or "\0" in text:
+        raise Wrong("expected a part of a command line", "its arguments have a space between them")
+    return text
+
+
 def _absolute(value: object) -> str:
     text = text_of(value)
     if not text.startswith("/") or "\0" in text:
@@ -191,6 +198,7 @@ DomainRegex = Annotated[str, Reads(_regex, _text(r"^ads?[0-9]*\."))]
 AddressSize = Annotated[int, Reads(_version, {"enum": [4, 6]})]
 ProgramName = Annotated[str, Reads(_program, _text("curl"))]
 ProgramPath = Annotated[str, Reads(_absolute, _text("/usr/bin/curl"))]
+CommandText = Annotated[str, Reads(_command, _text("--profile work"))]
 GroupPath = Annotated[str, Reads(_absolute, _text("/system.slice/backup.service"))]
 PythonName = Annotated[PythonPlace, ReadsPath(_python, _text("my_rules.py:decide"))]
 CountryCode = Annotated[str, Reads(_country, _text("DE", pattern="^[A-Za-z]{2}$"))]

@@ -58,7 +58,9 @@ class Conversation(Visit):
                     await carry(self._tunnel(self.stream, request))
                     return
                 outgoing = await self._checked(request)
-                flow = self._entry.flow(Network.TCP, source, request.target, request.user)
+                flow = self._entry.flow(
+                    Network.TCP, source, request.target, request.user, self.stream.info.local
+                )
                 exchange = Exchange(self, self._entry, request, outgoing, flow)
                 await carry(exchange)
                 request = await self._following() if exchange.keep else None

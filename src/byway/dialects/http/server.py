@@ -77,7 +77,9 @@ class Http:
 
     def _tunnel(self, stream: EngineStream, request: http.Request) -> Arrival[Stream]:
         entry = self._entry
-        flow = entry.flow(Network.TCP, stream.source, request.target, request.user)
+        flow = entry.flow(
+            Network.TCP, stream.source, request.target, request.user, stream.info.local
+        )
         grant, deny = partial(http.grant, stream, request), partial(_deny, stream, request)
         return Connection(stream, flow, entry.means, grant, deny)
 

@@ -38,7 +38,7 @@ class Socks:
             if inside is not None:
                 granted = partial(socks.grant, stream, request)
                 return inside(stream, request.target, entry, source, request.user, granted)
-        flow = entry.flow(Network.TCP, source, request.target, request.user)
+        flow = entry.flow(Network.TCP, source, request.target, request.user, stream.info.local)
         deny = partial(socks.deny, stream, request)
         if request.command is socks.Command.CONNECT:
             grant = partial(socks.grant, stream, request)
