@@ -140,7 +140,7 @@ def test_an_address_without_brackets(scheme: str) -> None:
         (f"ss://{plain('geheim:geheim')}@h:1", "method is not known"),
         ("trojan://h:1", "no password"),
         ("trojan://geheim@:1", "has no host"),
-        ("trojan://geheim@h:1?type=ws", "over 'ws' is not supported"),
+        ("trojan://geheim@h:1?type=grpc", "transport 'grpc' is not supported"),
         ("trojan://geheim@h:1?security=none", "without TLS"),
     ],
 )

@@ -77,7 +77,7 @@ SSR = base64.urlsafe_b64encode(
         ("vmess://bm8", "a vmess:// link", "VMess is not supported yet"),
         ("trojan://secret@x:1?security=reality&pbk=k#r", "r", "REALITY is not supported yet"),
         ("trojan://secret@x:1?security=none#n", "n", "trojan without TLS is not supported"),
-        ("trojan://secret@x:1?type=ws#w", "w", "trojan over 'ws' is not supported"),
+        ("trojan://secret@x:1?type=grpc#w", "w", "the transport 'grpc' is not supported yet"),
         (f"{SS}@x:1?uot=1#u", "u", "UDP over TCP (uot) is supported in version 2 only: not kept"),
         (f"{SS}@x:1?shadow-tls=e30#s", "s", "shadow-tls is not kept"),
         ("foo://secret@x#f", "f", "has an unknown scheme"),

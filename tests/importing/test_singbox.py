@@ -81,7 +81,7 @@ def test_what_is_not_kept_is_told_with_its_line() -> None:
     for what, words in (
         ("tun-in", "auto_route"),
         ("vm", "VMess is not supported yet"),
-        ("ws", "trojan over ws"),
+        ("ws", "the transport grpc"),
         ("experimental", "unix socket"),
         ("auto", "is without vm now"),
     ):

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from byway.engine import EngineStream
+from byway.engine import Engine, EngineStream
 from byway.errors import PeerError
-from byway.flow import Target
 from byway.inbounds.entry import Entry, Greet, Met
 from byway.interfaces import Stream
 from byway.outbounds.reach import Layer
@@ -21,7 +20,7 @@ class Knock(Transport):
     word: Password
     """What is said."""
 
-    def layer(self, server: Target) -> Layer:
+    def layer(self, host: str, engine: Engine) -> Layer:
         """Knock, and wait to be let in."""
         word = self.word.get_secret_value().encode() + b"\n"
 
@@ -33,7 +32,7 @@ class Knock(Transport):
 
         return knocked
 
-    def greeting(self, entry: Entry, greet: Greet) -> Greet:
+    def greeting(self, entry: Entry, greet: Greet, elsewhere: Greet) -> Greet:
         """Let in who knocks."""
         word = self.word.get_secret_value().encode() + b"\n"
 

@@ -51,7 +51,12 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let target = std::net::SocketAddr::from(([192, 0, 2, 1], 53)).into();
-    for framing in [Framing::Trojan, Framing::Uot, Framing::Connected(target)] {
+    for framing in [
+        Framing::Trojan,
+        Framing::Uot,
+        Framing::Xudp,
+        Framing::Connected(target),
+    ] {
         let (whole, why) = walk(&framing, data);
         let cut = data.len() * usize::from(cut) / 256;
         let (begun, stopped) = walk(&framing, &data[..cut]);

@@ -297,6 +297,7 @@ pub fn framing_of(name: &str, fixed: Option<(String, u16)>) -> PyResult<Framing>
         ("trojan", None) => Ok(Framing::Trojan),
         ("uot", None) => Ok(Framing::Uot),
         ("addressed", None) => Ok(Framing::Socks),
+        ("xudp", None) => Ok(Framing::Xudp),
         ("uot", Some((host, port))) => Ok(Framing::Connected(place(&host, port))),
         _ => Err(PyValueError::new_err(format!(
             "no framing {name:?} of that kind"

@@ -12,8 +12,10 @@ use byway_engine::dial::{self, DialOptions};
 use byway_engine::failure::{Failure, Outcome};
 use byway_engine::held;
 use byway_engine::io::Io;
-use byway_engine::layers::status::Status;
+use byway_engine::layers::framed::Framed;
+use byway_engine::layers::status::{Awaited, Status};
 use byway_engine::layers::tls;
+use byway_engine::layers::websocket::WebSocket;
 use byway_engine::limits;
 use byway_engine::listen::{self, Arrivals, ListenOptions};
 use byway_engine::meet::meet;
@@ -209,11 +211,34 @@ impl Engine {
         Session::over(stream, protocol, client, &self.hub)
     }
 
-    /// Expect a byte of status before what a stream brings.
-    fn with_status(&self, py: Python<'_>, stream: &Bound<'_, Stream>) -> PyResult<Stream> {
+    /// Expect a byte of status before what a stream brings, or a short answer.
+    fn with_status(
+        &self,
+        py: Python<'_>,
+        stream: &Bound<'_, Stream>,
+        answer: bool,
+    ) -> PyResult<Stream> {
         self.hub.check(py)?;
-        let stream = *stream.get().consume(py)?;
-        Ok(Stream::new(Status::over(stream), &self.hub))
+        let stream = stream.get().consume(py)?;
+        let awaited = if answer {
+            Awaited::Answer
+        } else {
+            Awaited::Status
+        };
+        Ok(Stream::new(Status::over(*stream, awaited), &self.hub))
+    }
+
+    /// The data of a `WebSocket`, whose handshake is done.
+    fn web_socket(
+        &self,
+        py: Python<'_>,
+        stream: &Bound<'_, Stream>,
+        client: bool,
+    ) -> PyResult<Stream> {
+        self.hub.check(py)?;
+        let stream = stream.get().consume(py)?;
+        let layered = Framed::over(*stream, WebSocket::new(client));
+        Ok(Stream::new(layered, &self.hub))
     }
 
     /// A wait for a stream with TLS over this one, as its client.

@@ -12,6 +12,7 @@ from byway.config import Config
 from byway.dialects.card import In
 from byway.flow import Target
 from byway.interfaces import PORTLESS
+from byway.values.user import User
 
 NO_PROXY = "localhost,127.0.0.1,::1"
 NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -80,7 +81,8 @@ def _worth(inbound: In) -> int:
 def _credentials(inbound: In, name: str, user: str | None) -> str:
     if not inbound.known_users:
         return ""
-    known = {one.name: one.password.get_secret_value() for one in inbound.known_users}
+    users = [one for one in inbound.known_users if isinstance(one, User)]
+    known = {one.name: one.password.get_secret_value() for one in users}
     if user is None:
         raise ValueError(
             f"inbound {name} requires a user: add --user with one of {', '.join(known)}"

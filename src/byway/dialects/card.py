@@ -28,7 +28,7 @@ from byway.values.limit import Limit
 from byway.values.problems import Path, Problems
 from byway.values.section import Section
 from byway.values.texts import AutoFlag, HostPort, ListenAddress, Many, UnixPath, Way, is_loopback
-from byway.values.user import User
+from byway.values.user import Named
 from byway.values.written import Node
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class In(Section):
         return None
 
     @property
-    def known_users(self) -> tuple[User, ...]:
+    def known_users(self) -> tuple[Named, ...]:
         """Its users, by name."""
         return ()
 
@@ -186,6 +186,9 @@ class In(Section):
 
 class Out(Section):
     """The common part of outbound sections. By default the facts are those of this host's way."""
+
+    in_link: ClassVar[tuple[str, ...]] = ()
+    """What its links express that those of others cannot."""
 
     type: str
     limit: Limit | None = None

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
+from byway.transports.card import Transport
 from byway.values.tls import ClientTls
 from byway.values.wrong import Wrong
 
@@ -47,6 +48,11 @@ def plain(scheme: str, outbound: LoggedIn, name: str) -> str:
 def label_of(name: str) -> str:
     """How a link says its name."""
     return f"#{quote(name, safe='')}" if name else ""
+
+
+def encoded(text: str) -> str:
+    """Percent-encoded, for a user or a password."""
+    return quote(text, safe="")
 
 
 def decoded(text: str) -> str:
@@ -97,16 +103,30 @@ def tls_said(query: Mapping[str, str]) -> Written:
     return tls
 
 
-def tls_query(tls: ClientTls) -> str:
-    """The query of a link that says TLS so."""
-    said = []
+def tls_query(tls: ClientTls) -> dict[str, str]:
+    """The query of a link that says TLS so. Raises ValueError where none can."""
+    for key in ("ca", "pin", "cert"):
+        if getattr(tls, key):
+            raise ValueError(f"a link cannot express tls.{key}")
+    said = {}
     if tls.sni is not None:
-        said.append(f"sni={quote(tls.sni, safe='')}")
+        said["sni"] = tls.sni
     if tls.alpn:
-        said.append(f"alpn={quote(','.join(tls.alpn), safe=',/')}")
+        said["alpn"] = ",".join(tls.alpn)
     if tls.insecure:
-        said.append("allowInsecure=1")
-    return "?" + "&".join(said) if said else ""
+        said["allowInsecure"] = "1"
+    return said
+
+
+def transport_query(transport: Transport | None) -> dict[str, str]:
+    """The query of a link that says the transport so. Raises ValueError where none can."""
+    return {} if transport is None else {"type": transport.type, **transport.link_query()}
+
+
+def query_of(said: Mapping[str, str]) -> str:
+    """The query of a link, with its question mark."""
+    parts = [f"{key}={quote(value, safe=',/')}" for key, value in said.items()]
+    return "?" + "&".join(parts) if parts else ""
 
 
 def _authority(rest: str) -> tuple[str, str]:

@@ -48,6 +48,7 @@ class WithUsers(Open, Carrying):
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
         """Note what does not fit together in what was written."""
+        super().check(path, node, problems)
         reach.check_tls((*path, "tls"), node.get("tls"), problems)
 
     @abstractmethod
@@ -59,7 +60,8 @@ class WithUsers(Open, Carrying):
         users = {user.name: user.password.get_secret_value() for user in self.users}
         verify = verifier(users) if users else None
         entry = Entry(name, means, verify, self.guarded, self.inner)
-        greet = reach.dressed(entry, self.tls, self.transport, self.greet(entry))
+        elsewhere = self.elsewhere(entry, lent)
+        greet = reach.dressed(entry, self.tls, self.transport, self.greet(entry), elsewhere)
         return StreamInbound(entry, self.places(), greet, options)
 
     def invited(self, server: Target) -> Iterator[tuple[str, Out]]:

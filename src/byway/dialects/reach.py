@@ -4,13 +4,16 @@ and `mux:`."""
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from byway.dialects.card import In, Lent, Proxied
+from byway.dialects.card import In, Lead, Lent, Proxied
 from byway.errors import in_words
+from byway.flow import TCP_ONLY
 from byway.inbounds.entry import Entry, Greet, Inner
+from byway.inbounds.site import Site, not_found
 from byway.inbounds.tls import Certificate, TlsDoor, inside
 from byway.muxes.reading import MuxInSection, MuxOutSection
+from byway.outbounds.direct import Direct
 from byway.outbounds.proxy import Client
 from byway.outbounds.reach import Layer
 from byway.outbounds.secure import SetTls
@@ -18,16 +21,21 @@ from byway.transports.card import Transport
 from byway.transports.reading import TransportSection
 from byway.values.problems import Path as Place
 from byway.values.problems import Problems
+from byway.values.texts import HostPort
 from byway.values.tls import ClientTls, ServerTls
 from byway.values.written import Node
 
 
 def dressed(
-    entry: Entry, tls: ServerTls | None, transport: Transport | None, greet: Greet
+    entry: Entry,
+    tls: ServerTls | None,
+    transport: Transport | None,
+    greet: Greet,
+    elsewhere: Greet = not_found,
 ) -> Greet:
     """The same greeting, inside what a listener's section has. Raises OSError for a bad file."""
     if transport is not None:
-        greet = transport.greeting(entry, greet)
+        greet = transport.greeting(entry, greet, elsewhere)
     return greet if tls is None else inside(door(entry, tls), greet)
 
 
@@ -48,6 +56,29 @@ class Carrying(In):
     """The transport between TLS and the protocol: `{type: ...}`."""
     mux: MuxInSection | None = None
     """Take many flows from one connection: `{type: sing-mux}`."""
+    fallback: HostPort | None = None
+    """The web server (`host:port`, plain HTTP) for everybody else; left out: a page not found."""
+
+    @property
+    def leads(self) -> Sequence[Lead]:
+        """The web server, which is dialled whatever the rules say."""
+        if self.fallback is None:
+            return ()
+        return (Lead(("fallback",), self.fallback, TCP_ONLY, judged=False),)
+
+    @classmethod
+    def check(cls, path: Place, node: Node, problems: Problems) -> None:
+        """Note what does not fit together in what was written."""
+        if node.get("fallback") is not None and node.get("transport") is None:
+            what = "fallback is for those who do not speak the transport"
+            problems.add((*path, "fallback"), what, "add a transport, or remove fallback")
+
+    def elsewhere(self, entry: Entry, lent: Lent) -> Greet:
+        """Who gets those that do not speak the transport."""
+        if self.fallback is None:
+            return not_found
+        way = Direct("web site", lent.engine, lent.resolver)
+        return Site(entry, way, self.fallback).greet
 
     @property
     def inner(self) -> Mapping[str, Inner]:
@@ -96,16 +127,27 @@ class Streamed(Proxied):
         if self.tls is not None:
             warn_of_files((*path, "tls"), self.tls, problems)
 
+    @property
+    def _web_host(self) -> str:
+        """What a web client would call the server, in the Host field."""
+        name = (self.tls.sni if self.tls is not None else None) or self.server.host
+        usual = 80 if self.tls is None else 443
+        bare = f"[{name}]" if ":" in name else name
+        return bare if self.server.port == usual else f"{bare}:{self.server.port}"
+
     def layers(self, name: str, lent: Lent) -> list[Layer]:
         """TLS and the transport inside it, where the section has them."""
         found: list[Layer] = []
         if self.tls is not None:
-            layer = SetTls(lent.engine, name, self.tls, self.server)
+            tls = self.tls
+            if self.transport is not None and (alpn := self.transport.alpn):
+                tls = tls.model_copy(update={"alpn": alpn})
+            layer = SetTls(lent.engine, name, tls, self.server)
             if problem := layer.read():
                 lent.log.warning("an outbound does not work", outbound=name, why=f"tls: {problem}")
             found.append(layer)
         if self.transport is not None:
-            found.append(self.transport.layer(self.server))
+            found.append(self.transport.layer(self._web_host, lent.engine))
         return found
 
 

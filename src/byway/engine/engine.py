@@ -143,7 +143,18 @@ class Engine:
     def with_status(self, stream: Stream) -> EngineStream:
         """The same stream, which it consumes unread: its other side says in a first byte whether
         it leads anywhere. Reads raise ConnectionRefusedError where it does not."""
-        return EngineStream(self._raw.with_status(_raw(stream)))
+        return EngineStream(self._raw.with_status(_raw(stream), False))
+
+    def with_answer(self, stream: Stream) -> EngineStream:
+        """The same stream, which it consumes unread: its other side begins with a zero, a length
+        and as many bytes, which are taken off. Reads raise PeerError for another beginning."""
+        return EngineStream(self._raw.with_status(_raw(stream), True))
+
+    def web_socket(self, stream: Stream, *, client: bool) -> EngineStream:
+        """The data of a WebSocket, whose handshake is done, as a stream; consumes the one below.
+        Reads raise PeerError for what breaks RFC 6455. Its end is a close frame, which most peers
+        take for the end of both ways."""
+        return EngineStream(self._raw.web_socket(_raw(stream), client))
 
     def datagrams(self, options: DialOptions | None = None) -> EngineDatagrams:
         """A direct way out for packets: one local port per address family, for all targets."""
@@ -171,9 +182,9 @@ class Engine:
     def framed(self, stream: Stream, framing: Framing, tail: bytes) -> EngineDatagrams:
         """A way for packets inside `stream`, which it consumes and ends with. It carries names.
 
-        What the stream holds goes out with the first packets: then the target of the first one in
-        SOCKS5's form, and `tail`. A stream that is slower than its packets drops some: at most half
-        a megabyte waits for it.
+        What the stream holds goes out with the first packets: then the target of the first one (in
+        SOCKS5's form, but of "xudp" in its own), and `tail`. A stream that is slower than its
+        packets drops some: at most half a megabyte waits for it.
         """
         return EngineDatagrams(self._raw.framed(_raw(stream), framing, tail))
 

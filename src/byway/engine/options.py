@@ -8,7 +8,7 @@ from typing import Literal
 from byway._engine import Turnstile
 from byway.flow import Target, frozen
 
-Framing = Literal["trojan", "uot", "addressed"]
+Framing = Literal["trojan", "uot", "addressed", "xudp"]
 """How packets look inside a stream: each with its address and length, as trojan or UDP over TCP
 writes them, or with the address in SOCKS5's form."""
 

@@ -108,7 +108,7 @@ def _inbound(node: Node, draft: Draft) -> None:
     ]
     beyond = not host.startswith("127.") and host != "::1"
     if users and "users" in section.model_fields:
-        content["users"] = users
+        content.setdefault("users", users)
     elif beyond and "open" in section.model_fields:
         _opened(content, tag, node.line, draft)
     entry.tell_unread()
@@ -205,13 +205,13 @@ def _proxied(tag: str, kind: str, entry: Foreign, draft: Draft) -> Section | Non
     if read is None:
         draft.lost(tag, entry.line, f"{NOT_YET.get(kind, kind or '?')} is not supported yet")
         return None
-    if way := entry.part("transport").text("type"):
-        draft.lost(tag, entry.line, f"{kind} over {way} is not supported yet")
-        return None
     try:
         made = read(entry)
     except NotCarried as error:
         draft.lost(tag, entry.line, str(error))
+        return None
+    if "transport" not in made and (way := entry.part("transport").text("type")):
+        draft.lost(tag, entry.line, f"{kind} over {way} is not supported yet")
         return None
     server = endpoint(entry.text("server"), entry.number("server_port"))
     return {"type": made.pop("type"), "server": server, **made}

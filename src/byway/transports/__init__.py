@@ -10,7 +10,10 @@ from importlib import import_module
 
 from byway.transports.card import Transport
 
-TABLE: dict[str, str] = {}
+TABLE: dict[str, str] = {
+    "ws": "byway.transports.ws",
+    "httpupgrade": "byway.transports.httpupgrade",
+}
 """The modules of the transports by the word that `type:` has for them."""
 
 

@@ -7,12 +7,17 @@ from byway.values.section import Section
 from byway.values.texts import Password, UserName
 
 
-class User(Section):
-    """A user of an inbound."""
+class Named(Section):
+    """A user of an inbound, by whatever it is known."""
 
     name: UserName
     """The user name: 1 to 255 bytes."""
-    password: Password
-    """1 to 255 bytes."""
     limit: Limit | None = None
     """The limit shared by all its flows here."""
+
+
+class User(Named):
+    """A user of an inbound, who has a password."""
+
+    password: Password
+    """1 to 255 bytes."""

@@ -12,7 +12,7 @@
 //! Which byte means what is here; which bytes are said (salts, addresses, credentials, checks of a
 //! request) is the business of whoever makes the layer.
 //!
-//! Read in this order: `framed`, `cipher`, `chunks`, `replay`, then `tls`; `status` stands alone.
+//! Read in this order: `framed`, `cipher`, `chunks`, `replay`, `websocket`, then `tls`; `status` stands alone.
 
 pub mod chunks;
 pub mod cipher;
@@ -20,6 +20,7 @@ pub mod framed;
 pub mod replay;
 pub mod status;
 pub mod tls;
+pub mod websocket;
 
 use std::fmt;
 use std::io;

@@ -1,30 +1,45 @@
-//! A stream whose other side says first whether it leads anywhere: one byte before all it sends.
+//! A stream whose other side puts a few bytes before all it sends: whether it leads anywhere.
 //!
-//! That byte comes with the first bytes of the target, if it ever speaks, so nobody can wait for it
-//! before a relay begins. Source: sing-mux, whose streams begin so.
+//! They come with the first bytes of the target, if it ever speaks, so nobody can wait for them before
+//! a relay begins. Sources: sing-mux, whose streams begin with one byte; VLESS, whose servers begin
+//! with a zero, a length, and as many bytes that mean nothing here.
 
 use std::io;
 use std::task::{Context, Poll, ready};
 
+use super::Broken;
 use crate::io::{Io, Layer};
 use crate::stream::Stream;
 
 const FINE: u8 = 0;
 
-/// A stream, and whether its status is still to come.
+/// What still comes before the target's bytes.
+#[derive(Debug, Clone, Copy)]
+pub enum Awaited {
+    /// One byte: whether it leads anywhere.
+    Status,
+    /// The zero that an answer begins with.
+    Answer,
+    /// The length of the answer's rest.
+    Length,
+    /// So many bytes.
+    Rest(u8),
+}
+
+/// A stream, and what is still to come before its bytes.
 pub struct Status {
     io: Io,
-    awaited: bool,
+    awaited: Option<Awaited>,
 }
 
 impl Status {
-    /// Expect a status before what `stream` brings, which must not have been read from yet: a stream
+    /// Expect this before what `stream` brings, which must not have been read from yet: a stream
     /// that was just opened. What it holds goes out first, as before.
-    pub fn over(mut stream: Stream) -> Stream {
+    pub fn over(mut stream: Stream, awaited: Awaited) -> Stream {
         let (outgoing, held) = stream.take_outgoing();
         let layer = Self {
             io: stream.io,
-            awaited: true,
+            awaited: Some(awaited),
         };
         let mut layered = Stream::new(Io::Layer(Box::new(layer)), stream.home, stream.remote);
         layered.held = [&outgoing[..], &held].concat();
@@ -35,18 +50,36 @@ impl Status {
 
 impl Layer for Status {
     fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
-        if !self.awaited || into.is_empty() {
-            return self.io.poll_read(cx, into);
+        let mut room = [0; 255];
+        while let Some(awaited) = self.awaited {
+            if into.is_empty() {
+                break;
+            }
+            let wanted = match awaited {
+                Awaited::Rest(left) => usize::from(left),
+                _ => 1,
+            };
+            let got = ready!(self.io.poll_read(cx, &mut room[..wanted]))?;
+            if got == 0 {
+                return Poll::Ready(Ok(0));
+            }
+            self.awaited = match awaited {
+                Awaited::Status if room[0] == FINE => None,
+                Awaited::Status => {
+                    let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
+                    return Poll::Ready(Err(refused));
+                }
+                Awaited::Answer if room[0] == 0 => Some(Awaited::Length),
+                Awaited::Answer => {
+                    return Poll::Ready(Err(Broken("the server's answer is no answer").into()));
+                }
+                Awaited::Length => (room[0] > 0).then_some(Awaited::Rest(room[0])),
+                Awaited::Rest(left) => {
+                    let left = left - got as u8;
+                    (left > 0).then_some(Awaited::Rest(left))
+                }
+            };
         }
-        let mut status = [0];
-        if ready!(self.io.poll_read(cx, &mut status))? == 0 {
-            return Poll::Ready(Ok(0));
-        }
-        if status[0] != FINE {
-            let refused = io::Error::from_raw_os_error(libc::ECONNREFUSED);
-            return Poll::Ready(Err(refused));
-        }
-        self.awaited = false;
         self.io.poll_read(cx, into)
     }
 

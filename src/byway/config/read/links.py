@@ -45,6 +45,6 @@ def read_link(text: str) -> Link:
 def write_link(outbound: Out, name: str = "") -> str:
     """The link of an outbound, password included. Raises ValueError where none can say it."""
     for key in ("via", "udp_over_tcp", "transport", "mux"):
-        if getattr(outbound, key, None):
+        if key not in outbound.in_link and getattr(outbound, key, None):
             raise ValueError(f"a link cannot express {key}")
     return outbound.link(name)

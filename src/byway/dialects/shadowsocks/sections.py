@@ -129,12 +129,13 @@ class ShadowsocksInbound(Carrying):
 
     @property
     def leads(self) -> Sequence[Lead]:
-        """The servers that users are handed on to."""
-        return [
+        """The servers that users are handed on to, and the web server."""
+        relays = [
             Lead(("users", at, "relay"), user.relay, self.networks)
             for at, user in enumerate(self.users)
             if user.relay is not None
         ]
+        return [*super().leads, *relays]
 
     @classmethod
     def networks_of(cls, node: Node) -> frozenset[Network]:
@@ -145,6 +146,7 @@ class ShadowsocksInbound(Carrying):
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
         """Note what does not fit together in what was written."""
+        super().check(path, node, problems)
         reach.check_tls((*path, "tls"), node.get("tls"), problems)
         _check_plugin(path, node, problems)
         listen, users = node.get("listen"), node.get("users")
@@ -189,7 +191,8 @@ class ShadowsocksInbound(Carrying):
         else:
             server = shadowsocks.Server(method, key, kit)
         door = Shadowsocks(entry, server, relayed)
-        greet = reach.dressed(entry, self.tls, self.transport, door.greet)
+        elsewhere = self.elsewhere(entry, lent)
+        greet = reach.dressed(entry, self.tls, self.transport, door.greet, elsewhere)
         listen = self.places()
         streams: Inbound | None = None
         if Network.TCP in self.networks and self.plugin is None:

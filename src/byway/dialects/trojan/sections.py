@@ -22,10 +22,12 @@ from byway.errors import Reason, Refused
 from byway.flow import TCP_AND_UDP, TCP_ONLY, Dial, Network, Target
 from byway.inbounds.entry import Entry
 from byway.inbounds.listener import StreamInbound
+from byway.inbounds.site import Site
 from byway.interfaces import Binding, Datagrams, Stream
 from byway.outbounds.direct import Direct
 from byway.outbounds.reach import Reach
 from byway.protocols import trojan
+from byway.transports import foreign
 from byway.values.foreign import Foreign, NotCarried, endpoint
 from byway.values.problems import Path, Problems
 from byway.values.texts import HostPort, Many, Password
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 PORT = 443
 _READ = {
     "type", "security", "sni", "peer", "alpn", "allowInsecure", "insecure", "allow_insecure", "fp",
-    "headerType", "encryption", "group", "remarks", "tfo", "udp",
+    "encryption", "group", "remarks", "tfo", "udp", *foreign.SAID,
 }  # fmt: skip
 """The parameters of links that are read, or change nothing that is carried."""
 FORM = "trojan://password@host:port?sni=name"
@@ -94,8 +96,7 @@ class TrojanInbound(Carrying):
             entry,
             users,
             reach.door(entry, self.tls),
-            Direct("web site", lent.engine, lent.resolver),
-            self.fallback,
+            Site(entry, Direct("web site", lent.engine, lent.resolver), self.fallback),
             self.fallback_by_alpn,
             self.transport,
         )
@@ -103,18 +104,25 @@ class TrojanInbound(Carrying):
 
     def invited(self, server: Target) -> Iterator[tuple[str, Out]]:
         """An outbound for each user."""
-        tls = ClientTls(alpn=self.tls.alpn)
+        tls, transport = ClientTls(alpn=self.tls.alpn), self.transport
         for user in self.users:
             yield (
                 user.name,
                 TrojanOutbound.model_construct(
-                    type="trojan", server=server, password=user.password, via=None, tls=tls
+                    type="trojan",
+                    server=server,
+                    password=user.password,
+                    via=None,
+                    tls=tls,
+                    transport=transport,
                 ),
             )
 
 
 class TrojanOutbound(Streamed):
     """Connect through a trojan server."""
+
+    in_link: ClassVar[tuple[str, ...]] = ("transport",)
 
     type: Literal["trojan"]
     password: Password
@@ -138,11 +146,9 @@ class TrojanOutbound(Streamed):
 
     def link(self, name: str) -> str:
         """`trojan://password@host:port?sni=...&alpn=...#name`."""
-        for key in ("ca", "pin", "cert"):
-            if getattr(self.tls, key):
-                raise ValueError(f"a link cannot express tls.{key}")
         password = quote(self.password.get_secret_value(), safe="")
-        query = links.tls_query(self.tls)
+        said = links.transport_query(self.transport) | links.tls_query(self.tls)
+        query = links.query_of(said)
         return f"trojan://{password}@{self.server}{query}{links.label_of(name)}"
 
 
@@ -179,8 +185,6 @@ def read_link(scheme: str, rest: str) -> tuple[str, Written]:
     if not at or not password:
         raise Wrong("the link has no password", FORM)
     said = dict(parse_qsl(query))
-    if (way := said.get("type", "tcp")) not in ("tcp", "original", ""):
-        raise Wrong(f"trojan over {shown(way)} is not supported", "only over TLS itself")
     match said.get("security", "tls"):
         case "tls" | "":
             pass
@@ -196,6 +200,7 @@ def read_link(scheme: str, rest: str) -> tuple[str, Written]:
         "server": links.with_port(server, PORT),
         "password": links.decoded(password),
     }
+    outbound |= foreign.of_link(said)
     return links.decoded(label), outbound | ({"tls": tls} if tls else {})
 
 
@@ -207,11 +212,10 @@ def new_secret(word: str) -> str | None:
 
 
 def _of_clash(entry: Foreign) -> Written:
-    if (network := entry.text("network")) not in ("", "tcp"):
-        raise NotCarried(f"trojan over {network} is not supported yet")
     if entry.says("ss-opts"):
         raise NotCarried("trojan with shadowsocks inside (ss-opts) is not supported")
     made: Written = {"type": "trojan", "password": entry.text("password")}
+    made |= foreign.of_clash(entry)
     tls = foreign_tls.of_clash(entry)
     if "udp" in entry and not entry.flag("udp"):
         entry.note("udp", "udp: false is not kept: UDP is enabled here")
@@ -226,6 +230,7 @@ def _of_sing_box(entry: Foreign) -> Written:
         raise NotCarried("trojan without TLS is not supported")
     always_both(entry)
     made: Written = {"type": "trojan", "password": entry.text("password")}
+    made |= foreign.of_sing_box(entry)
     return made | ({"tls": tls} if tls else {})
 
 
@@ -234,7 +239,7 @@ def _into_sing_box(entry: Foreign) -> Written:
     if not entry.says("fallback") or tls is None:
         raise NotCarried("is not kept: trojan needs TLS and a web site (fallback)")
     to = endpoint(site.text("server") or "127.0.0.1", site.number("server_port"))
-    return {"type": "trojan", "fallback": to, "tls": tls}
+    return {"type": "trojan", "fallback": to, "tls": tls} | foreign.of_sing_box(entry)
 
 
 CARD = Card(

@@ -6,19 +6,16 @@ import asyncio
 from collections.abc import Mapping
 
 from byway.engine import EngineStream, NotTls
-from byway.errors import BywayError
-from byway.flow import Dial, Network, Target
+from byway.flow import Network, Target
 from byway.inbounds.arrival import Connection
 from byway.inbounds.entry import Entry, Met, Visit
 from byway.inbounds.framed import Framed
 from byway.inbounds.inner import inner
+from byway.inbounds.site import Site
 from byway.inbounds.tls import TlsDoor
-from byway.interfaces import Carry, Dialer
+from byway.interfaces import Carry
 from byway.protocols import trojan
 from byway.transports.card import Transport
-
-VISIT_IDLE = 3600.0
-"""Seconds: a visitor's time-outs are the web server's, and this is longer than any of those."""
 
 
 class Trojan:
@@ -29,46 +26,32 @@ class Trojan:
         entry: Entry,
         users: trojan.Users,
         tls: TlsDoor,
-        way: Dialer,
-        site: Target,
+        site: Site,
         by_alpn: Mapping[str, Target],
         transport: Transport | None = None,
     ) -> None:
         self.entry = entry
         self.users = users
         self.tls = tls
-        self.way = way
         self.site = site
         self.by_alpn = dict(by_alpn)
-        self.inside = self._met if transport is None else transport.greeting(entry, self._met)
+        self.inside = (
+            self._met if transport is None else transport.greeting(entry, self._met, self.elsewhere)
+        )
         """Greets what came out of TLS."""
 
     async def greet(self, stream: EngineStream) -> Met:
         """A visit: a guest may take the time that the web server gives."""
         return _Guest(stream, self)
 
-    async def visit(self, stream: EngineStream, site: Target, source: Target | None) -> None:
-        """Hand over to the web server, with every byte that came."""
-        means, name = self.entry.means, self.entry.name
-        try:
-            far = await self.way.connect(Dial(site, stream.home))
-        except BaseException as error:
-            stream.close()
-            if not isinstance(error, (BywayError, OSError)):
-                raise
-            found = "the fallback web site did not answer, so the server can be recognised"
-            means.log.warning(found, inbound=name, source=source, site=site, error=error)
-            return
-        relay = means.engine.relay(stream, far, VISIT_IDLE)
-        await relay.wait()
-        means.log.info(
-            "a visitor of the web site",
-            inbound=name,
-            source=source,
-            site=site,
-            up=relay.up,
-            down=relay.down,
-        )
+    async def elsewhere(self, secure: EngineStream) -> Met:
+        """The web site that a visitor inside TLS gets."""
+        return _Stranger(secure, self)
+
+    async def visit(self, secure: EngineStream, source: Target | None) -> None:
+        """Hand over who came out of TLS to the web site for its ALPN."""
+        agreed = secure.tls.alpn if secure.tls is not None else None
+        await self.site.visit(secure, source, self.by_alpn.get(agreed or ""))
 
     async def _met(self, secure: EngineStream) -> Met:
         return _Inside(secure, self)
@@ -95,7 +78,7 @@ class _Guest(Visit):
             async with asyncio.timeout(entry.means.handshake):
                 secure = await house.tls.secured(self._stream)
         except NotTls as plain:
-            await house.visit(plain.stream, house.site, source)
+            await house.site.visit(plain.stream, source)
             return
         try:
             met = await house.inside(secure)
@@ -105,6 +88,19 @@ class _Guest(Visit):
                 await carry(met)
         finally:
             secure.close()
+
+
+class _Stranger(Visit):
+    """Who came out of TLS, and does not speak the transport."""
+
+    __slots__ = ("_house", "_stream")
+
+    def __init__(self, stream: EngineStream, house: Trojan) -> None:
+        self._stream = stream
+        self._house = house
+
+    async def stay(self, carry: Carry) -> None:
+        await self._house.visit(self._stream, self._stream.source)
 
 
 class _Inside(Visit):
@@ -122,9 +118,7 @@ class _Inside(Visit):
         try:
             request = await self._request(secure)
             if request is None:
-                agreed = secure.tls.alpn if secure.tls is not None else None
-                site = house.by_alpn.get(agreed or "", house.site)
-                await house.visit(secure, site, source)
+                await house.visit(secure, source)
             elif request.command is trojan.Command.ASSOCIATE:
                 await Framed(secure, "trojan", entry, source, request.user).stay(carry)
             elif (inside := inner(entry, request.target)) is not None:

@@ -5,22 +5,36 @@
 //! - UDP over TCP (sing's, both versions): `ATYP ADDR PORT | LENGTH | payload`, with types of its own
 //!   (0 IPv4, 1 IPv6, 2 name);
 //! - the streams of a mux (sing-mux): `ATYP ADDR PORT | LENGTH | payload`, with the types of SOCKS5;
-//! - the same connected (version 2): `LENGTH | payload`, all for one target.
+//! - the same connected (version 2): `LENGTH | payload`, all for one target;
+//! - XUDP (a mux of Xray with one session): `LENGTH | ID STATUS OPTION [NETWORK PORT ATYP ADDR] ...`, and
+//!   where the option says so `LENGTH | payload`, with types of its own (1 IPv4, 2 name, 3 IPv6).
 //!
 //! A frame that breaks these rules leaves nothing to go on with. One that keeps them and names no
 //! possible host is a packet that is dropped.
 
 use std::net::{Ipv6Addr, SocketAddr};
 
-use crate::datagrams::address::{NAME, Place, Scratch, Spot, host};
+use crate::datagrams::address::{NAME, Place, Scratch, Spot, encode_place, host};
 use crate::datagrams::codec::{Codec, Form};
 use crate::datagrams::ids::Origin;
 
 /// The longest payload: what the two bytes of its length can say.
 pub const LONGEST: usize = 0xFFFF;
 
-/// The longest address form.
-const ADDRESS: usize = 1 + 1 + 255 + 2;
+/// The longest address form: that of XUDP, which may have more behind it.
+const ADDRESS: usize = 2 + META;
+
+/// The longest head of XUDP that is read (Xray's own bound).
+const META: usize = 512;
+
+/// Of XUDP: an id and a status, an option, and behind them the network, where there is an address.
+const STATUS: usize = 2 + 2;
+const OPTION: usize = 2 + 3;
+const NETWORK: usize = 2 + 4;
+const NEW: u8 = 1;
+const KEEP: u8 = 2;
+const HAS_DATA: u8 = 1;
+const UDP: u8 = 2;
 
 /// The longest frame.
 pub const FRAME: usize = ADDRESS + 2 + 2 + LONGEST;
@@ -38,6 +52,8 @@ pub enum Framing {
     Socks,
     /// UDP over TCP: bare packets, all for this target.
     Connected(Place),
+    /// XUDP: each packet with its address.
+    Xudp,
 }
 
 /// A whole frame: where its parts end.
@@ -71,6 +87,13 @@ impl Framing {
     /// The frame that `data` begins with.
     pub fn frame(&self, data: &[u8]) -> Result<Frame, Unframed> {
         let address = self.address(data)?;
+        if *self == Self::Xudp && data[OPTION] & HAS_DATA == 0 {
+            return Ok(Frame {
+                address,
+                head: address,
+                end: address,
+            });
+        }
         let head = address + self.length_len();
         let tail = data.get(address..).unwrap_or_default();
         let marked = *self != Self::Trojan || tail.iter().skip(2).zip(&CRLF).all(|(a, b)| a == b);
@@ -90,8 +113,10 @@ impl Framing {
 
     /// How long the address is that `data` begins with.
     fn address(&self, data: &[u8]) -> Result<usize, Unframed> {
-        if let Self::Connected(_) = self {
-            return Ok(0);
+        match self {
+            Self::Connected(_) => return Ok(0),
+            Self::Xudp => return xudp_head(data),
+            _ => {}
         }
         let kind = *data.first().ok_or(Unframed::Short(1))?;
         match self.kind(kind).ok_or(Unframed::Broken)? {
@@ -108,6 +133,9 @@ impl Framing {
     pub fn place<'a>(&'a self, address: &[u8], scratch: &'a mut Scratch) -> Option<Spot<'a>> {
         if let Self::Connected(target) = self {
             return Some(target.spot());
+        }
+        if *self == Self::Xudp {
+            return xudp_place(address, scratch);
         }
         let (form, port) = address.split_last_chunk::<2>()?;
         let port = u16::from_be_bytes(*port);
@@ -132,6 +160,7 @@ impl Framing {
             Self::Trojan | Self::Socks => [1, 4, 3],
             Self::Uot => [0, 1, 2],
             Self::Connected(_) => return,
+            Self::Xudp => return put_xudp(KEEP, HAS_DATA, spot, into),
         };
         match spot {
             Spot::Address(SocketAddr::V4(address)) => {
@@ -151,6 +180,14 @@ impl Framing {
             }
         }
         into.extend_from_slice(&spot.port().to_be_bytes());
+    }
+
+    /// Append what opens a stream of such packets, the first of which is for `spot`.
+    pub(super) fn put_first(&self, spot: Spot<'_>, into: &mut Vec<u8>) {
+        match self {
+            Self::Xudp => put_xudp(NEW, 0, spot, into),
+            _ => encode_place(spot, into),
+        }
     }
 
     /// Append what stands between the address and a payload of `length` bytes, at most `LONGEST`.
@@ -180,6 +217,71 @@ impl Framing {
     }
 }
 
+/// How long the head of an XUDP frame is that `data` begins with.
+fn xudp_head(data: &[u8]) -> Result<usize, Unframed> {
+    let length = data.first_chunk::<2>().ok_or(Unframed::Short(2))?;
+    let end = 2 + usize::from(u16::from_be_bytes(*length));
+    if !(OPTION + 1..=2 + META).contains(&end) {
+        return Err(Unframed::Broken);
+    }
+    let Some(head) = data.get(..end) else {
+        return Err(Unframed::Short(end));
+    };
+    // Whoever opens another session, or one for a connection, means a mux.
+    let opens = head[STATUS] == NEW;
+    if opens && (head[2..STATUS] != [0, 0] || head.get(NETWORK) != Some(&UDP)) {
+        return Err(Unframed::Broken);
+    }
+    Ok(end)
+}
+
+/// The place of a whole XUDP head; None where there is no packet, or none with an address.
+fn xudp_place<'a>(head: &[u8], scratch: &'a mut Scratch) -> Option<Spot<'a>> {
+    let carries = matches!(head.get(STATUS)?, &(NEW | KEEP)) && head.get(OPTION)? & HAS_DATA != 0;
+    if !carries || *head.get(NETWORK)? != UDP {
+        return None;
+    }
+    let (port, form) = head.get(NETWORK + 1..)?.split_first_chunk::<2>()?;
+    let port = u16::from_be_bytes(*port);
+    let (kind, form) = form.split_first()?;
+    match kind {
+        1 => Some(Spot::Address((*form.first_chunk::<4>()?, port).into())),
+        2 => {
+            let (length, name) = form.split_first()?;
+            host(name.get(..usize::from(*length))?, port, scratch)
+        }
+        3 => {
+            let address = Ipv6Addr::from(*form.first_chunk::<16>()?).to_canonical();
+            Some(Spot::Address((address, port).into()))
+        }
+        _ => None,
+    }
+}
+
+/// Append the head of an XUDP frame of session 0.
+fn put_xudp(status: u8, option: u8, spot: Spot<'_>, into: &mut Vec<u8>) {
+    let at = into.len();
+    into.extend_from_slice(&[0, 0, 0, 0, status, option, UDP]);
+    into.extend_from_slice(&spot.port().to_be_bytes());
+    match spot {
+        Spot::Address(SocketAddr::V4(address)) => {
+            into.push(1);
+            into.extend_from_slice(&address.ip().octets());
+        }
+        Spot::Address(SocketAddr::V6(address)) => {
+            into.push(3);
+            into.extend_from_slice(&address.ip().octets());
+        }
+        Spot::Name(host, _) => {
+            let host = &host.as_bytes()[..host.len().min(NAME)];
+            into.extend_from_slice(&[2, host.len() as u8]);
+            into.extend_from_slice(host);
+        }
+    }
+    let length = (into.len() - at - 2) as u16;
+    into[at..at + 2].copy_from_slice(&length.to_be_bytes());
+}
+
 /// What a near end takes out of frames: the address is the header.
 impl Codec for Framing {
     fn target<'a>(
@@ -207,7 +309,7 @@ mod tests {
 
     use super::*;
 
-    const FRAMINGS: [Framing; 3] = [Framing::Trojan, Framing::Uot, Framing::Socks];
+    const FRAMINGS: [Framing; 4] = [Framing::Trojan, Framing::Uot, Framing::Socks, Framing::Xudp];
 
     fn framed(framing: &Framing, place: &Place, payload: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
@@ -236,7 +338,28 @@ mod tests {
         assert_eq!(framed(&connected, &to, b"U:hi"), b"\x00\x04U:hi");
         assert_eq!(
             read(&connected, b"\x00\x04U:hi"),
-            Ok((Some(to), b"U:hi".to_vec(), 6))
+            Ok((Some(to.clone()), b"U:hi".to_vec(), 6))
+        );
+        let keep = b"\x00\x0c\0\0\x02\x01\x02\x00\x35\x01\x08\x08\x08\x08\x00\x05hello";
+        assert_eq!(framed(&Framing::Xudp, &to, b"hello"), keep);
+        let mut opening = Vec::new();
+        Framing::Xudp.put_first(to.spot(), &mut opening);
+        let bare = b"\x00\x0c\0\0\x01\x00\x02\x00\x35\x01\x08\x08\x08\x08";
+        assert_eq!(opening, bare);
+        assert_eq!(
+            read(&Framing::Xudp, bare),
+            Ok((None, Vec::new(), bare.len()))
+        );
+        // Xray puts a global id behind the address, and keeps a session alive with frames of no use.
+        let global = b"\x00\x14\0\0\x01\x01\x02\x00\x35\x01\x08\x08\x08\x0812345678\x00\x02hi";
+        assert_eq!(
+            read(&Framing::Xudp, global),
+            Ok((Some(to), b"hi".to_vec(), global.len()))
+        );
+        let alive = b"\x00\x04\0\0\x04\x01\x00\x02hi";
+        assert_eq!(
+            read(&Framing::Xudp, alive),
+            Ok((None, b"hi".to_vec(), alive.len()))
         );
     }
 
@@ -271,6 +394,16 @@ mod tests {
             (Framing::Uot, b"\x03"),
             (Framing::Socks, b"\x02"),
             (Framing::Uot, b"\xff\xff"),
+            (Framing::Xudp, b"\0\x03\0\0\x02"),
+            (Framing::Xudp, b"\x02\x01"),
+            (
+                Framing::Xudp,
+                b"\0\x0c\0\0\x01\x00\x01\0\x35\x01\x08\x08\x08\x08",
+            ),
+            (
+                Framing::Xudp,
+                b"\0\x0c\0\x01\x01\x00\x02\0\x35\x01\x08\x08\x08\x08",
+            ),
         ] {
             assert_eq!(framing.frame(data), Err(Unframed::Broken), "{data:?}");
         }
@@ -289,7 +422,7 @@ mod tests {
             cut in any::<prop::sample::Index>(),
         ) {
             let place = Place::from(SocketAddr::from(address));
-            for framing in [Framing::Trojan, Framing::Uot, Framing::Socks, Framing::Connected(place.clone())] {
+            for framing in [Framing::Trojan, Framing::Uot, Framing::Socks, Framing::Xudp, Framing::Connected(place.clone())] {
                 let frame = framed(&framing, &place, &payload);
                 let cut = cut.index(frame.len());
                 let Err(Unframed::Short(needed)) = framing.frame(&frame[..cut]) else {

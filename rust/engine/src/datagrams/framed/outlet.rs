@@ -11,7 +11,7 @@ use tokio::task::AbortHandle;
 
 use super::framing::{Framing, LONGEST};
 use super::tube::{ROOM, Tube};
-use crate::datagrams::address::{NAME, Place, encode_place};
+use crate::datagrams::address::{NAME, Place};
 use crate::datagrams::far::{Far, FarHandle};
 use crate::datagrams::ground::{Back, Frame, Ground, Lead, Sink};
 use crate::lock::lock;
@@ -21,7 +21,7 @@ use crate::udp::{Boxes, Exit, ROUNDS, with_boxes};
 impl Far {
     /// A way inside a stream that leads to who understands `framing`. It carries names too; it ends
     /// with the stream, and the stream with it. What the stream holds goes out with the first packets,
-    /// behind it the first one's target in SOCKS5's form and `tail`.
+    /// behind it the first one's target (in SOCKS5's form, where the framing has none for it) and `tail`.
     pub fn framed(stream: Stream, framing: Framing, tail: Vec<u8>) -> FarHandle {
         let request = Mutex::new(Some(Request { stream, tail }));
         Self::on(Arc::new(Inlaid { framing, request }))
@@ -43,9 +43,9 @@ struct Request {
 
 impl Request {
     /// The stream, with its request for a target held.
-    fn to(self, target: &Place) -> Stream {
+    fn to(self, framing: &Framing, target: &Place) -> Stream {
         let Self { mut stream, tail } = self;
-        encode_place(target.spot(), &mut stream.held);
+        framing.put_first(target.spot(), &mut stream.held);
         stream.held.extend_from_slice(&tail);
         stream
     }
@@ -69,7 +69,9 @@ impl Ground for Inlaid {
         back: Box<dyn Back>,
     ) -> io::Result<(Arc<dyn Exit>, AbortHandle)> {
         let request = lock(&self.request).take();
-        let mut stream = request.ok_or(io::ErrorKind::NotConnected)?.to(first);
+        let mut stream = request
+            .ok_or(io::ErrorKind::NotConnected)?
+            .to(&self.framing, first);
         if stream.home != back.home() {
             stream.io.rehome()?;
             stream.home = back.home();
