@@ -253,3 +253,39 @@ async def test_a_stale_answer_is_given_and_renewed(road: RunRoad) -> None:
                 message = dns.message.from_wire(await exchange(port, query))
                 assert message.answer[0][0].address == "192.0.2.1"
                 await asyncio.sleep(0.01)
+
+
+async def test_an_answer_that_is_not_believed_is_asked_for_elsewhere(road: RunRoad) -> None:
+    """A bogus address, or no answer at all: the other servers are asked, by clients and by Byway
+    itself; an answer that is believed stays."""
+
+    def liar(asked: Asked) -> Sequence[bytes]:
+        if asked.name == "silent.example":
+            return [asked.reply(code=dns.rcode.SERVFAIL)]
+        return [asked.reply("192.0.2.1" if asked.name == "good.example" else "203.0.113.66")]
+
+    def honest(asked: Asked) -> Sequence[bytes]:
+        return [asked.reply("192.0.2.7")]
+
+    async with (
+        serving(liar) as first,
+        serving(honest) as other,
+        road(
+            f"""{SERVER}
+dns:
+  use: udp://127.0.0.1:{first.port}
+  fallback: {{use: 'udp://127.0.0.1:{other.port}', bogus: 203.0.113.0/24}}
+  addresses: ipv4
+"""
+        ) as going,
+    ):
+        port = going.place("names").port
+        for name, wanted in (
+            ("good.example", "192.0.2.1"),
+            ("bad.example", "192.0.2.7"),
+            ("silent.example", "192.0.2.7"),
+        ):
+            assert (await dig(port, "+short", name)).split() == [wanted]
+            told = await going.app.names.inquire(name)
+            assert [Target.from_packed(one, 0).host for one in told.addresses] == [wanted]
+        assert {asked.name for asked in other.asked} == {"bad.example", "silent.example"}

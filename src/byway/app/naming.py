@@ -219,7 +219,7 @@ class Naming:
         if config.dns is None:
             return Names()
         from byway.config.names.own import hosts_of, own_names, used_by
-        from byway.config.rules.compile import names_judge_of, names_said, server_key
+        from byway.config.rules.compile import believing_of, names_judge_of, names_said, server_key
         from byway.dns.resolver import Lifetimes, NameResolver, Plan
         from byway.dns.service import Service, Shared
 
@@ -232,10 +232,20 @@ class Naming:
         def choice(words: Sequence[str]) -> Choice:
             return self._choice(servers, realms, config, dns, words, outbounds)
 
-        uses = (dns.use, *(rule.use or dns.use for rule in dns.rules), *used_by(config))
+        uses = (*(rule.use or dns.use for rule in dns.rules), *used_by(config))
+        choices = {server_key(use): choice(use) for use in uses}
+        choices[server_key(dns.use)] = choice(dns.use)
+        if (fallback := dns.fallback) is not None:
+            other = choice(fallback.use)
+            choices[server_key(dns.use)] = replace(
+                choice((*dns.use, *fallback.use)),  # of a realm of its own
+                servers=choice(dns.use).servers,
+                fallback=other.servers,
+                believes=believing_of(config, fallback),
+            )
         plan = Plan(
             judge,
-            {server_key(use): choice(use) for use in uses},
+            choices,
             choice(("system",)),
             default,
             {name: choice((word,)) for name, word in own_names(config, dns, hosts).items()},

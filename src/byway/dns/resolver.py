@@ -16,7 +16,7 @@ from functools import partial
 from byway.dns.families import Order, Reach, arranged
 from byway.dns.hosts import Hosts
 from byway.dns.lookups import Lookup, Lookups, given_up
-from byway.dns.message import Family, Records
+from byway.dns.message import Family, Records, Wanted
 from byway.dns.policy import Given, Said
 from byway.dns.resolution import Resolution
 from byway.dns.server import Asked, Heard, SystemServer, first_answer
@@ -57,16 +57,31 @@ class Lifetimes:
 class Choice:
     """Servers that are asked together, in their order. `realm` keeps their answers apart; `host` is
     the host's own resolver, where nobody else is to be asked. `searches`: the host's is among them,
-    to which an absolute name is another than the same one without its final dot."""
+    to which an absolute name is another than the same one without its final dot. `fallback` is
+    asked where an answer's addresses are not believed, or there is no answer."""
 
     realm: int
     servers: tuple[Asked, ...]
+    fallback: tuple[Asked, ...] = ()
+    believes: Callable[[Sequence[bytes]], bool] = lambda found: True
     host: Resolver | None = field(default=None, init=False)
     searches: bool = field(default=False, init=False)
 
     def asked(self, name: str) -> str:
         """The name as these servers are asked for it, and its answer is kept."""
         return name if self.searches else name.removesuffix(".")
+
+    async def ask(self, name: str, wanted: Wanted) -> Heard:
+        """What the servers answer. Raises Unreachable."""
+        if not self.fallback:
+            return await first_answer(self.servers, name, wanted)
+        try:
+            heard = await first_answer(self.servers, name, wanted)
+        except Unreachable:
+            return await first_answer(self.fallback, name, wanted)
+        if not heard.answer.addresses or self.believes(heard.answer.addresses):
+            return heard
+        return await first_answer(self.fallback, name, wanted)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,7 +92,7 @@ class Choice:
         searches = any(isinstance(server, SystemServer) for server in self.servers)
         object.__setattr__(self, "searches", searches)
         (first, *more) = self.servers
-        if isinstance(first, SystemServer) and not more:
+        if isinstance(first, SystemServer) and not more and not self.fallback:
             object.__setattr__(self, "host", first.resolver)
 
 
@@ -272,7 +287,7 @@ class NameResolver:
 
     async def _recorded(self, choice: Choice, wanted: Records, name: str) -> Heard | Unreachable:
         try:
-            return await first_answer(choice.servers, name, wanted)
+            return await choice.ask(name, wanted)
         except Unreachable as error:
             return error
 
@@ -366,11 +381,11 @@ class NameResolver:
         """Ask, and remember what is said."""
         begun = self._clock()
         try:
-            heard = await first_answer(choice.servers, name, family)
+            heard = await choice.ask(name, family)
         except Unreachable as error:
             self._remember_failure(choice, family, name, stale, begun)
             return error
-        if len(choice.servers) > 1:
+        if len(choice.servers) > 1 or choice.fallback:
             if len(self._tellers) >= MOST_TELLERS:
                 self._tellers.clear()
             self._tellers[choice.realm, name] = (heard.server,)

@@ -10,7 +10,13 @@ from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PrivateA
 from pydantic_core import CoreSchema, core_schema
 
 from byway.config.rules.conditions import Conditions
-from byway.config.rules.terms import DomainKeyword, DomainRegex, DomainWildcard, SetName
+from byway.config.rules.terms import (
+    CountryCode,
+    DomainKeyword,
+    DomainRegex,
+    DomainWildcard,
+    SetName,
+)
 from byway.dns.policy import Given, Word
 from byway.flow import Target, packed_address
 from byway.rules import RuleRef
@@ -200,6 +206,18 @@ class DnsRule(Section):
         return Conditions.model_construct(**written)
 
 
+class DnsFallback(Section):
+    """Other servers for names whose answers by `dns.use` are not believed, or that it cannot
+    resolve."""
+
+    use: Annotated[tuple[ServerWord, ...], Many]
+    """The server, or several in order."""
+    bogus: Annotated[tuple[PrefixText, ...], Many] = ()
+    """Answers with an address in these prefixes are not believed."""
+    country: Annotated[tuple[CountryCode, ...], Many] | None = None
+    """Only answers with an address in one of these countries are believed (see `geo`)."""
+
+
 class DnsCache(Section):
     """How many answers are cached, and how long."""
 
@@ -266,6 +284,8 @@ class Dns(Section):
     """How long a server may take to answer, repeated packets included."""
     cache: DnsCache = Field(default_factory=DnsCache)
     """The cache."""
+    fallback: DnsFallback | None = None
+    """Other servers, by what the answers of `use` are."""
     hijack: bool = False
     """Answer all that goes to port 53, of whatever inbound and to whatever address."""
     fake_ip: Annotated[FakeIp, OrTrue()] | None = None
@@ -279,6 +299,7 @@ class Dns(Section):
 
     def words(self) -> tuple[str, ...]:
         """Every server that is named or written anywhere, `system` included."""
-        uses = [*self.use, *(word for rule in self.rules for word in rule.use)]
+        fallback = () if self.fallback is None else self.fallback.use
+        uses = [*self.use, *fallback, *(word for rule in self.rules for word in rule.use)]
         starts = [server.bootstrap for server in self.servers.values() if server.bootstrap]
         return tuple(dict.fromkeys((*self.servers, *uses, *starts, SYSTEM)))

@@ -145,6 +145,11 @@ def _words(config: Config, dns: Dns, problems: Problems) -> None:
     """Whoever is to be asked exists."""
     known = (*dns.servers, SYSTEM)
     uses: list[tuple[Path, str]] = [(("dns", "use", at), w) for at, w in enumerate(dns.use)]
+    if dns.fallback is not None:
+        uses += [(("dns", "fallback", "use", at), w) for at, w in enumerate(dns.fallback.use)]
+        if dns.fallback.country is not None and config.geo.country is None:
+            hint = "geo: {country: FILE.mmdb}"
+            problems.add(("dns", "fallback", "country"), "geo.country is missing", hint)
     for at, rule in enumerate(dns.rules):
         uses += [(("dns", "rules", at, "use", nr), word) for nr, word in enumerate(rule.use)]
     for name, server in dns.servers.items():
@@ -257,5 +262,7 @@ def _place(config: Config, dns: Dns, word: str) -> Path:
             return ("dns", "rules", at, "use", rule.use.index(word))
     if word in dns.use:
         return ("dns", "use", dns.use.index(word))
+    if dns.fallback is not None and word in dns.fallback.use:
+        return ("dns", "fallback", "use", dns.fallback.use.index(word))
     name = next(name for name, server in dns.servers.items() if server.bootstrap == word)
     return ("dns", "servers", name, "bootstrap")

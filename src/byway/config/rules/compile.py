@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from byway.config.model import Config
-from byway.config.names.dns import EXCLUDED, Dns, DnsRule, FakeIp
+from byway.config.names.dns import EXCLUDED, Dns, DnsFallback, DnsRule, FakeIp
 from byway.config.rules.conditions import Conditions, RuleEntry, SniffedConditions
 from byway.config.rules.sets import open_sets
 from byway.dns.policy import Said
@@ -81,6 +81,21 @@ def rule_key(rule: DnsRule, dns: Dns) -> str:
     """The word for what a rule about names says."""
     key = server_key(rule.use or dns.use)
     return key if rule.answer is None else f"{key} answer={rule.answer}"
+
+
+def believing_of(config: Config, fallback: DnsFallback) -> Callable[[Sequence[bytes]], bool]:
+    """Whether addresses that the servers of `dns.use` answer are believed."""
+    bogus, countries = m.PrefixSet(fallback.bogus), config.world.countries
+    codes = frozenset(fallback.country or ())
+
+    def believes(found: Sequence[bytes]) -> bool:
+        if any(bogus.holds(packed) for packed in found):
+            return False
+        if not codes or countries is None:
+            return True
+        return any(countries.country(packed) in codes for packed in found)
+
+    return believes
 
 
 def faking_of(config: Config, fake: FakeIp, sets: Mapping[str, RuleSet]) -> m.Matcher:
