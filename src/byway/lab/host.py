@@ -86,6 +86,7 @@ class Host:
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
         """What a program here finds in its environment: ours, no proxies, the lab's CA trusted."""
         env = environment()
+        env.pop("XDG_RUNTIME_DIR", None)  # every host has a /run of its own
         for name in ("CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"):
             env[name] = str(self.lab.authority.certificate)
         env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
