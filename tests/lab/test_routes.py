@@ -25,8 +25,9 @@ KILLS = int(os.environ.get("BYWAY_KILLS", "4"))
 CONFIG = """
 log: {format: json}
 inbounds:
-  tun: {type: tun, name: byway0, auto_route: true, exclude: [OTHER/32]}
+  tun: {type: tun, name: byway0, auto_route: true, way: WAY, exclude: [OTHER/32]}
 rules:
+- {domain: nowhere.example, to: reject}
 - otherwise: direct
 """
 
@@ -56,8 +57,8 @@ class Ground:
         return "\n".join(said)
 
 
-@pytest.fixture(scope="module")
-def ground(possible: None) -> Iterator[Ground]:
+@pytest.fixture(scope="module", params=["stack", "redirect"])
+def ground(request: pytest.FixtureRequest, possible: None) -> Iterator[Ground]:
     with Lab() as lab:
         laptop, printer = lab.host("laptop"), lab.host("printer")
         home, internet = lab.router("home", nat=True), lab.router("internet")
@@ -71,7 +72,7 @@ def ground(possible: None) -> Iterator[Ground]:
         serve_web(printer, "printer.example", title="The Printer")
         lab.settle()
         config = lab.directory / "byway.yaml"
-        config.write_text(CONFIG.replace("OTHER", other.address4))
+        config.write_text(CONFIG.replace("OTHER", other.address4).replace("WAY", request.param))
         yield Ground(laptop, printer, home, site, other, config)
 
 

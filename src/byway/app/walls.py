@@ -110,6 +110,7 @@ def walls_of(config: Config, diversions: Mapping[str, Diversion], judge: Judge) 
             head.clauses,
             (*exclude, *near),
             users,
+            tuple(text for one in diversions.values() for text in one.virtual),
             about=left.about("what is diverted"),
         )
     )

@@ -81,26 +81,44 @@ class Diverting(In):
         """Where it listens; what is forwarded comes to whatever address its link has."""
         if self.listen:
             return super().places()
-        hosts = _EVERYWHERE if self.lan and self.by == "redirect" else _LOOPBACK
-        return [Target.of(host, 0) for host in hosts]
+        return any_places(bool(self.lan) and self.by == "redirect")
 
     def diversion(self, addresses: Sequence[str]) -> Diversion | None:
         """What the firewall is to bring here."""
         if not self.marks:
             return None
-        taken = []
-        for network in sorted(self.taking, key=lambda one: one.value):
-            places = [_place(addresses, network, size) for size in (4, 16)]
-            ports, hosts = (places[0].port, places[1].port), (places[0].host, places[1].host)
-            taken.append(Taken(network.value, self.by, ports, self.auto, tuple(self.lan), hosts))
+        taken = taken_at(addresses, self.taking, self.by, self.auto, self.lan)
         users = tuple(map(str, self.exclude_uid))
         exclude = tuple(map(str, self.exclude))
         services = tuple(f"{first}-{last}" for first, last in self.services)
-        return Diversion(tuple(taken), exclude, users, self.strict, services)
+        return Diversion(taken, exclude, users, self.strict, services)
 
     def returned(self, lent: Lent) -> Returned | None:
         """What notices our own dials that come back; a firewall of Byway's own spares them."""
         return None if self.marks else lent.returned
+
+
+def any_places(forwarded: bool) -> list[Address]:
+    """Listeners at ports that are chosen at the start; what is `forwarded` and redirected comes to
+    whatever address its link has."""
+    hosts = _EVERYWHERE if forwarded else _LOOPBACK
+    return [Target.of(host, 0) for host in hosts]
+
+
+def taken_at(
+    addresses: Sequence[str],
+    networks: frozenset[Network],
+    by: str,
+    own: bool,
+    lan: Sequence[str],
+) -> tuple[Taken, ...]:
+    """What is taken by listeners that are open at these addresses."""
+    found = []
+    for network in sorted(networks, key=lambda one: one.value):
+        places = [_place(addresses, network, size) for size in (4, 16)]
+        ports, hosts = (places[0].port, places[1].port), (places[0].host, places[1].host)
+        found.append(Taken(network.value, by, ports, own, tuple(lan), hosts))
+    return tuple(found)
 
 
 def _place(addresses: Sequence[str], network: Network, size: int) -> Target:

@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from byway.dialects.card import Card, In, Lent, Theirs, Written
-from byway.flow import TCP_AND_UDP, Network
+from byway.dialects.diverting import any_places, taken_at
+from byway.flow import TCP_AND_UDP, TCP_ONLY, Network
+from byway.inbounds.diverted import Diverted, redirected
 from byway.inbounds.entry import Entry
 from byway.inbounds.tun import Nic, TunInbound
+from byway.interfaces import PORTLESS
 from byway.system.capture import Capture
+from byway.system.firewall.programs import has_program
 from byway.system.firewall.taking import Diversion
 from byway.values.foreign import Foreign
 from byway.values.problems import Path, Problems
@@ -59,6 +63,9 @@ class TunSection(In):
     exclude_uid: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Many] = ()
     """Users of this host whose traffic is left alone."""
 
+    way: Literal["auto", "stack", "redirect"] = "auto"
+    """How TCP comes: by the NIC (stack), or by NAT of the firewall, with the kernel's own TCP
+    (redirect); auto: redirect where Byway sets up routes, nftables is there and `answer` allows."""
     strict: bool = False
     """Let nothing leave this host but by Byway, also while Byway is dead."""
     services: Annotated[tuple[Ports, ...], Many] = ()
@@ -72,6 +79,16 @@ class TunSection(In):
     @classmethod
     def check(cls, path: Path, node: Node, problems: Problems) -> None:
         """Note what does not fit together in what was written."""
+        if node.text("way") == "redirect":
+            if node.text("answer") == "after-dial":
+                message = "with redirect the kernel answers a connection before it is dialled"
+                problems.add((*path, "answer"), message, "write way: stack")
+            if not any((one := node.get(key)) is not None and one.content for key in _SET_UP):
+                message = "redirect needs a firewall that Byway sets up"
+                problems.add((*path, "way"), message, "add auto_route: true, or lan")
+            if (one := node.get("routes")) is not None and one.content:
+                message = "redirect takes all connections"
+                problems.add((*path, "routes"), message, "write way: stack", at_key=True)
         set_up = any((one := node.get(key)) is not None and one.content for key in _SET_UP)
         for key in ("routes", "exclude", "exclude_uid", "strict", "services"):
             if not set_up and (one := node.get(key)) is not None and one.content:
@@ -79,13 +96,23 @@ class TunSection(In):
                 problems.add((*path, key), message, "add auto_route: true, or lan", at_key=True)
 
     def diversion(self, addresses: Sequence[str]) -> Diversion | None:
-        """What may leave this host, with `strict`."""
-        if not self.strict:
+        """What the firewall brings beside the NIC, or decides before; what may leave this host,
+        with `strict`."""
+        set_up = self.auto_route or bool(self.lan)
+        if not self.strict and not (set_up and (self.redirects or has_program("nft"))):
             return None
+        networks, by = TCP_AND_UDP, "route"
+        if self.redirects:
+            networks, by = TCP_ONLY, "redirect"
+        places = [text for text in addresses if not text.startswith(PORTLESS)]
+        taken = taken_at(places, networks, by, self.auto_route, self.lan) if set_up else ()
+        if self.redirects:
+            taken += taken_at((), frozenset({Network.UDP}), "route", self.auto_route, self.lan)
         return Diversion(
-            (),
+            () if self.routes else taken,
             tuple(map(str, self.exclude)),
-            strict=True,
+            tuple(map(str, self.exclude_uid)),
+            strict=self.strict,
             services=tuple(f"{first}-{last}" for first, last in self.services),
             nic=self.name,
             virtual=tuple(one.partition("/")[0] for one in self.addresses),
@@ -115,6 +142,14 @@ class TunSection(In):
         )
 
     @property
+    def redirects(self) -> bool:
+        """Whether connections come by the firewall's NAT."""
+        if self.way != "auto":
+            return self.way == "redirect"
+        set_up = (self.auto_route or bool(self.lan)) and not self.routes
+        return set_up and self.answer == "at-once" and has_program("nft")
+
+    @property
     def marks(self) -> bool:
         """Byway's own connections must not come back by it."""
         return True
@@ -123,7 +158,12 @@ class TunSection(In):
         """The NIC, not made yet."""
         entry = Entry(name, means, guarded=self.guarded)
         nic = Nic(self.name, self.mtu, tuple(self.addresses), self.answer == "after-dial")
-        return TunInbound(entry, nic, options)
+        beside = None
+        if self.redirects:
+            beside = Diverted(
+                entry, any_places(bool(self.lan)), TCP_ONLY, redirected, options, lent.own, None
+            )
+        return TunInbound(entry, nic, options, beside=beside)
 
 
 def _of_clash(entry: Foreign) -> Written:

@@ -10,6 +10,7 @@ from byway.engine import EngineStream, ListenOptions
 from byway.errors import Reason, reason_of
 from byway.flow import Network, frozen
 from byway.inbounds.arrival import Connection
+from byway.inbounds.diverted import Diverted
 from byway.inbounds.entry import Entry
 from byway.inbounds.listener import StreamInbound
 from byway.inbounds.packets import PacketDoor
@@ -42,10 +43,16 @@ _REFUSALS: dict[Reason, Refusal] = {
 
 
 class TunInbound:
-    """Makes the NIC, and takes what comes by it. One that is given (`made`) is taken as it is."""
+    """Makes the NIC, and takes what comes by it. One that is given (`made`) is taken as it is.
+    `beside` has connections come by the firewall, as far as it brings them."""
 
     def __init__(
-        self, entry: Entry, nic: Nic, options: ListenOptions, made: Tun | None = None
+        self,
+        entry: Entry,
+        nic: Nic,
+        options: ListenOptions,
+        made: Tun | None = None,
+        beside: Diverted | None = None,
     ) -> None:
         self.name = entry.name
         self._entry = entry
@@ -54,12 +61,14 @@ class TunInbound:
         self._tun = made
         self._given = made is not None
         self._streams = _Streams(entry, nic, options)
+        self._beside = beside
         self._door = PacketDoor(entry)
 
     @property
     def addresses(self) -> Sequence[str]:
-        """The NIC's name."""
-        return [f"tun:{self._tun.name if self._tun is not None else self._nic.name}"]
+        """The NIC's name, and the listeners beside it."""
+        beside = () if self._beside is None else self._beside.addresses
+        return [*beside, f"tun:{self._tun.name if self._tun is not None else self._nic.name}"]
 
     @property
     def tun(self) -> Tun | None:
@@ -83,6 +92,8 @@ class TunInbound:
             )
             self._streams.take(streams)
             self._door.accept_from(packets)
+            if self._beside is not None:
+                await self._beside.open()
             if not self._given:
                 await asyncio.to_thread(bring_up, tun.name, nic.mtu, nic.addresses)
         except BaseException:
@@ -96,10 +107,16 @@ class TunInbound:
         async with asyncio.TaskGroup() as both:
             both.create_task(self._streams.serve(carry))
             both.create_task(self._door.serve(carry))
+            if self._beside is not None:
+                both.create_task(self._beside.serve(carry))
 
     def is_placed_as(self, other: TunInbound) -> bool:
         """Whether both would make the same, so that this one can become the other."""
-        return (self._nic, self._options, self._door.options) == (
+        mine, theirs = self._beside, other._beside
+        beside = mine is theirs is None or (
+            mine is not None and theirs is not None and mine.is_placed_as(theirs)
+        )
+        return beside and (self._nic, self._options, self._door.options) == (
             other._nic,
             other._options,
             other._door.options,
@@ -110,11 +127,15 @@ class TunInbound:
         self._entry = other._entry
         self._streams.become(other._streams)
         self._door.become(other._door)
+        if self._beside is not None and other._beside is not None:
+            self._beside.become(other._beside)
 
     def close(self) -> None:
         """Accept no more, and give the NIC up."""
         self._streams.close()
         self._door.close()
+        if self._beside is not None:
+            self._beside.close()
 
 
 class _Streams(StreamInbound):

@@ -26,6 +26,11 @@ def program(name: str) -> str:
     return found
 
 
+def has_program(name: str) -> bool:
+    """Whether a program is installed."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}") is not None
+
+
 def run(name: str, words: Sequence[str], script: str = "") -> str:
     """What it prints, given a script to read. Raises FirewallError with its first complaint."""
     try:
