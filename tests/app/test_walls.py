@@ -78,3 +78,13 @@ def test_why_says_so(inbound: str, target: str, said: str) -> None:
 def test_what_does_not_fit_together(section: str, problem: str) -> None:
     with pytest.raises(ConfigError, match=problem):
         load_text(f"inbounds: {{nat: {section}}}")
+
+
+def test_questions_for_names_that_are_answered_here_do_not_leave() -> None:
+    config = load_text(
+        "inbounds: {nat: {type: redirect, auto: true}}\n"
+        "dns: {hijack: true}\n"
+        "rules: [{port: 80, to: direct}, {otherwise: direct}]\n"
+    )
+    verdicts = [one.verdict for one in head_for(config, judge_of(config), ["nat"]).handed]
+    assert verdicts[:2] == ["take", "direct"]
