@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from byway.cli import background, imports, inside, live, probe, sets, system_proxy
+from byway.cli import background, doctor, imports, inside, live, probe, sets, system_proxy
 from byway.cli.live import name
 from byway.cli.parser import Parser
 
@@ -74,6 +74,7 @@ def parser() -> Parser:
     password.set_defaults(verb=_password)
     background.add_verbs(verbs)
     inside.add_verb(verbs)
+    doctor.add_verb(verbs)
     live.add_verbs(verbs)
     sets.add_verb(verbs)
     imports.add_verb(verbs)

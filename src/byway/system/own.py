@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import errno
 import socket
-import struct
 import time
+
+from byway.system.paths import path_to
 
 KEPT = 10.0  # seconds: addresses of a host come and go
 MOST = 4096
 
-_NETLINK_ROUTE = 0
-_GET_ROUTE, _NEW_ROUTE, _ERROR = 26, 24, 2
-_REQUEST = 0x1
-_DESTINATION = 1  # RTA_DST
-_HEADER = struct.Struct("=IHHII")
-_ROUTE = struct.Struct("=BBBBBBBBI")  # rtmsg; the eighth is the route's type
-_LOCAL, _ANYCAST = 2, 4
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL})
 
 
@@ -51,32 +45,11 @@ def _ends_here(packed: bytes) -> bool:
     What can be bound to would not tell: with `ip_nonlocal_bind` that is everything.
     """
     try:
-        kind = _route_kind(packed)
+        return path_to(packed).ends_here
     except OSError as error:
         if error.errno in _NO_ROUTE:
             return False
         return _can_bind(packed)  # no netlink in this sandbox
-    return kind in (_LOCAL, _ANYCAST)
-
-
-def _route_kind(packed: bytes) -> int:
-    family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-    body = _ROUTE.pack(family, 8 * len(packed), 0, 0, 0, 0, 0, 0, 0)
-    body += struct.pack("=HH", 4 + len(packed), _DESTINATION) + packed
-    head = _HEADER.pack(_HEADER.size + len(body), _GET_ROUTE, _REQUEST, 1, 0)
-    with socket.socket(
-        socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE
-    ) as netlink:
-        netlink.settimeout(1)
-        netlink.send(head + body)
-        data = netlink.recv(8192)
-    _, answer, _, _, _ = _HEADER.unpack_from(data)
-    if answer == _ERROR:
-        (code,) = struct.unpack_from("=i", data, _HEADER.size)
-        raise OSError(-code, "no route")
-    if answer != _NEW_ROUTE:
-        raise OSError(errno.EPROTO, "no answer from netlink")
-    return int(_ROUTE.unpack_from(data, _HEADER.size)[7])
 
 
 def _can_bind(packed: bytes) -> bool:
