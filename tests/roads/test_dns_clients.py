@@ -289,3 +289,23 @@ dns:
             told = await going.app.names.inquire(name)
             assert [Target.from_packed(one, 0).host for one in told.addresses] == [wanted]
         assert {asked.name for asked in other.asked} == {"bad.example", "silent.example"}
+
+
+@pytest.mark.parametrize("way", ["udp", "tcp"])
+@pytest.mark.parametrize("subnet", ["203.0.113.0/24", "2001:db8:1::/56"])
+async def test_a_server_is_told_of_a_subnet(road: RunRoad, way: str, subnet: str) -> None:
+    """RFC 7871: what the config says, and never what a client says."""
+    async with (
+        serving(zone) as names,
+        road(
+            f"""{SERVER}
+dns:
+  servers: {{up: {{address: '{way}://127.0.0.1:{names.port}', client_subnet: '{subnet}'}}}}
+  use: up
+"""
+        ) as going,
+    ):
+        await dig(going.place("names").port, "+subnet=192.0.2.0/24", "www.example")
+        (asked,) = names.asked
+        (option,) = [one for one in asked.message.options if one.otype == 8]
+        assert option.to_text() == f"ECS {subnet} scope/0"

@@ -343,7 +343,7 @@ class Naming:
 
         target, scheme = section.address.target, section.address.scheme
         assert target is not None
-        manner = Manner()
+        manner = Manner(subnet=section.client_subnet)
         dial = self._dialling(name, section, target, way, manner)
         packets = self._packets(section, target, config, way, manner) if scheme == "udp" else None
         via = section.via or "direct"

@@ -5,15 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from byway.values.prefix import Prefix
+
 REMEMBERED = 3600.0  # seconds: servers are mended, and lose padding and large answers until then
 
 
 class Manner:
     """What is known of one server, whatever way it is asked by."""
 
-    __slots__ = ("_clock", "_until")
+    __slots__ = ("_clock", "_until", "subnet")
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, subnet: Prefix | None = None
+    ) -> None:
+        self.subnet = subnet
+        """The network that clients are said to be in (RFC 7871); None: nothing is said."""
         self._clock = clock
         self._until = float("-inf")
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
+import dns.edns
 import dns.exception
 import dns.flags
 import dns.message
@@ -24,6 +25,7 @@ import dns.rrset
 from byway.engine import Outcome
 from byway.errors import PeerError
 from byway.flow import Target
+from byway.values.prefix import Prefix
 
 Family = Literal[4, 6]
 
@@ -104,11 +106,13 @@ def question(
     padded: bool = False,
     edns: bool = True,
     trusting: bool = False,
+    subnet: Prefix | None = None,
 ) -> Question:
     """A query for a name's addresses or records. Raises ValueError for a name that DNS cannot hold.
 
     Without EDNS there is no padding either (RFC 7830), and packets hold 512 bytes. `trusting` asks
-    whether the answer is authentic (the AD bit, RFC 6840, section 5.7).
+    whether the answer is authentic (the AD bit, RFC 6840, section 5.7). With a `subnet` the answer
+    is to be one for clients in it (RFC 7871).
     """
     try:
         qname = name_of(name)
@@ -118,12 +122,19 @@ def question(
     message = dns.message.make_query(qname, dns.rdatatype.RdataType.make(wanted.kind), id=number)
     if edns:
         flags = dns.flags.DO if wanted.secure else 0
-        message.use_edns(0, flags, payload=PAYLOAD, pad=BLOCK if padded else 0)
+        options: list[dns.edns.Option] = [] if subnet is None else [_subnet_option(subnet)]
+        pad = BLOCK if padded else 0
+        message.use_edns(0, flags, payload=PAYLOAD, options=options, pad=pad)
     if wanted.unchecked:
         message.flags |= dns.flags.CD
     if trusting:
         message.flags |= dns.flags.AD
     return Question(name, family, message.to_wire(), message)
+
+
+def _subnet_option(subnet: Prefix) -> dns.edns.ECSOption:
+    host, _, bits = str(subnet).partition("/")
+    return dns.edns.ECSOption(host, int(bits or subnet.size * 8))
 
 
 def answer(asked: Question, wire: bytes) -> Answer:

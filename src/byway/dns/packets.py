@@ -54,7 +54,8 @@ class LocalPackets:
     async def ask(self, name: str, family: Wanted) -> Answer:
         """What the server answers. Raises Truncated, Failed, OSError, Unreachable."""
         loop = asyncio.get_running_loop()
-        asked = question(name, family, number(), edns=self._manner.edns)
+        manner = self._manner
+        asked = question(name, family, number(), edns=manner.edns, subnet=manner.subnet)
         server = await self._address()
         kind = socket.AF_INET6 if ":" in server.host else socket.AF_INET
         with socket.socket(kind, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as own:
@@ -116,7 +117,7 @@ class FarPackets:
             if session is None or session.is_old:
                 self.renew()
                 session = self._session = await self._opened()
-        return await session.ask(name, family, self._manner.edns)
+        return await session.ask(name, family, self._manner)
 
     def renew(self) -> None:
         """Begin anew with the next question: this session may be dead."""
@@ -160,9 +161,10 @@ class _Session:
         """Whether it rested so long that its ways may be forgotten on the way."""
         return self._loop.time() - self._used > FRESH
 
-    async def ask(self, name: str, family: Wanted, edns: bool) -> Answer:
+    async def ask(self, name: str, family: Wanted, manner: Manner) -> Answer:
         self._used = self._loop.time()
-        asked = question(name, family, number(self._asked), edns=edns)
+        drawn = number(self._asked)
+        asked = question(name, family, drawn, edns=manner.edns, subnet=manner.subnet)
         told: asyncio.Future[Answer] = self._loop.create_future()
         self._asked[asked.id] = asked, told
         try:

@@ -43,7 +43,8 @@ class Pipe:
 
     async def ask(self, name: str, family: Wanted) -> Answer:
         """What the server answers. Raises Failed, OSError, EOFError. A cancel harms no other."""
-        asked = question(name, family, number(self._asked), self._padded, self._manner.edns)
+        drawn, manner = number(self._asked), self._manner
+        asked = question(name, family, drawn, self._padded, manner.edns, subnet=manner.subnet)
         told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked[asked.id] = asked, told
         try:

@@ -64,7 +64,8 @@ class Http1:
 
     async def ask(self, name: str, family: Wanted) -> Answer:
         """What the server answers. Raises PeerError, OSError, EOFError. A cancel closes it."""
-        asked = question(name, family, 0, padded=True, edns=self._manner.edns)
+        manner = self._manner
+        asked = question(name, family, 0, True, manner.edns, subnet=manner.subnet)
         self._busy, kept = True, False
         try:
             head = RequestHead("GET", self._resource.of(asked), self._fields)
@@ -135,7 +136,8 @@ class Http2:
 
         if not self.is_open:
             raise EOFError("the server closed the connection")
-        asked = question(name, family, 0, padded=True, edns=self._manner.edns)
+        manner = self._manner
+        asked = question(name, family, 0, True, manner.edns, subnet=manner.subnet)
         told: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         number = None
         try:

@@ -117,6 +117,8 @@ class DnsServer(Section):
     """The outbound (a name or a link) to reach it through; none: from this host."""
     bootstrap: ServerWord | None = None
     """The resolver for its own name, and those of proxies before it."""
+    client_subnet: PrefixText | None = None
+    """The network that it is told clients are in, for answers near to that (ECS)."""
     tls: ClientTls | None = None
     """How to verify it, if not by a public certificate for its name."""
 

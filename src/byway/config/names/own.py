@@ -214,9 +214,10 @@ def _server(path: Path, name: str, dns: Dns, problems: Problems) -> None:
         problems.add(path, "system is the host's own resolver", "choose another name", True)
     if server.tls is not None and scheme not in ("tls", "https"):
         problems.add((*path, "tls"), f"{server.address} does not use TLS", "tls:// or https://")
-    for key in ("via", "bootstrap"):
+    for key in ("via", "bootstrap", "client_subnet"):
         if scheme == SYSTEM and getattr(server, key) is not None:
-            message = "the system's resolver cannot use an outbound"
+            what = "be told of a subnet" if key == "client_subnet" else "use an outbound"
+            message = f"the system's resolver cannot {what}"
             problems.add((*path, key), message, "leave it out")
 
 
