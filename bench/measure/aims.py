@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from measure import rules
+from measure import rules, tun
 from measure.figures import Series, ratio
 from measure.programs import FLOOR
 from measure.sections import Section
@@ -95,6 +95,16 @@ AIMS: dict[str, tuple[Aim, ...]] = {
         Aim(("cps",), "per_s", "sing-box", 1.5, True, "per s"),
         Aim(_UDP, "per_s", "sing-box", 1.5, True, "round trips/s"),
     ),
+    "tun": tuple(
+        aim
+        for peer in (*tun.SING_BOX, "mihomo")
+        for aim in (
+            Aim(("bulk_down_8", "bulk_up_8"), "mb_per_s", peer, 1.8, True, "MB/s"),
+            Aim(("bulk_down_8", "bulk_up_8"), "cpu_s_per_gb", peer, 0.5, False, "CPU s/GB"),
+            Aim(("cps",), "per_s", peer, 1.0, True, "per s"),
+            Aim(_UDP, "per_s", peer, 1.8, True, "round trips/s"),
+        )
+    ),
 }
 
 BOUNDS: dict[str, Bounds] = {
@@ -102,6 +112,7 @@ BOUNDS: dict[str, Bounds] = {
     "shadowsocks": Bounds(share=0.5),
     "trojan": Bounds(share=0.5),
     "rules": Bounds(),
+    "tun": Bounds(kb_per_flow=8.0),
 }
 
 

@@ -38,9 +38,11 @@ class Generator:
         self.program = str(program)
         self.site = site
 
-    def run(self, words: Sequence[str], via: str, seconds: float, warm: float) -> Figures:
+    def run(
+        self, words: Sequence[str], via: str, seconds: float, warm: float, target: str = ""
+    ) -> Figures:
         """Put a load on the target by this way. Raises GeneratorError."""
-        return self.bare([*words, "--via", via, "--target", TARGET], seconds, warm)
+        return self.bare([*words, "--via", via, "--target", target or TARGET], seconds, warm)
 
     def bare(self, words: Sequence[str], seconds: float, warm: float) -> Figures:
         """Run it with these words. Raises GeneratorError."""
@@ -86,9 +88,9 @@ class Generator:
         """The clock `accepted_at` is read from: monotonic nanoseconds."""
         return time.monotonic_ns()
 
-    def hold(self, via: str, flows: int) -> Held:
+    def hold(self, via: str, flows: int, target: str = "") -> Held:
         """Opens so many flows and keeps them."""
-        words = ["idle", "--conns", str(flows), "--via", via, "--target", TARGET]
+        words = ["idle", "--conns", str(flows), "--via", via, "--target", target or TARGET]
         return Held([*inside(self.site.near), self.program, *words])
 
 

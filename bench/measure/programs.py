@@ -42,7 +42,7 @@ class Program:
     variant: str = ""
     """One of several ways to set it up, a cipher say; rows are compared within it."""
     packets: bool = False
-    """Carries UDP by SOCKS5."""
+    """Carries UDP by SOCKS5, or as it is."""
     idle_flows: int = 9000
     """How many it is asked to hold; fewer where it takes a process for each few, or more files."""
     tests: tuple[str, ...] = ()
@@ -56,6 +56,8 @@ class Program:
     package: str | None = None
     """Debian's package, for the version of a program that cannot tell its own."""
     version: tuple[str, ...] = ("--version",)
+    target: str = ""
+    """The target by an address that is routed to it; then nothing is spoken with it."""
 
     @property
     def key(self) -> str:
@@ -65,6 +67,8 @@ class Program:
     @property
     def doors(self) -> list[str]:
         """The addresses, seen from the near host, at which all of its processes accept."""
+        if self.target:
+            return [self.target]
         return [f"127.0.0.1:{self.port}", *([f"{FAR_ADDRESS}:{self.port}"] if self.pair else [])]
 
     @property
@@ -72,6 +76,8 @@ class Program:
         return next(iter(self.entries.values()))
 
     def via(self, entry: str) -> str:
+        if self.target:
+            return CEILING
         return f"{entry}:127.0.0.1:{self.entries[entry]}"
 
     def locate(self) -> str:

@@ -1,4 +1,4 @@
-"""What is measured: each section by its programs and tests. A later part (a TUN) is one more."""
+"""What is measured: each section by its programs and tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from measure import rules, shadowsocks, trojan
+from measure import rules, shadowsocks, trojan, tun
 from measure.programs import CEILING, FLOOR, OPTIONAL, PROGRAMS, Program
 from measure.site import Site
 
@@ -30,7 +30,7 @@ class Test:
     def suits(self, program: Program, entry: str) -> bool:
         if program.tests and self.name not in program.tests:
             return False
-        if self.packets and not (program.packets and entry == "socks5"):
+        if self.packets and not (program.packets and entry in ("socks5", "tun")):
             return False
         return not self.entries or entry in self.entries
 
@@ -65,6 +65,10 @@ class Way:
     @property
     def via(self) -> str:
         return self.program.via(self.entry) if self.program else "direct"
+
+    @property
+    def target(self) -> str:
+        return self.program.target if self.program else ""
 
     @property
     def key(self) -> str:
@@ -179,8 +183,17 @@ RULES = Section(
     weigh_sets=rules.weigh_sets,
 )
 
+TUN = Section(
+    name="tun",
+    title="TUN devices to direct",
+    programs=tun.PROGRAMS,
+    tests=(*_bulks(2.0), _cps(2.0), _udp(64), _udp(1200)),
+    reference="sing-box mixed",
+    note=tun.NOTE,
+)
+
 SECTIONS: dict[str, Section] = {
-    section.name: section for section in (PROXIES, SHADOWSOCKS, TROJAN, RULES)
+    section.name: section for section in (PROXIES, SHADOWSOCKS, TROJAN, RULES, TUN)
 }
 
 

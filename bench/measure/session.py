@@ -190,7 +190,7 @@ class Session:
             flows = min(program.idle_flows, self.pace.idle_flows)
             try:
                 # The first flows of a process pay for what all later ones share.
-                self.generator.run(["pingpong", "--conns", "4"], via, 0.3, 0)
+                self.generator.run(["pingpong", "--conns", "4"], via, 0.3, 0, program.target)
                 self._hold(running, via, flows, footprint)
             except GeneratorError as failure:
                 footprint.error = str(failure)
@@ -198,12 +198,13 @@ class Session:
 
     def _hold(self, running: Running, via: str, flows: int, footprint: Footprint) -> None:
         before = running.memory()
-        held = self.generator.hold(via, flows)
+        target = running.program.target
+        held = self.generator.hold(via, flows, target)
         try:
             footprint.flows, footprint.flows_held = flows, held.wait_ready()
             time.sleep(_SETTLE)
             after = running.memory()
-            fresh = self.generator.run(["cps", "--conns", "4"], via, 0.8, 0.2)
+            fresh = self.generator.run(["cps", "--conns", "4"], via, 0.8, 0.2, target)
             footprint.new_per_s, footprint.new_errors = fresh["per_s"], int(fresh["errors"])
             footprint.flows_alive = held.release()
         finally:
@@ -259,7 +260,7 @@ class Session:
                 run = {**with_costs(run, before, self._usage(None)), **run}
                 series.runs.append(run)
                 return
-            run = self.generator.run(test.words, way.via, seconds, warm)
+            run = self.generator.run(test.words, way.via, seconds, warm, way.target)
         except GeneratorError as failure:
             series.error = str(failure)
         else:

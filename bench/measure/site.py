@@ -18,6 +18,9 @@ TARGET = f"{FAR_ADDRESS}:7000"
 PORTS = range(1080, 1120)
 """Where programs listen; kept out of the ephemeral ports, so that they can always be bound."""
 
+_ROUTED = "10.99.1"
+"""The network of the target's addresses that are routed to one program each."""
+
 _NAME = re.compile(r"byway-bench-(\d+)-(near|far)")
 _ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
 _CONTROLS = ("cubic", "reno")
@@ -29,6 +32,11 @@ _SYSCTLS = (
     "net.ipv4.ip_local_port_range=1024 65535",
     f"net.ipv4.ip_local_reserved_ports={PORTS.start}-{PORTS.stop - 1},7000",
 )
+
+
+def routed(port: int) -> str:
+    """The target, by the address that is routed to the program with this port."""
+    return f"{_ROUTED}.{port - PORTS.start + 1}:7000"
 
 
 def output(command: Sequence[str]) -> str:
@@ -88,6 +96,13 @@ class Site:
                 output(["ip", "-n", name, "link", "set", device, "up"])
             control = f"net.ipv4.tcp_congestion_control={self.control}"
             output([*inside(name), "sysctl", "-qw", control, *_SYSCTLS])
+        # The target's further addresses, each for one program: on the far host, and by the cable
+        # for what bears the mark of a program's own.
+        far = f"{_ROUTED}.0/24"
+        output(["ip", "-n", self.far, "route", "add", "local", far, "dev", "lo"])
+        output(["ip", "-n", self.near, "route", "add", far, "via", FAR_ADDRESS])
+        for rule in ("pref 99 fwmark 0x2d7 lookup main", "pref 100 lookup 100"):
+            output(["ip", "-n", self.near, "rule", "add", *rule.split()])
 
     def write(self, name: str, text: str) -> Path:
         """Put a configuration into this run's folder."""

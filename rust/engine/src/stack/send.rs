@@ -8,7 +8,7 @@ use super::head::{ahead, before};
 use crate::buffer::Buffer;
 
 /// The most that is on its way at once.
-const MOST: u32 = 4 << 20;
+const MOST: u32 = 1 << 20;
 
 /// When what was not acknowledged is sent again; twice as long each time.
 const FIRST: Duration = Duration::from_millis(200);
