@@ -412,6 +412,7 @@ _SCHEMAS: Schema = {
                         "name": {"type": "string"},
                         "type": {"type": "string"},
                         "addresses": _STRINGS,
+                        "facts": {"type": "object", "additionalProperties": {"type": "string"}},
                     }
                 )
             ),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 from byway.api.firewall import firewall_view
 from byway.api.groups import group_view
@@ -82,6 +83,18 @@ def flow_view(passage: Passage, rates: Rates) -> View:
     }
 
 
+@runtime_checkable
+class _Described(Protocol):
+    """An inbound of which more is to be shown than its addresses."""
+
+    @property
+    def facts(self) -> Mapping[str, str]: ...
+
+
+def _facts_of(inbound: object) -> View:
+    return dict(inbound.facts) if isinstance(inbound, _Described) else {}
+
+
 def status_view(app: App, version: str) -> View:
     """The whole of a running Byway."""
     config, ledger = app.now.config, app.ledger
@@ -97,7 +110,12 @@ def status_view(app: App, version: str) -> View:
         "config": config.file,
         "reloads": app.reloads,
         "inbounds": [
-            {"name": name, "type": config.inbounds[name].type, "addresses": list(addresses)}
+            {
+                "name": name,
+                "type": config.inbounds[name].type,
+                "addresses": list(addresses),
+                "facts": _facts_of(app.now.inbounds[name]),
+            }
             for name, addresses in app.addresses.items()
         ],
         "outbounds": [

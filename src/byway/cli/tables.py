@@ -99,7 +99,9 @@ def status_lines(answer: View) -> Iterator[str]:
     yield "in"
     for inbound in _views(answer["inbounds"]):
         addresses = ", ".join(cast("list[str]", inbound["addresses"]))
-        yield f"  {named(inbound)} {inbound['type']!s:<12} {escaped(addresses)}"
+        facts = cast("dict[str, str]", inbound["facts"])
+        shown = "".join(f", {key} {value}" for key, value in facts.items())
+        yield f"  {named(inbound)} {inbound['type']!s:<12} {escaped(addresses + shown)}"
     yield "out"
     for outbound in _views(answer["outbounds"]):
         chain = " > ".join(cast("list[str]", outbound["chain"]))

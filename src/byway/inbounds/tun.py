@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from byway.engine import EngineStream, ListenOptions
@@ -74,6 +74,14 @@ class TunInbound:
     def tun(self) -> Tun | None:
         """The NIC, once it is open."""
         return self._tun
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """How connections are made of packets, and what the kernel does of it."""
+        offloads = None if self._tun is None else self._tun.offloads
+        names = zip(("checksums", "tcp", "udp"), offloads.on if offloads else (), strict=False)
+        way = "stack" if self._beside is None else "redirect"
+        return {"way": way, "offloads": " ".join(name for name, on in names if on) or "none"}
 
     async def open(self) -> None:
         """Make it and bring it up. Raises OSError that says why."""
@@ -166,9 +174,12 @@ class _Held(Connection):
     __slots__ = ()
 
     async def refuse(self, why: BaseException | None) -> None:
-        """Say no: by a reset, or by the ICMP that says why."""
+        """Say no: by a reset, or by the ICMP that says why; or nothing at all (`why` is None)."""
         stream = self._stream
-        if why is None or not isinstance(stream, EngineStream):
+        if not isinstance(stream, EngineStream):
             await super().refuse(why)
-            return
-        stream.refuse(_REFUSALS.get(reason_of(why), "reset"))
+        elif why is None:
+            # Holding it open would take a read, which tells the program yes.
+            stream.refuse("silent")
+        else:
+            stream.refuse(_REFUSALS.get(reason_of(why), "reset"))

@@ -23,6 +23,7 @@ _WHY = {
     errno.EACCES: f"{PLACE} may not be opened by this user",
     errno.EPERM: "a TUN needs root, or the capability CAP_NET_ADMIN",
     errno.EBUSY: "another program has a TUN of this name",
+    errno.EINVAL: "an interface of another kind has this name",
 }
 
 
