@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -106,3 +106,35 @@ def test_nothing_is_changed_outside(ground: Ground) -> None:
     assert "byway" in said
     assert "eth0" not in said
     assert seen() == before
+
+
+TRAP = 'sleep 60 & trap "kill $!; exit 9" {}; echo begun; wait'
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_signals_are_handed_through(ground: Ground, number: signal.Signals) -> None:
+    command = TRAP.format(number.name.removeprefix("SIG"))
+    assert ended_by(ground, command, lambda pid: os.kill(pid, number)) == 9
+
+
+def test_an_interrupt_at_the_terminal_ends_the_command_as_it_will(ground: Ground) -> None:
+    def interrupt(pid: int) -> None:
+        os.killpg(pid, signal.SIGINT)  # to the foreground's processes, as a terminal does
+
+    assert ended_by(ground, TRAP.format("INT"), interrupt) == 9
+    assert ended_by(ground, "echo begun; exec sleep 60", interrupt) == 128 + signal.SIGINT
+
+
+def ended_by(ground: Ground, command: str, signalled: Callable[[int], None]) -> int:
+    config = str(ground.laptop.lab.directory / "exec.yaml")
+    words = [*ground.before, "byway", "exec", "-c", config, "--", "sh", "-c", command]
+    running = ground.laptop.start(words, ready="begun")
+    signalled(running.pid)
+    return running.wait(30)
+
+
+def test_its_children_are_inside_too(ground: Ground) -> None:
+    site = f"http://{ground.site.address4}/"
+    script = f"curl -sS -m 15 {site} & curl -sS -m 15 {site}; wait $! && sh -c 'exit 5'"
+    code, said = ground.inside("sh", "-c", script)
+    assert (code, said.count("<title>The Site")) == (5, 2), said

@@ -123,7 +123,7 @@ async def _carried(config: Config, tun: Tun, link: socket.socket, child: int) ->
     lend(config, tun)
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         loop.add_signal_handler(number, _pass_on, child, number)
     process = os.pidfd_open(child)
     loop.add_reader(process, over.set)
