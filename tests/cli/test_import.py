@@ -50,7 +50,7 @@ def test_a_link_is_taken_as_it_is_typed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert load_text(done.stdout).outbounds["one"].type == "socks"
 
-    for word in ("vless://x@h:1", "ftp://ann:secret@h/list", "HTTP://127.0.0.1:1/x"):
+    for word in ("snell://x@h:1", "ftp://ann:secret@h/list", "HTTP://127.0.0.1:1/x"):
         done = imported(word, folder=tmp_path)
         assert done.returncode == 1
         assert "no such file" not in done.stderr
@@ -152,7 +152,7 @@ def test_strict_writes_nothing_when_rules_are_left_out(tmp_path: Path) -> None:
 
 
 def test_notes_of_one_reason_are_one_line_and_counted_at_the_end(tmp_path: Path) -> None:
-    links = [f"vless://id@x.example:1#node%20{at}" for at in range(4700)]
+    links = [f"snell://id@x.example:1#node%20{at}" for at in range(4700)]
     links += [f"tuic://id@x.example:1#t{at}" for at in range(3)]
     text = "\n".join([*links, LINK.decode()]).encode()
 
@@ -160,12 +160,12 @@ def test_notes_of_one_reason_are_one_line_and_counted_at_the_end(tmp_path: Path)
 
     assert done.returncode == 0
     assert done.stderr.splitlines() == [
-        "(standard input):1: 4700 times: VLESS is not supported yet: "
+        "(standard input):1: 4700 times: Snell is not supported yet: "
         "node 0, node 1, node 2, node 3, node 4 and 4695 more",
         *(f"(standard input):{4701 + at}: t{at}: TUIC is not supported yet" for at in range(3)),
         "(standard input):4705: a vmess:// link: VMess is not supported yet",
         "missing most:",
-        "  4700  VLESS is not supported yet",
+        "  4700  Snell is not supported yet",
         "     3  TUIC is not supported yet",
         "     1  VMess is not supported yet",
         "1 inbound, 2 outbounds, 0 groups, 0 sets, 1 rule; 4704 things not converted exactly",

@@ -89,4 +89,4 @@ def test_no_password(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["password", "geheim"]) == 1
     said = capsys.readouterr().err
     assert said.count("aes-256-gcm") == 2  # it, and the one of 2022
-    assert said.endswith(", trojan\n")
+    assert said.endswith(", vless\n")

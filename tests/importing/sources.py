@@ -10,7 +10,7 @@ from byway.importing import Imported, import_text
 from byway.rules import NO_FACTS, Reject, Via
 
 PROXIES = """proxies:
-- {name: v, type: vless, server: a.example, port: 1, uuid: x}
+- {name: v, type: snell, server: a.example, port: 1, uuid: x}
 - {name: w, type: vmess, server: a.example, port: 1, uuid: x}
 - {name: p, type: socks5, server: p.example, port: 1}
 - {name: q, type: socks5, server: q.example, port: 1}
@@ -23,7 +23,7 @@ def clash(text: str) -> Imported:
 
 def box(*outbounds: dict[str, object], **more: object) -> Imported:
     first = [
-        {"type": "vless", "tag": "v", "server": "a.example", "server_port": 1},
+        {"type": "snell", "tag": "v", "server": "a.example", "server_port": 1},
         {"type": "socks", "tag": "p", "server": "p.example", "server_port": 1},
         {"type": "direct", "tag": "direct"},
         {"type": "block", "tag": "block"},

@@ -108,7 +108,7 @@ def test_what_is_not_kept_is_told_with_its_line() -> None:
 def test_nothing_goes_direct_that_was_to_be_hidden() -> None:
     found = made("""
 proxies:
-  - {name: a, type: vless, server: x, port: 1}
+  - {name: a, type: snell, server: x, port: 1}
   - {name: b, type: socks5, server: x, port: 1, dialer-proxy: a}
 proxy-groups: [{name: G, type: fallback, proxies: [a, b]}]
 rules: ["DOMAIN,x.example,a", "DOMAIN,y.example,nobody", "MATCH,G"]
@@ -250,7 +250,7 @@ def test_names_are_resolved_as_there() -> None:
 
 def test_a_server_whose_way_is_gone_is_not_asked_directly() -> None:
     found = made("""
-proxies: [{name: v, type: vless, server: x, port: 1}]
+proxies: [{name: v, type: snell, server: x, port: 1}]
 dns:
   enable: true
   nameserver: ["tls://1.1.1.1#v", "8.8.8.8"]

@@ -20,7 +20,7 @@ LINES = [
     f"{SS}@one.example:8388#%F0%9F%87%AF%F0%9F%87%B5%20one",
     "trojan://secret@two.example:443?sni=a.example&allowInsecure=1#two",
     "vmess://eyJhZGQiOiJ4In0=",
-    "vless://id@x.example:443?type=tcp",
+    "snell://id@x.example:443?type=tcp",
     "socks5://u:p@three.example:1080#two",
     "https://u:p@four.example#four",
     "hy2://x@y:1",
@@ -52,7 +52,7 @@ def test_a_subscription_is_read_in_every_form(form: str, end: str, wrapped: bool
     assert found.config.rules[-1].way == "proxies"
     assert found.config.groups["proxies"].members == ("🇯🇵 one", "two", "two-2", "four")
     why = " ".join(note.why for note in found.notes)
-    for words in ("VMess", "VLESS", "Hysteria 2", "not verified", "not a link", "unknown scheme"):
+    for words in ("VMess", "Snell", "Hysteria 2", "not verified", "not a link", "unknown scheme"):
         assert words in why
     told = str(found.notes)
     assert "secret" not in told
@@ -71,7 +71,7 @@ SSR = base64.urlsafe_b64encode(
     [
         (f"vmess://{VMESS}", "名 1", "VMess is not supported yet"),
         (f"ssr://{SSR}", "東", "ShadowsocksR is not supported yet"),
-        ("vless://id@x:1?type=ws#a%20b", "a b", "VLESS is not supported yet"),
+        ("snell://id@x:1?type=ws#a%20b", "a b", "Snell is not supported yet"),
         ("hy2://secret@x:1/#c%23", "c#", "Hysteria 2 is not supported yet"),
         ("hy2://pa#secret@x:1", "a hy2:// link", "Hysteria 2 is not supported yet"),
         ("vmess://bm8", "a vmess:// link", "VMess is not supported yet"),
@@ -145,16 +145,16 @@ def test_what_is_nothing_is_refused(data: bytes) -> None:
 
 def test_a_subscription_of_which_nothing_is_spoken_is_refused() -> None:
     with pytest.raises(ConfigError, match="VMess is not supported yet") as caught:
-        import_text(b"vmess://x\nvless://y\n", "sub")
+        import_text(b"vmess://x\nsnell://y\n", "sub")
     assert "nothing that Byway can convert" in str(caught.value)
 
 
 def test_a_refusal_counts_what_it_is_about() -> None:
-    text = "".join(f"vless://id@x:1#n{at}\n" for at in range(4700))
+    text = "".join(f"snell://id@x:1#n{at}\n" for at in range(4700))
     with pytest.raises(ConfigError) as caught:
         import_text(text.encode(), "sub")
     assert str(caught.value).splitlines() == [
-        "sub:1:1: 4700 times: VLESS is not supported yet: n0, n1, n2, n3, n4 and 4695 more",
+        "sub:1:1: 4700 times: Snell is not supported yet: n0, n1, n2, n3, n4 and 4695 more",
         "sub: contains nothing that Byway can convert",
     ]
 

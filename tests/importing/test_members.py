@@ -207,7 +207,7 @@ def test_a_name_of_a_provider_that_is_taken_is_its_own_proxy() -> None:
         ("include-all: true, filter: '^(?!.*p).*$'", ["q"]),
         ("include-all: true, exclude-filter: '(?i)P'", ["q"]),
         ("include-all-proxies: true, filter: 'q`p'", ["p", "q"]),
-        ("include-all: true, exclude-type: 'vmess|Vless|http'", ["p", "q"]),
+        ("include-all: true, exclude-type: 'vmess|Snell|http'", ["p", "q"]),
         ("proxies: [p, DIRECT, q], exclude-filter: 'DIR|q'", ["p"]),
         ("proxies: [p, DIRECT], exclude-type: Direct", ["p"]),
         ("include-all: true, filter: nothing, empty-fallback: q", ["q"]),
@@ -245,7 +245,7 @@ def test_the_interface_of_everything_is_that_of_direct_by_which_proxies_are_reac
 
 
 def test_a_note_names_the_first_few_of_the_members_that_are_lost() -> None:
-    lost = "".join(f"- {{name: n{at}, type: vless, server: x, port: 1}}\n" for at in range(900))
+    lost = "".join(f"- {{name: n{at}, type: snell, server: x, port: 1}}\n" for at in range(900))
     found = clash(
         f"{lost}proxy-groups: [{{name: G, type: select, include-all: true, filter: 'n|p'}}]\n"
         "rules: ['MATCH,G']\n"

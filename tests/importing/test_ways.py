@@ -190,7 +190,7 @@ def test_proxies_alone_are_all_used() -> None:
     assert ends_of(import_text(b"proxies: [{name: a, type: http, server: x, port: 1}]", "x")) == {
         "a"
     }
-    lost = b"port: 1\nproxies: [{name: a, type: vless, server: x, port: 1}]"
+    lost = b"port: 1\nproxies: [{name: a, type: snell, server: x, port: 1}]"
     assert ends_of(import_text(lost, "x")) == {"reject"}
 
 

@@ -86,7 +86,7 @@ def ours(folder: Path, port: int, server: int, closed: int) -> Iterator[None]:
         program.stop()
 
 
-LOST = {"name": "v", "type": "vless", "server": "127.0.0.1", "port": 1, "uuid": str(UUID(int=1))}
+LOST = {"name": "v", "type": "snell", "server": "127.0.0.1", "port": 1, "uuid": str(UUID(int=1))}
 GROUPS = {
     "lost": (["v", "DIRECT"], False),
     "first": (["DIRECT", "v"], True),

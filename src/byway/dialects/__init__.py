@@ -27,6 +27,7 @@ TABLE: dict[str, Line] = {
     "dns": Line("byway.dialects.dns"),
     "shadowsocks": Line("byway.dialects.shadowsocks", schemes=("ss",)),
     "trojan": Line("byway.dialects.trojan", schemes=("trojan",)),
+    "vless": Line("byway.dialects.vless", schemes=("vless",)),
 }
 """The protocols by the word that `type:` has for them."""
 

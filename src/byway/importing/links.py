@@ -18,7 +18,6 @@ from byway.values.wrong import Wrong
 
 NOT_YET = {
     "vmess": "VMess",
-    "vless": "VLESS",
     "ssr": "ShadowsocksR",
     "hysteria": "Hysteria",
     "hysteria2": "Hysteria 2",

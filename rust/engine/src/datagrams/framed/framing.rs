@@ -160,7 +160,7 @@ impl Framing {
             Self::Trojan | Self::Socks => [1, 4, 3],
             Self::Uot => [0, 1, 2],
             Self::Connected(_) => return,
-            Self::Xudp => return put_xudp(KEEP, HAS_DATA, spot, into),
+            Self::Xudp => return put_xudp(spot, into),
         };
         match spot {
             Spot::Address(SocketAddr::V4(address)) => {
@@ -184,9 +184,15 @@ impl Framing {
 
     /// Append what opens a stream of such packets, the first of which is for `spot`.
     pub(super) fn put_first(&self, spot: Spot<'_>, into: &mut Vec<u8>) {
-        match self {
-            Self::Xudp => put_xudp(NEW, 0, spot, into),
-            _ => encode_place(spot, into),
+        if *self != Self::Xudp {
+            encode_place(spot, into);
+        }
+    }
+
+    /// Make a frame the first of its stream: of XUDP it opens the session.
+    pub(super) fn make_first(&self, frame: &mut [u8]) {
+        if let (Self::Xudp, Some(status)) = (self, frame.get_mut(STATUS)) {
+            *status = NEW;
         }
     }
 
@@ -259,9 +265,9 @@ fn xudp_place<'a>(head: &[u8], scratch: &'a mut Scratch) -> Option<Spot<'a>> {
 }
 
 /// Append the head of an XUDP frame of session 0.
-fn put_xudp(status: u8, option: u8, spot: Spot<'_>, into: &mut Vec<u8>) {
+fn put_xudp(spot: Spot<'_>, into: &mut Vec<u8>) {
     let at = into.len();
-    into.extend_from_slice(&[0, 0, 0, 0, status, option, UDP]);
+    into.extend_from_slice(&[0, 0, 0, 0, KEEP, HAS_DATA, UDP]);
     into.extend_from_slice(&spot.port().to_be_bytes());
     match spot {
         Spot::Address(SocketAddr::V4(address)) => {
@@ -342,10 +348,10 @@ mod tests {
         );
         let keep = b"\x00\x0c\0\0\x02\x01\x02\x00\x35\x01\x08\x08\x08\x08\x00\x05hello";
         assert_eq!(framed(&Framing::Xudp, &to, b"hello"), keep);
-        let mut opening = Vec::new();
-        Framing::Xudp.put_first(to.spot(), &mut opening);
+        let mut first = keep.to_vec();
+        Framing::Xudp.make_first(&mut first);
+        assert_eq!(first[STATUS], NEW);
         let bare = b"\x00\x0c\0\0\x01\x00\x02\x00\x35\x01\x08\x08\x08\x08";
-        assert_eq!(opening, bare);
         assert_eq!(
             read(&Framing::Xudp, bare),
             Ok((None, Vec::new(), bare.len()))

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
@@ -24,7 +26,12 @@ impl Far {
     /// behind it the first one's target (in SOCKS5's form, where the framing has none for it) and `tail`.
     pub fn framed(stream: Stream, framing: Framing, tail: Vec<u8>) -> FarHandle {
         let request = Mutex::new(Some(Request { stream, tail }));
-        Self::on(Arc::new(Inlaid { framing, request }))
+        let begun = Arc::default();
+        Self::on(Arc::new(Inlaid {
+            framing,
+            request,
+            begun,
+        }))
     }
 }
 
@@ -32,6 +39,8 @@ impl Far {
 struct Inlaid {
     framing: Framing,
     request: Mutex<Option<Request>>,
+    /// Whether a packet was framed: the first one may look different.
+    begun: Arc<AtomicBool>,
 }
 
 /// A stream whose request is still to be sent: what it holds, the first packet's target in SOCKS5's
@@ -56,9 +65,14 @@ impl Ground for Inlaid {
         let mut address = Vec::new();
         self.framing.put_address(first.spot(), &mut address);
         let framing = self.framing.clone();
+        let begun = Arc::clone(&self.begun);
         Some(Lead {
             to: (Ipv4Addr::UNSPECIFIED, 0).into(),
-            frame: Some(Box::new(Framed { framing, address })),
+            frame: Some(Box::new(Framed {
+                framing,
+                address,
+                begun,
+            })),
         })
     }
 
@@ -94,6 +108,7 @@ impl Ground for Inlaid {
 struct Framed {
     framing: Framing,
     address: Vec<u8>,
+    begun: Arc<AtomicBool>,
 }
 
 impl Frame for Framed {
@@ -109,6 +124,9 @@ impl Frame for Framed {
             return false;
         };
         told.copy_from_slice(&(length as u16).to_be_bytes());
+        if !self.begun.swap(true, Relaxed) {
+            self.framing.make_first(frame);
+        }
         true
     }
 }
