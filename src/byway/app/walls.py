@@ -59,7 +59,7 @@ class Standing:
     def _change(self, before: Walls, walls: Walls) -> None:
         """What lets nothing leave is there before anything else changes, and goes last."""
         if walls.strict is not None and walls.strict != before.strict:
-            left.make_room(strict.NAME)
+            left.check_room(strict.NAME)  # it is replaced in one step: nothing leaves between
             nft.load(walls.strict.script())
         former, needed = self._routes, walls.families
         if needed and (former is None or former.families != needed):

@@ -19,15 +19,24 @@ def about(words: str) -> str:
     return f"{words} (pid {os.getpid()})"
 
 
-def make_room(name: str) -> None:
-    """Remove a table that a former Byway left. Raises FirewallError where one that runs has it, or
+def check_room(name: str) -> None:
+    """A table of this name may be replaced. Raises FirewallError where a Byway that runs has it, or
     it is no table of Byway's."""
     tag = nft.tag_of(name)
-    owner = None if tag is None else _runs(tag)
+    if tag is None:
+        return
+    owner = _runs(tag)
     if owner is not None and owner != os.getpid():
         raise FirewallError(
             f"another Byway (pid {owner}) has set up the firewall", "end that one first"
         )
+    if not tag.startswith(TAG):
+        raise FirewallError(f"the nftables table {name} is not Byway's: it has no tag")
+
+
+def make_room(name: str) -> None:
+    """Remove a table that a former Byway left. Raises FirewallError as `check_room`."""
+    check_room(name)
     nft.remove(name)
 
 
