@@ -41,7 +41,7 @@ class Touch(Change):
 
 @pytest.fixture(autouse=True)
 def touching(monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = {**plan._KINDS, "touch": f"{__name__}:Touch"}
+    kinds = {**plan._KINDS, "touch": f"{__name__}:Touch", "stuck": f"{__name__}:Stuck"}
     monkeypatch.setattr(plan, "_KINDS", kinds)
 
 
@@ -79,6 +79,45 @@ def test_what_a_killed_process_left_is_undone(tmp_path: Path) -> None:
     assert undo_file(journal.path) == [f"touch {tmp_path / name}" for name in "cba"]
     assert sorted(tmp_path.iterdir()) == []
     assert undo_file(journal.path) == []
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck(Touch):
+    """One that cannot be undone while it is stuck."""
+
+    kind: ClassVar[str] = "stuck"
+
+    def undo(self) -> None:
+        if Path(f"{self.path}.stuck").exists():
+            raise HostError("it is stuck")
+        Path(self.path).unlink(missing_ok=True)
+
+
+def test_what_cannot_be_undone_stays_noted(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "1.changes")
+    journal.make(Touch(str(tmp_path / "a")))
+    journal.make(Stuck(str(tmp_path / "b")))
+    journal.make(Touch(str(tmp_path / "c")))
+    (tmp_path / "b.stuck").touch()
+    with pytest.raises(HostError, match="stuck"):
+        journal.undo()
+    assert not (tmp_path / "a").exists()
+    assert [json.loads(line)["kind"] for line in journal.path.read_text().splitlines()[1:]] == [
+        "stuck"
+    ]
+    (tmp_path / "b.stuck").unlink()
+    journal.undo()
+    assert not (tmp_path / "b").exists()
+    assert not journal.path.exists()
+
+
+def test_a_spoilt_beginning_loses_nothing(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "4194305-1-1.changes")  # no process has this number
+    journal.make(Touch(str(tmp_path / "a")))
+    text = journal.path.read_text()
+    journal.path.write_text("\0" + text)
+    assert repair(tmp_path) == [f"touch {tmp_path / 'a'}"]
+    assert plan.journal(tmp_path).path.name.startswith(f"{os.getpid()}-")
 
 
 def test_only_what_is_left_is_repaired(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class Routing:
         self._now: tuple[Capture, ...] = ()
         self._journal: Journal | None = None
         self._guard: Guard | None = None
+        self._looked = False
 
     @property
     def changes(self) -> Sequence[Change]:
@@ -35,6 +36,9 @@ class Routing:
 
     async def follow(self, after: Generation, inbounds: Mapping[str, Inbound]) -> None:
         """Set up what these NICs need. Raises HostError, and all is as it was."""
+        if not self._looked:
+            self._looked = True
+            await asyncio.to_thread(self._repair)
         captures = captures_of(after, inbounds)
         if captures == self._now:
             return
@@ -53,6 +57,16 @@ class Routing:
         if self._journal is not None:
             await asyncio.to_thread(self._become, ())
 
+    def _repair(self) -> None:
+        """Undo what a Byway left that was killed, whatever this one needs."""
+        from byway.system import plan
+
+        try:
+            for words in plan.repair():
+                self._log.warning("undone: an ended Byway had left it", what=words)
+        except plan.HostError as error:
+            self._log.warning("something that an ended Byway left stays", error=error)
+
     def _become(self, captures: Sequence[Capture]) -> None:
         from byway.system import plan, routing  # what others need not load
         from byway.system.capture import plan_of
@@ -65,7 +79,6 @@ class Routing:
             self._journal = self._guard = None
             return
         if self._journal is None:
-            plan.repair()
             self._journal = plan.journal()
             self._guard = plan.Guard(self._journal.path)
         for capture in captures:

@@ -109,6 +109,7 @@ class Journal:
                     change.undo()
                 except HostError as error:
                     failed = failed or error
+                    wanted.discard(id(change))  # noted still, for whoever tries again
         self._done = [one for one in self._done if id(one) not in wanted]
         if self._done:
             self._rewrite()
@@ -162,7 +163,11 @@ def left(folder: Path | None = None) -> Iterator[Path]:
     with contextlib.suppress(OSError):
         for path in sorted(Path(folder or FOLDER).glob("*.changes")):
             owner = _read_owner(path)
-            if owner.get("boot") != _boot():
+            if not owner:  # spoilt: its name says whose it is, and undoing for nothing harms nobody
+                number = path.stem.partition("-")[0]
+                if not (number.isdigit() and _began(int(number))):
+                    yield path
+            elif owner.get("boot") != _boot():
                 path.unlink(missing_ok=True)
             elif owner.get("net") == _net() and not _runs(owner):
                 yield path
@@ -175,7 +180,8 @@ def repair(folder: Path | None = None) -> Sequence[str]:
 
 def journal(folder: Path | None = None) -> Journal:
     """A journal of this process."""
-    return Journal(Path(folder or FOLDER) / f"{os.getpid()}.changes")
+    pid = os.getpid()  # which another process may have had, or have in another namespace
+    return Journal(Path(folder or FOLDER) / f"{pid}-{_began(pid)}-{_net()}.changes")
 
 
 class Guard:
