@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -86,7 +85,7 @@ def ours(folder: Path, port: int, server: int, closed: int) -> Iterator[None]:
         program.stop()
 
 
-LOST = {"name": "v", "type": "snell", "server": "127.0.0.1", "port": 1, "uuid": str(UUID(int=1))}
+LOST = {"name": "v", "type": "snell", "server": "127.0.0.1", "port": 1, "psk": "x"}
 GROUPS = {
     "lost": (["v", "DIRECT"], False),
     "first": (["DIRECT", "v"], True),

@@ -127,7 +127,20 @@ def test_an_interrupt_at_the_terminal_ends_the_command_as_it_will(ground: Ground
 
 def ended_by(ground: Ground, command: str, signalled: Callable[[int], None]) -> int:
     config = str(ground.laptop.lab.directory / "exec.yaml")
-    words = [*ground.before, "byway", "exec", "-c", config, "--", "sh", "-c", command]
+    # Whoever runs the tests may ignore signals (nohup, a job in the background).
+    words = [
+        "env",
+        "--default-signal",
+        *ground.before,
+        "byway",
+        "exec",
+        "-c",
+        config,
+        "--",
+        "sh",
+        "-c",
+        command,
+    ]
     running = ground.laptop.start(words, ready="begun")
     signalled(running.pid)
     return running.wait(30)
